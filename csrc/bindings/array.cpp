@@ -1,0 +1,185 @@
+// Arrays from and to Python: creation, NumPy, views, indexing.
+#include <pybind11/numpy.h>
+#include <pybind11/stl.h>
+
+#include "../core/allocator.h"
+#include "../core/errors.h"
+#include "../core/indexing.h"
+#include "../core/views.h"
+#include "register.h"
+#include "tensor_type.h"
+
+namespace py = pybind11;
+
+namespace steep {
+namespace {
+
+py::dtype numpy_dtype(DType t) { return py::dtype(name(t)); }
+
+DType from_numpy_dtype(const py::dtype& d) {
+  if (d.byteorder() != '>') {
+    if (d.kind() == 'b') return DType::boolean;
+    if (d.kind() == 'i' && d.itemsize() == 4) return DType::int32;
+    if (d.kind() == 'i' && d.itemsize() == 8) return DType::int64;
+    if (d.kind() == 'f' && d.itemsize() == 4) return DType::float32;
+    if (d.kind() == 'f' && d.itemsize() == 8) return DType::float64;
+  }
+  throw TypeError(message("NumPy dtype '", std::string(py::str(py::object(d))),
+                          "' has no steep counterpart (bool, int32, int64, float32, float64): convert it first, for "
+                          "example with .astype(numpy.float32)"));
+}
+
+/// An array over NumPy's memory; std::nullopt-like empty storage where steep's strides cannot express it.
+bool borrow_numpy(const py::array& x, Array& out) {
+  out.dtype = from_numpy_dtype(x.dtype());
+  const auto item = py::ssize_t(item_size(out.dtype));
+  bool expressible = reinterpret_cast<uintptr_t>(x.data()) % size_t(item) == 0;
+  for (int i = 0; i < x.ndim(); ++i) {
+    out.shape.push(x.shape(i));
+    out.strides.push(x.strides(i) / item);
+    expressible = expressible && x.strides(i) % item == 0;
+  }
+  if (!expressible) return false;
+  py::array owner = x;
+  out.data = static_cast<char*>(const_cast<void*>(x.data()));
+  out.storage = StorageRef(Storage::lend(
+      out.data, size_t(x.nbytes()),
+      [](void* o) {
+        const py::gil_scoped_acquire gil;
+        Py_DECREF(static_cast<PyObject*>(o));
+      },
+      owner.release().ptr(), x.writeable()));
+  return true;
+}
+
+Array from_numpy(const py::array& x, bool share) {
+  Array out;
+  if (!borrow_numpy(x, out)) {
+    if (share) throw std::invalid_argument("this NumPy array's strides or alignment cannot be shared: copy it first");
+    const py::array packed = py::array::ensure(x.attr("copy")());
+    out = Array();
+    borrow_numpy(packed, out);
+  }
+  return share ? out : copy(out);
+}
+
+/// A NumPy array over the same memory, which it keeps alive.
+py::array to_numpy(const Array& a, bool writable) {
+  py::capsule owner(new Array(a), [](void* p) { delete static_cast<Array*>(p); });
+  std::vector<py::ssize_t> shape(a.shape.begin(), a.shape.end()), strides;
+  for (int64_t s : a.strides) strides.push_back(py::ssize_t(s) * py::ssize_t(a.itemsize()));
+  py::array out(numpy_dtype(a.dtype), std::move(shape), std::move(strides), a.data, owner);
+  if (!writable || !a.storage->writable)
+    py::detail::array_proxy(out.ptr())->flags &= ~py::detail::npy_api::NPY_ARRAY_WRITEABLE_;
+  return out;
+}
+
+py::object item(const Array& a) {
+  if (a.size() != 1)
+    throw std::invalid_argument(message("a tensor of shape ", to_string(a.shape), " has ", a.size(),
+                                        " elements: only one of a single element is a Python number"));
+  return visit(a.dtype, [&](auto zero) -> py::object {
+    using T = decltype(zero);
+    const T x = *a.as<T>();
+    if constexpr (std::is_same_v<T, uint8_t>) return py::bool_(x != 0);
+    if constexpr (std::is_floating_point_v<T>) return py::float_(double(x));
+    return py::int_(int64_t(x));
+  });
+}
+
+/// Basic indexing: integers, slices, None and ... in a tuple. Always a view.
+Array basic_index(const Array& a, const py::tuple& key) {
+  int consumed = 0;
+  bool ellipsis = false;
+  for (py::handle k : key) {
+    if (k.is(py::ellipsis())) {
+      if (ellipsis) throw std::out_of_range("an index can have only one ellipsis ('...')");
+      ellipsis = true;
+    } else if (!k.is_none()) {
+      ++consumed;
+    }
+  }
+  if (consumed > a.ndim())
+    throw std::out_of_range(message("too many indices: ", consumed, " for a tensor of shape ", to_string(a.shape)));
+  Array out = a;
+  int axis = 0;
+  for (py::handle k : key) {
+    if (k.is_none()) {
+      out = expand_dims(out, axis++);
+    } else if (k.is(py::ellipsis())) {
+      axis += a.ndim() - consumed;
+    } else if (PySlice_Check(k.ptr())) {
+      Py_ssize_t start, stop, step;
+      if (PySlice_Unpack(k.ptr(), &start, &stop, &step) != 0) throw py::error_already_set();
+      const Py_ssize_t count = PySlice_AdjustIndices(out.shape[axis], &start, &stop, step);
+      out = slice(out, axis++, start, step, count);
+    } else {
+      const py::object number = py::reinterpret_steal<py::object>(PyNumber_Index(k.ptr()));
+      if (!number) throw py::error_already_set();
+      int64_t i = PyLong_AsLongLong(number.ptr());
+      if (i == -1 && PyErr_Occurred()) {
+        PyErr_Clear();
+        throw std::out_of_range("an index does not fit in 64 bits");
+      }
+      const int64_t extent = out.shape[axis];
+      if (i < -extent || i >= extent)
+        throw std::out_of_range(message("index ", i, " is out of range for axis ", axis, " of shape ",
+                                        to_string(a.shape), ", which has ", extent,
+                                        extent == 1 ? " element" : " elements"));
+      out = select(out, axis, i < 0 ? i + extent : i);
+    }
+  }
+  return out;
+}
+
+/// The transpose of basic_index: g in its place among zeros of `shape`.
+Array basic_index_backward(const Array& g, const py::tuple& key, const Dims& shape) {
+  Array out = Array::full(g.dtype, shape, 0);
+  Array view = basic_index(out, key);
+  assign(view, g);
+  return out;
+}
+
+}  // namespace
+
+void register_array(py::module_& m) {
+  m.def("from_numpy", &from_numpy, py::arg("x"), py::arg("share"));
+  m.def("to_numpy", &to_numpy, py::arg("a"), py::arg("writable"));
+  m.def("item", &item);
+  m.def("full", &Array::full, py::arg("dtype"), py::arg("shape"), py::arg("value"));
+  m.def("empty", [](DType t, const Dims& shape) { return Array(t, shape); });
+
+  m.def("basic_index", &basic_index);
+  m.def("basic_index_backward", &basic_index_backward);
+  m.def("assign", [](Array& to, const Array& from) { assign(to, from); });
+  m.def("copy", &copy);
+  m.def("astype", &astype);
+  m.def("contiguous", &contiguous);
+  m.def("is_contiguous", &Array::is_contiguous);
+  m.def("shares_storage", [](const Array& a, const Array& b) { return a.storage.get() == b.storage.get(); });
+
+  m.def("broadcast_to", &broadcast_to);
+  m.def("permute", &permute);
+  m.def("squeeze", &squeeze);
+  m.def("expand_dims", &expand_dims);
+  m.def("reshape", [](const Array& a, const Dims& shape) { return reshape(a, shape); });
+  m.def("normalize_axis", [](const char* op, int64_t axis, int ndim) { return normalize_axis(op, axis, ndim); });
+
+  m.def("take", &take);
+  m.def("take_backward", &take_backward);
+  m.def("take_along_axis", &take_along_axis);
+  m.def("take_along_axis_backward", &take_along_axis_backward);
+  m.def("one_hot", &one_hot);
+  m.def("concat", [](const std::vector<Array>& arrays, int axis) { return concat(arrays, axis); });
+
+  m.def("memory_stats", [] {
+    const MemoryStats s = memory_stats();
+    py::dict d;
+    d["in_use"] = s.in_use, d["cached"] = s.cached, d["peak"] = s.peak;
+    d["system_allocations"] = s.system_allocations;
+    return d;
+  });
+  m.def("empty_cache", &empty_cache);
+}
+
+}  // namespace steep

@@ -1,0 +1,16 @@
+// One function per room of the module; module.cpp calls them.
+#pragma once
+#include <pybind11/pybind11.h>
+
+namespace steep {
+
+void register_tensor_type(pybind11::module_& m);  // the raw types of the tape
+void register_array(pybind11::module_& m);        // creation, NumPy, views, indexing
+void register_ops(pybind11::module_& m);          // the elementwise and reduction tables
+void register_nn(pybind11::module_& m);           // matmul, linear, rows, losses, optimizers
+void register_random(pybind11::module_& m);
+void register_taped(pybind11::module_& m);    // derivatives of the elementwise formulas as taped expressions
+void register_runtime(pybind11::module_& m);  // threads, instruction set, devices
+void register_kernels(pybind11::module_& m);  // steep.kernels and DLPack, by nanobind
+
+}  // namespace steep

@@ -1,0 +1,372 @@
+#include "tensor_type.h"
+
+#include <structmember.h>
+
+#include <atomic>
+
+namespace py = pybind11;
+
+namespace steep {
+namespace {
+
+PyTypeObject* tensor_base = nullptr;
+PyTypeObject* node_type = nullptr;
+PyTypeObject* tensor_class = nullptr;  // steep.Tensor: what results are instances of
+PyObject* dtype_objects[kDTypes] = {};
+PyObject* cpu_device = nullptr;
+
+thread_local bool recording = true;
+std::atomic<uint64_t> next_id{1};
+
+TensorObject* tensor(PyObject* o) { return reinterpret_cast<TensorObject*>(o); }
+NodeObject* node(PyObject* o) { return reinterpret_cast<NodeObject*>(o); }
+
+PyObject* new_reference(PyObject* o) {
+  if (!o) o = Py_None;
+  Py_INCREF(o);
+  return o;
+}
+
+/// Instances of heap types own a reference to their type.
+void free_object(PyObject* o) {
+  PyTypeObject* type = Py_TYPE(o);
+  type->tp_free(o);
+  Py_DECREF(reinterpret_cast<PyObject*>(type));
+}
+
+// Neither type is tracked by the garbage collector, which would otherwise walk every tape. A graph has no cycles:
+// `record` never lets a node hold its own output. Freeing a long chain alternates nodes and tuples, and CPython bounds
+// the recursion of tuples.
+void tensor_dealloc(PyObject* o) {
+  if (tensor(o)->weak_references) PyObject_ClearWeakRefs(o);
+  tensor(o)->array.~Array();
+  Py_XDECREF(tensor(o)->node);
+  Py_XDECREF(tensor(o)->grad);
+  free_object(o);
+}
+
+void node_dealloc(PyObject* o) {
+  if (node(o)->weak_references) PyObject_ClearWeakRefs(o);
+  Py_XDECREF(node(o)->vjp);
+  Py_XDECREF(node(o)->edges);
+  Py_XDECREF(node(o)->saved);
+  free_object(o);
+}
+
+uint64_t versions(PyObject* saved) {
+  uint64_t sum = 0;
+  for (Py_ssize_t i = 0, n = PyTuple_GET_SIZE(saved); i < n; ++i) {
+    PyObject* item = PyTuple_GET_ITEM(saved, i);
+    if (is_tensor(item)) sum += array_of(item).storage->version.load(std::memory_order_relaxed);
+  }
+  return sum;
+}
+
+bool needs_grad(PyObject* o) { return is_tensor(o) && tensor(o)->requires_grad; }
+
+PyObject* edge_of(PyObject* input) {
+  if (!needs_grad(input)) return new_reference(nullptr);
+  return new_reference(tensor(input)->node ? tensor(input)->node : input);
+}
+
+/// A tensor over the same memory with no history.
+PyObject* alias(PyObject* o) { return wrap(Array(array_of(o))); }
+
+/// Hangs a node on `out`. Bit i of `outputs`: saved[i] is an alias of `out`, without which the node would hold itself.
+PyObject* attach(PyObject* out, PyObject* vjp, py::object edges, py::object saved, uint64_t outputs) {
+  PyObject* o = node_type->tp_alloc(node_type, 0);
+  if (!o) return nullptr;
+  node(o)->id = next_id.fetch_add(1, std::memory_order_relaxed);
+  node(o)->vjp = new_reference(vjp);
+  node(o)->edges = edges.release().ptr();
+  node(o)->versions = versions(saved.ptr());
+  node(o)->saved = saved.release().ptr();
+  node(o)->shape = array_of(out).shape;
+  node(o)->dtype = array_of(out).dtype;
+  node(o)->outputs = outputs;
+  Py_XSETREF(tensor(out)->node, o);
+  tensor(out)->requires_grad = true;
+  return new_reference(out);
+}
+
+constexpr const char* kRecordUsage = "record(out, vjp, inputs[, saved]): out is a Tensor, inputs and saved are tuples";
+
+/// record(out, vjp, inputs, saved=()): makes `out` differentiable if recording is on and an input needs a gradient.
+/// Among the first 64 saved values may be `out` itself.
+PyObject* record(PyObject*, PyObject* const* args, Py_ssize_t n) {
+  if (n < 3 || n > 4 || !is_tensor(args[0]) || !PyTuple_Check(args[2]) || (n == 4 && !PyTuple_Check(args[3]))) {
+    PyErr_SetString(PyExc_TypeError, kRecordUsage);
+    return nullptr;
+  }
+  PyObject *out = args[0], *inputs = args[2];
+  const Py_ssize_t count = PyTuple_GET_SIZE(inputs);
+  bool needed = false;
+  for (Py_ssize_t i = 0; recording && i < count; ++i) needed = needed || needs_grad(PyTuple_GET_ITEM(inputs, i));
+  if (!needed) return new_reference(out);
+  py::object edges = py::reinterpret_steal<py::object>(PyTuple_New(count));
+  for (Py_ssize_t i = 0; i < count; ++i) PyTuple_SET_ITEM(edges.ptr(), i, edge_of(PyTuple_GET_ITEM(inputs, i)));
+  const Py_ssize_t saved_count = n == 4 ? PyTuple_GET_SIZE(args[3]) : 0;
+  py::object saved = py::reinterpret_steal<py::object>(PyTuple_New(saved_count));
+  uint64_t outputs = 0;
+  for (Py_ssize_t i = 0; i < saved_count; ++i) {
+    PyObject* item = PyTuple_GET_ITEM(args[3], i);
+    if (item == out) outputs |= uint64_t(1) << i;
+    PyTuple_SET_ITEM(saved.ptr(), i, item == out ? alias(out) : new_reference(item));
+  }
+  return attach(out, args[1], std::move(edges), std::move(saved), outputs);
+}
+
+/// record_binary(out, vjp, a, b, reads_a, reads_b): the same for two inputs. The vjp is called as
+/// vjp(g, needs_a, needs_b, a, b, out), with None for what the wanted gradients don't read (bits: 1 a, 2 b, 4 out).
+PyObject* record_binary(PyObject*, PyObject* const* args, Py_ssize_t n) {
+  if (n != 6 || !is_tensor(args[0])) {
+    PyErr_SetString(PyExc_TypeError, "record_binary(out, vjp, a, b, reads_a, reads_b)");
+    return nullptr;
+  }
+  PyObject *out = args[0], *a = args[2], *b = args[3];
+  const bool needs_a = needs_grad(a), needs_b = needs_grad(b);
+  if (!recording || !(needs_a || needs_b)) return new_reference(out);
+  const long reads = (needs_a ? PyLong_AsLong(args[4]) : 0) | (needs_b ? PyLong_AsLong(args[5]) : 0);
+  py::object edges = py::reinterpret_steal<py::object>(PyTuple_New(2));
+  PyTuple_SET_ITEM(edges.ptr(), 0, edge_of(a));
+  PyTuple_SET_ITEM(edges.ptr(), 1, edge_of(b));
+  py::object saved = py::reinterpret_steal<py::object>(PyTuple_New(5));
+  PyTuple_SET_ITEM(saved.ptr(), 0, new_reference(needs_a ? Py_True : Py_False));
+  PyTuple_SET_ITEM(saved.ptr(), 1, new_reference(needs_b ? Py_True : Py_False));
+  PyTuple_SET_ITEM(saved.ptr(), 2, new_reference(reads & 1 ? a : nullptr));
+  PyTuple_SET_ITEM(saved.ptr(), 3, new_reference(reads & 2 ? b : nullptr));
+  PyTuple_SET_ITEM(saved.ptr(), 4, reads & 4 ? alias(out) : new_reference(nullptr));
+  return attach(out, args[1], std::move(edges), std::move(saved), reads & 4 ? 1 << 4 : 0);
+}
+
+PyObject* set_recording(PyObject*, PyObject* on) {
+  const bool before = recording;
+  recording = PyObject_IsTrue(on) == 1;
+  return PyBool_FromLong(before);
+}
+
+PyObject* is_recording(PyObject*, PyObject*) { return PyBool_FromLong(recording); }
+
+/// fits(gradient, edge): has it the shape and the dtype that the node or the leaf wants?
+PyObject* fits(PyObject*, PyObject* const* args, Py_ssize_t n) {
+  if (n != 2 || !is_tensor(args[0])) {
+    PyErr_SetString(PyExc_TypeError, "fits(gradient, edge)");
+    return nullptr;
+  }
+  const Array& g = array_of(args[0]);
+  if (is_tensor(args[1]))
+    return PyBool_FromLong(g.shape == array_of(args[1]).shape && g.dtype == array_of(args[1]).dtype);
+  return PyBool_FromLong(g.shape == node(args[1])->shape && g.dtype == node(args[1])->dtype);
+}
+
+/// Node.saved: raises if one of the values has been changed in place since. Where operations are recorded
+/// (create_graph) a saved output gets its history back, so that the vjp's result depends on it.
+PyObject* node_saved(PyObject* o, void*) {
+  if (!node(o)->saved) {
+    PyErr_Format(
+        PyExc_RuntimeError,
+        "backward a second time through '%U', whose saved values have been freed: pass retain_graph=True to the "
+        "first backward, or compute the loss again",
+        py::object(py::getattr(py::handle(o), "name")).ptr());
+    return nullptr;
+  }
+  if (versions(node(o)->saved) != node(o)->versions) {
+    PyErr_Format(PyExc_RuntimeError,
+                 "backward through '%U' needs a tensor that has been changed in place since: change a copy (x = x + 1 "
+                 "instead of x += 1), or do it after backward",
+                 py::object(py::getattr(py::handle(o), "name")).ptr());
+    return nullptr;
+  }
+  if (!recording || !node(o)->outputs) return new_reference(node(o)->saved);
+  const Py_ssize_t n = PyTuple_GET_SIZE(node(o)->saved);
+  PyObject* saved = PyTuple_New(n);
+  for (Py_ssize_t i = 0; i < n; ++i) {
+    PyObject* item = new_reference(PyTuple_GET_ITEM(node(o)->saved, i));
+    if (i < 64 && (node(o)->outputs >> i & 1)) {
+      Py_SETREF(item, alias(item));
+      tensor(item)->node = new_reference(o);
+      tensor(item)->requires_grad = true;
+    }
+    PyTuple_SET_ITEM(saved, i, item);
+  }
+  return saved;
+}
+
+PyObject* node_name(PyObject* o, void*) {
+  PyObject* name = PyObject_GetAttrString(node(o)->vjp, "__name__");
+  if (!name) return nullptr;
+  const std::string text = py::reinterpret_steal<py::str>(name);
+  const size_t begin = text.starts_with('_') ? 1 : 0, end = text.ends_with("_vjp") ? text.size() - 4 : text.size();
+  return PyUnicode_FromStringAndSize(text.data() + begin, Py_ssize_t(end - begin));
+}
+
+PyObject* tensor_device(PyObject*, void*) { return new_reference(cpu_device); }
+
+PyObject* get_grad(PyObject* o, void*) { return new_reference(tensor(o)->grad); }
+
+int set_grad(PyObject* o, PyObject* value, void*) {
+  if (!value || value == Py_None) {
+    Py_CLEAR(tensor(o)->grad);
+    return 0;
+  }
+  if (!is_tensor(value) || array_of(value).shape != array_of(o).shape || array_of(value).dtype != array_of(o).dtype) {
+    PyErr_SetString(PyExc_ValueError, "grad must be None or a Tensor with the shape and dtype of the tensor");
+    return -1;
+  }
+  Py_INCREF(value);
+  Py_XSETREF(tensor(o)->grad, value);
+  return 0;
+}
+
+PyObject* get_requires_grad(PyObject* o, void*) { return PyBool_FromLong(tensor(o)->requires_grad); }
+
+int set_requires_grad(PyObject* o, PyObject* value, void*) {
+  const bool on = value && PyObject_IsTrue(value) == 1;
+  if (on && !is_floating(array_of(o).dtype)) {
+    PyErr_Format(PyExc_TypeError,
+                 "only floating-point tensors can require gradients, not %s: use x.astype(steep.float32)",
+                 name(array_of(o).dtype));
+    return -1;
+  }
+  if (!on && tensor(o)->node) {
+    PyErr_SetString(
+        PyExc_RuntimeError,
+        "requires_grad of a computed tensor cannot be switched off: use x.detach() for a tensor without history");
+    return -1;
+  }
+  tensor(o)->requires_grad = on;
+  return 0;
+}
+
+template <class F>
+PyGetSetDef property(const char* name, const char* doc, F get) {
+  return {name, get, nullptr, doc, nullptr};
+}
+
+PyTypeObject* make_type(const char* name, size_t size, PyType_Slot* slots) {
+  PyType_Spec spec{name, int(size), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+                   slots};
+  PyObject* type = PyType_FromSpec(&spec);
+  if (!type) throw py::error_already_set();
+  return reinterpret_cast<PyTypeObject*>(type);
+}
+
+void make_tensor_base() {
+  static PyMemberDef members[] = {
+      {"_node", T_OBJECT, offsetof(TensorObject, node), 0, nullptr},
+      {"__weaklistoffset__", T_PYSSIZET, offsetof(TensorObject, weak_references), READONLY, nullptr},
+      {}};
+  static PyGetSetDef properties[] = {
+      property("shape", "tuple of the extents",
+               [](PyObject* o, void*) { return to_tuple(array_of(o).shape).release().ptr(); }),
+      property("strides", "steps between neighbours along each axis, in elements",
+               [](PyObject* o, void*) { return to_tuple(array_of(o).strides).release().ptr(); }),
+      property("ndim", "number of dimensions", [](PyObject* o, void*) { return PyLong_FromLong(array_of(o).ndim()); }),
+      property("size", "number of elements",
+               [](PyObject* o, void*) { return PyLong_FromLongLong(array_of(o).size()); }),
+      property("dtype", "element type",
+               [](PyObject* o, void*) { return dtype_object(array_of(o).dtype).release().ptr(); }),
+      property("device", "where the elements are", tensor_device),
+      property("_version", "how often the storage has been changed in place",
+               [](PyObject* o, void*) { return PyLong_FromUnsignedLong(array_of(o).storage->version.load()); }),
+      {"grad", get_grad, set_grad, "the gradient that backward accumulated here, or None", nullptr},
+      {"requires_grad", get_requires_grad, set_requires_grad, "whether operations on it are recorded", nullptr},
+      {}};
+  PyType_Slot slots[] = {{Py_tp_dealloc, reinterpret_cast<void*>(tensor_dealloc)},
+                         {Py_tp_members, members},
+                         {Py_tp_getset, properties},
+                         {0, nullptr}};
+  tensor_base = tensor_class = make_type("steep._core.TensorBase", sizeof(TensorObject), slots);
+}
+
+void make_node_type() {
+  static PyMemberDef members[] = {
+      {"id", T_ULONGLONG, offsetof(NodeObject, id), READONLY, nullptr},
+      {"vjp", T_OBJECT, offsetof(NodeObject, vjp), READONLY, nullptr},
+      {"edges", T_OBJECT, offsetof(NodeObject, edges), READONLY, nullptr},
+      {"__weaklistoffset__", T_PYSSIZET, offsetof(NodeObject, weak_references), READONLY, nullptr},
+      {}};
+  static PyGetSetDef properties[] = {
+      property("saved", "what the vjp reads", node_saved),
+      property("name", "the operation's name", node_name),
+      property("shape", "of the output", [](PyObject* o, void*) { return to_tuple(node(o)->shape).release().ptr(); }),
+      property("dtype", "of the output",
+               [](PyObject* o, void*) { return dtype_object(node(o)->dtype).release().ptr(); }),
+      {}};
+  static PyMethodDef methods[] = {
+      {"release",
+       [](PyObject* o, PyObject*) -> PyObject* {
+         Py_CLEAR(node(o)->saved);
+         return new_reference(nullptr);
+       },
+       METH_NOARGS, "Frees what the vjp reads: a second backward through this node raises."},
+      {}};
+  PyType_Slot slots[] = {{Py_tp_dealloc, reinterpret_cast<void*>(node_dealloc)},
+                         {Py_tp_members, members},
+                         {Py_tp_getset, properties},
+                         {Py_tp_methods, methods},
+                         {0, nullptr}};
+  node_type = make_type("steep._core.Node", sizeof(NodeObject), slots);
+}
+
+}  // namespace
+
+bool is_tensor(PyObject* o) { return Py_TYPE(o) == tensor_class || PyType_IsSubtype(Py_TYPE(o), tensor_base); }
+
+PyObject* wrap(Array&& a) {
+  PyObject* o = tensor_class->tp_alloc(tensor_class, 0);  // zeroes the other fields; a null field reads as None
+  if (!o) throw py::error_already_set();
+  new (&array_of(o)) Array(std::move(a));
+  return o;
+}
+
+py::object dtype_object(DType t) { return py::reinterpret_borrow<py::object>(dtype_objects[int(t)]); }
+
+bool to_dtype(PyObject* o, DType& t) {
+  for (int i = 0; i < kDTypes; ++i) {
+    if (o != dtype_objects[i]) continue;
+    t = DType(i);
+    return true;
+  }
+  return false;
+}
+
+py::tuple to_tuple(const Dims& d) {
+  py::tuple t(d.n);
+  for (int i = 0; i < d.n; ++i) PyTuple_SET_ITEM(t.ptr(), i, PyLong_FromLongLong(d[i]));
+  return t;
+}
+
+void register_tensor_type(py::module_& m) {
+  make_tensor_base();
+  make_node_type();
+  m.attr("TensorBase") = py::handle(reinterpret_cast<PyObject*>(tensor_base));
+  m.attr("Node") = py::handle(reinterpret_cast<PyObject*>(node_type));
+  static PyMethodDef functions[] = {
+      {"record", reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(record)), METH_FASTCALL, nullptr},
+      {"record_binary", reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(record_binary)), METH_FASTCALL, nullptr},
+      {"fits", reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(fits)), METH_FASTCALL, nullptr},
+      {"set_recording", set_recording, METH_O, nullptr},
+      {"is_recording", is_recording, METH_NOARGS, nullptr},
+      {}};
+  if (PyModule_AddFunctions(m.ptr(), functions) != 0) throw py::error_already_set();
+  m.def("set_classes", [](py::type tensor, py::tuple dtypes, py::object cpu) {
+    tensor_class = reinterpret_cast<PyTypeObject*>(tensor.release().ptr());
+    for (int i = 0; i < kDTypes; ++i) dtype_objects[i] = py::object(dtypes[size_t(i)]).release().ptr();
+    cpu_device = cpu.release().ptr();
+  });
+  m.def("alias", [](const Array& a) { return a; }, "The same memory as a tensor without history.");
+  m.def("alias_as", [](const Array& a, py::type type) {
+    auto* t = reinterpret_cast<PyTypeObject*>(type.ptr());
+    if (!PyType_IsSubtype(t, tensor_base)) throw py::type_error("alias_as: not a subclass of Tensor");
+    PyObject* o = t->tp_alloc(t, 0);
+    if (!o) throw py::error_already_set();
+    new (&array_of(o)) Array(a);
+    return py::reinterpret_steal<py::object>(o);
+  });
+  m.def(
+      "is_sole_owner", [](const Array& a) { return a.storage->refs.load() == 1 && a.is_contiguous(); },
+      "Does no other tensor share its memory, and are its elements contiguous?");
+}
+
+}  // namespace steep

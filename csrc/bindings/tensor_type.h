@@ -1,0 +1,95 @@
+// The two raw Python types of the tape, and the casters that let pybind11 functions take and return arrays.
+// They are written against the C API because an instance costs a fifth of a pybind11 one, and a tape makes many.
+#pragma once
+#include <pybind11/pybind11.h>
+
+#include "../core/array.h"
+
+namespace steep {
+
+/// What steep.Tensor derives from: an array, and the fields that Python's tape uses.
+struct TensorObject {
+  PyObject_HEAD Array array;
+  PyObject* node;  // NodeObject: how it was computed, or null
+  PyObject* grad;  // Tensor, or null
+  PyObject* weak_references;
+  bool requires_grad;
+};
+
+/// One recorded operation. Ids only grow, so "newest first" is a valid order for backward.
+struct NodeObject {
+  PyObject_HEAD uint64_t id;
+  PyObject* vjp;    // vjp(g, *saved) -> one gradient or None for each edge
+  PyObject* edges;  // tuple: for each input its NodeObject, or the leaf TensorObject, or None
+  PyObject* saved;  // tuple: what the vjp reads
+  Dims shape;       // of the output: what its gradient must have
+  DType dtype;
+  uint64_t versions;  // sum over the saved tensors when they were saved
+  uint64_t outputs;   // bit i: saved[i] is the output, kept without history
+  PyObject* weak_references;
+};
+
+bool is_tensor(PyObject* o);
+inline Array& array_of(PyObject* o) { return reinterpret_cast<TensorObject*>(o)->array; }
+/// A new steep.Tensor.
+PyObject* wrap(Array&& a);
+
+pybind11::object dtype_object(DType t);
+/// The DType of one of steep's dtype objects; false for anything else.
+bool to_dtype(PyObject* o, DType& t);
+
+pybind11::tuple to_tuple(const Dims& d);
+
+void register_tensor_type(pybind11::module_& m);
+
+}  // namespace steep
+
+namespace pybind11::detail {
+
+template <>
+struct type_caster<steep::Array> {
+  static constexpr auto name = const_name("Tensor");
+  template <class T>
+  using cast_op_type = detail::cast_op_type<T>;
+  steep::Array* value = nullptr;
+  bool load(handle h, bool) {
+    if (!steep::is_tensor(h.ptr())) return false;
+    value = &steep::array_of(h.ptr());
+    return true;
+  }
+  static handle cast(steep::Array&& a, return_value_policy, handle) { return steep::wrap(std::move(a)); }
+  static handle cast(const steep::Array& a, return_value_policy, handle) { return steep::wrap(steep::Array(a)); }
+  operator steep::Array&() { return *value; }
+  operator steep::Array*() { return value; }
+};
+
+template <>
+struct type_caster<steep::DType> {
+  PYBIND11_TYPE_CASTER(steep::DType, const_name("DType"));
+  bool load(handle h, bool) { return steep::to_dtype(h.ptr(), value); }
+  static handle cast(steep::DType t, return_value_policy, handle) { return steep::dtype_object(t).release(); }
+};
+
+/// A tuple or list of at most kMaxNdim Python integers.
+template <>
+struct type_caster<steep::Dims> {
+  PYBIND11_TYPE_CASTER(steep::Dims, const_name("tuple[int, ...]"));
+  bool load(handle h, bool) {
+    if (!PyTuple_Check(h.ptr()) && !PyList_Check(h.ptr())) return false;
+    value.n = 0;
+    for (handle item : reinterpret_borrow<sequence>(h)) {
+      const object index = reinterpret_steal<object>(PyNumber_Index(item.ptr()));
+      if (!index) {
+        PyErr_Clear();
+        return false;
+      }
+      const int64_t x = PyLong_AsLongLong(index.ptr());
+      if (x == -1 && PyErr_Occurred()) throw error_already_set();
+      value.push(x);
+    }
+    return true;
+  }
+  static handle cast(const steep::Dims& d, return_value_policy, handle) { return steep::to_tuple(d).release(); }
+};
+
+}  // namespace pybind11::detail

@@ -1,0 +1,21 @@
+// Lets other Python threads run while a kernel works, where it works long enough for that to pay.
+#pragma once
+#include <pybind11/pybind11.h>
+
+#include <cstdint>
+#include <optional>
+
+namespace steep {
+
+class Unlocked {
+ public:
+  explicit Unlocked(int64_t work) {
+    if (work >= kWork) release_.emplace();
+  }
+
+ private:
+  static constexpr int64_t kWork = 32768;  // elements: some ten microseconds
+  std::optional<pybind11::gil_scoped_release> release_;
+};
+
+}  // namespace steep

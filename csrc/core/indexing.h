@@ -1,0 +1,25 @@
+// Gathering, scattering and joining. Indices are int32 or int64, may count from the end, and are checked first.
+#pragma once
+#include <span>
+
+#include "array.h"
+
+namespace steep {
+
+/// a's elements at `indices` along `axis`: shape a.shape[:axis] + indices.shape + a.shape[axis + 1:].
+Array take(const Array& a, const Array& indices, int axis);
+/// The transpose of take: g's elements added at `indices` into zeros of `shape`.
+Array take_backward(const Array& g, const Array& indices, int axis, const Dims& shape);
+
+/// out[i, j] = a[i, indices[i, j]] for the last axis, and so on; the other axes of both must be equal.
+Array take_along_axis(const Array& a, const Array& indices, int axis);
+Array take_along_axis_backward(const Array& g, const Array& indices, int axis, const Dims& shape);
+
+/// A new last axis of `classes` elements, one of them 1.
+Array one_hot(const Array& indices, int64_t classes, DType dtype);
+Array concat(std::span<const Array> arrays, int axis);
+
+/// Contiguous int64 class labels in 0…classes - 1; throws naming `op` and the range found.
+Array checked_labels(const char* op, const Array& labels, int64_t classes);
+
+}  // namespace steep

@@ -1,0 +1,142 @@
+// The kernel table: what an instruction set (csrc/cpu, compiled once for each) offers to the engine (csrc/core).
+// Kernels see plain contiguous runs; shapes, strides, broadcasting, dtypes and threads are the engine's business.
+// Every member is filled by the function of its room, e.g. steep::avx2::fill_unary (see cpu/dispatch.cpp).
+#pragma once
+#include <cstdint>
+#include <span>
+
+#include "dtype.h"
+
+namespace steep {
+
+/// One run of an elementwise kernel: n contiguous elements of each operand, inputs first, output last.
+/// Bit i of `scalars`: operand i is a single element that stands for all n (only where the kernel's row allows it).
+using Loop = void (*)(int64_t n, void* const* operands, unsigned scalars, const double* params);
+
+/// Which values a derivative reads. The tape keeps only those; a loop's operand that isn't read may be any array.
+enum Reads : unsigned { kReadsNothing = 0, kReadsA = 1, kReadsB = 2, kReadsY = 4, kReadsX = kReadsA };
+
+struct UnaryKernel {
+  const char* name;
+  int params;              // how many doubles follow the input, e.g. 1 for leaky_relu(x, negative_slope)
+  bool to_bool;            // the output is boolean (isnan)
+  unsigned reads;          // what `backward` reads: kReadsX, kReadsY
+  Loop forward[kDTypes];   // by input dtype, null where not defined; operands x, y
+  Loop backward[kDTypes];  // null where not differentiable; operands g, x, y, dx: dx = g · f'(x)
+};
+
+struct BinaryKernel {
+  const char* name;
+  bool to_bool;               // comparisons
+  unsigned reads_a, reads_b;  // what backward_a and backward_b read
+  Loop forward[kDTypes];      // operands a, b, y; a or b may be a scalar
+  Loop backward_a[kDTypes];   // operands g, a, b, y, da: da = g · ∂f/∂a
+  Loop backward_b[kDTypes];   // operands g, a, b, y, db
+};
+
+/// A reduction keeps an accumulator of `acc_size` bytes per result. Long sums of float32 accumulate in float64.
+struct ReduceLoops {
+  int acc_size;
+  DType result;  // of finish
+  void (*init)(int64_t n, void* acc);
+  void (*run)(int64_t n, const void* x, void* acc);  // acc[0] = combine(acc[0], x[0], …, x[n - 1])
+  void (*columns)(int64_t rows, int64_t row_stride, int64_t n, const void* x,
+                  void* acc);                             // acc[j] ⊕= x[i·row_stride + j]
+  void (*merge)(int64_t n, const void* from, void* acc);  // acc[j] = combine(acc[j], from[j])
+  void (*finish)(int64_t n, const void* acc, void* y);
+};
+
+struct ReduceKernel {
+  const char* name;
+  bool needs_elements;            // no identity: an empty reduction is an error (max, min)
+  ReduceLoops by_dtype[kDTypes];  // run is null where not defined
+};
+
+struct ArgReduceKernel {  // index of the first maximum or minimum; a NaN wins, as in NumPy
+  const char* name;
+  int64_t (*run[kDTypes])(int64_t n, const void* x);
+};
+
+/// Kernels over the rows of a contiguous (rows, n) array, n ≥ 1. y may be x, and dx any input of its shape.
+template <class T>
+struct RowKernels {
+  void (*softmax)(int64_t rows, int64_t n, const T* x, T* y);
+  void (*softmax_backward)(int64_t rows, int64_t n, const T* g, const T* y, T* dx);  // y: softmax's result
+  void (*log_softmax)(int64_t rows, int64_t n, const T* x, T* y);
+  void (*log_softmax_backward)(int64_t rows, int64_t n, const T* g, const T* y, T* dx);  // y: log_softmax's result
+  void (*logsumexp)(int64_t rows, int64_t n, const T* x, T* y);                          // y: one per row
+  /// loss[i] = lse[i] - x[i, label[i]]. Labels have been validated.
+  void (*cross_entropy)(int64_t rows, int64_t n, const T* x, const int64_t* label, T* loss, T* lse);
+  /// dx[i, j] = g[i] · (exp(x[i, j] - lse[i]) - (j == label[i]))
+  void (*cross_entropy_backward)(int64_t rows, int64_t n, const T* g, const T* x, const int64_t* label, const T* lse,
+                                 T* dx);
+  /// y = (x - mean) · rstd · weight + bias, with rstd = 1 / sqrt(var + eps); weight and bias may be null.
+  void (*layer_norm)(int64_t rows, int64_t n, const T* x, const T* weight, const T* bias, double eps, T* y, T* mean,
+                     T* rstd);
+  /// dx only when not null; dweight[j] += Σ_i g·x̂ and dbias[j] += Σ_i g in row order, when not null.
+  void (*layer_norm_backward)(int64_t rows, int64_t n, const T* g, const T* x, const T* weight, const T* mean,
+                              const T* rstd, T* dx, double* dweight, double* dbias);
+};
+
+/// Optimizer updates of one contiguous parameter in place.
+struct SgdStep {
+  double lr, momentum, dampening, weight_decay;
+  bool nesterov, first;
+};  // first: buf = gradient
+struct AdamStep {
+  double lr, beta1, beta2, eps, weight_decay;
+  bool decoupled;
+  double correction1, correction2;
+};
+template <class T>
+struct OptimizerKernels {
+  void (*sgd)(int64_t n, T* p, const T* g, T* buf, const SgdStep& s);        // buf null without momentum
+  void (*adam)(int64_t n, T* p, const T* g, T* m, T* v, const AdamStep& s);  // correction = 1 - beta^t
+};
+
+/// C(m×n) = alpha·A(m×k)·B(k×n) + beta·C [+ bias(n)] [then relu]. Steps in elements, any sign, so that transposes are
+/// free. C's rows are contiguous. With beta == 0, C is not read.
+template <class T>
+struct Gemm {
+  int64_t m, n, k;
+  const T* a;
+  int64_t a_row, a_col;
+  const T* b;
+  int64_t b_row, b_col;
+  T* c;
+  int64_t c_row;
+  T alpha = 1, beta = 0;
+  const T* bias = nullptr;
+  bool relu = false;
+};
+struct GemmRange {
+  int64_t m0, m1, n0, n1;
+};
+template <class T>
+struct GemmKernel {
+  /// Computes one rectangle of C over all of K. Each element's bits don't depend on the rectangle it is computed in.
+  void (*block)(const Gemm<T>&, const GemmRange&);
+};
+
+struct Kernels {
+  const char* isa;
+  std::span<const UnaryKernel> unary;
+  std::span<const BinaryKernel> binary;
+  std::span<const ReduceKernel> reduce;
+  std::span<const ArgReduceKernel> arg_reduce;
+  Loop where[kDTypes];          // operands condition (boolean), a, b, y
+  Loop cast[kDTypes][kDTypes];  // [from][to]; operands x, y
+  RowKernels<float> rows_f32;
+  RowKernels<double> rows_f64;
+  OptimizerKernels<float> optimizer_f32;
+  OptimizerKernels<double> optimizer_f64;
+  GemmKernel<float> gemm_f32;
+  GemmKernel<double> gemm_f64;
+};
+
+/// The table of the instruction set in use: the best this CPU has, or what STEEP_ISA asks for.
+const Kernels& kernels();
+/// The names of the instruction sets that this CPU and this build have, best first.
+std::span<const char* const> available_isas();
+
+}  // namespace steep

@@ -1,0 +1,136 @@
+#include "matmul.h"
+
+#include <string_view>
+
+#include "elementwise.h"
+#include "errors.h"
+#include "matmul_plan.h"
+#include "thread_pool.h"
+#include "views.h"
+
+namespace steep {
+namespace {
+
+const GemmKernel<float>& gemm_kernel(float) { return kernels().gemm_f32; }
+const GemmKernel<double>& gemm_kernel(double) { return kernels().gemm_f64; }
+
+template <class T>
+void multiply(const Gemm<T>& g) {
+  if constexpr (std::is_floating_point_v<T>) {
+    gemm(g, gemm_kernel(T{}), num_threads(), [](int64_t tasks, const auto& f) { parallel_for(tasks, f); });
+  } else {  // integers wrap, and have no kernel of their own
+    for (int64_t i = 0; i < g.m; ++i)
+      for (int64_t j = 0; j < g.n; ++j) {
+        uint64_t sum = 0;
+        for (int64_t k = 0; k < g.k; ++k)
+          sum += uint64_t(g.a[i * g.a_row + k * g.a_col]) * uint64_t(g.b[k * g.b_row + j * g.b_col]);
+        g.c[i * g.c_row + j] = T(sum);
+      }
+  }
+}
+
+Dims matmul_shape(const Array& a, const Array& b) {
+  const int p = a.ndim() - 2, q = b.ndim() - 2;
+  if (a.shape[p + 1] != b.shape[q])
+    throw std::invalid_argument(message("matmul: shapes ", to_string(a.shape), " and ", to_string(b.shape),
+                                        " do not fit: the last axis of the first (", a.shape[p + 1],
+                                        ") must equal the last but one of the second (", b.shape[q], ")"));
+  if (a.dtype == DType::boolean) throw TypeError("matmul is not defined for bool tensors: use .astype(steep.float32)");
+  Dims batch_a = a.shape, batch_b = b.shape;
+  batch_a.n = p, batch_b.n = q;
+  Dims shape = broadcast_shapes("matmul", batch_a, batch_b);
+  shape.push(a.shape[p]), shape.push(b.shape[q + 1]);
+  return shape;
+}
+
+bool overlap(const Array& a, const Array& b) {
+  const auto [a_begin, a_end] = extent(a);
+  const auto [b_begin, b_end] = extent(b);
+  return a_begin < b_end && b_begin < a_end;
+}
+
+}  // namespace
+
+Array matmul(const Array& a, const Array& b) {
+  Array out(a.dtype, matmul_shape(a, b));
+  matmul(a, b, out);
+  return out;
+}
+
+void matmul(const Array& a, const Array& b, Array& out) {
+  const Dims shape = matmul_shape(a, b);
+  const int p = a.ndim() - 2, q = b.ndim() - 2, d = shape.n - 2;
+  if (out.shape != shape)
+    throw std::invalid_argument(
+        message("matmul: 'out' has shape ", to_string(out.shape), ", the result ", to_string(shape)));
+  if (out.strides[d + 1] != 1 && shape[d + 1] > 1)
+    throw std::invalid_argument("matmul: the rows of 'out' must be contiguous");
+  if (overlap(out, a) || overlap(out, b))
+    throw std::invalid_argument("matmul: 'out' shares memory with an operand, which is read after it is written");
+  if (out.size() == 0) return;
+  if (q == 0 && p > 0 && a.size() > 0 && a.is_contiguous() && out.is_contiguous()) {
+    Array flat = reshape(out, {-1, shape[d + 1]});  // one matrix for the whole batch: a single tall product
+    return matmul(reshape(a, {-1, a.shape[p + 1]}), b, flat);
+  }
+  Dims batch = shape, shape_a = shape, shape_b = shape;
+  batch.n = d;
+  shape_a[d + 1] = a.shape[p + 1];
+  shape_b[d] = b.shape[q];
+  const Array x = broadcast_to(a, shape_a), y = broadcast_to(b, shape_b);
+  visit(a.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    const auto one = [&](int64_t index) {
+      int64_t at_x = 0, at_y = 0, at_out = 0, rest = index;
+      for (int i = d - 1; i >= 0; --i) {
+        at_x += rest % batch[i] * x.strides[i];
+        at_y += rest % batch[i] * y.strides[i];
+        at_out += rest % batch[i] * out.strides[i];
+        rest /= batch[i];
+      }
+      Gemm<T> g{};
+      g.m = shape[d], g.n = shape[d + 1], g.k = shape_a[d + 1];
+      g.a = x.as<T>() + at_x, g.a_row = x.strides[d], g.a_col = x.strides[d + 1];
+      g.b = y.as<T>() + at_y, g.b_row = y.strides[d], g.b_col = y.strides[d + 1];
+      g.c = out.as<T>() + at_out, g.c_row = out.strides[d];
+      g.alpha = 1, g.beta = 0;
+      multiply(g);
+    };
+    const int64_t products = product(batch);
+    if (products < num_threads()) {  // each product on all threads
+      for (int64_t i = 0; i < products; ++i) one(i);
+    } else {
+      const double work = double(shape[d]) * double(shape[d + 1]) * double(shape_a[d + 1] + 8);
+      parallel_range(products, std::max<int64_t>(1, int64_t(kGemmSerialWork / work)), [&](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; ++i) one(i);
+      });
+    }
+  });
+}
+
+Array linear(const Array& x, const Array& weight, const Array* bias, const UnaryKernel* activation) {
+  const int64_t in = weight.shape[1], features = weight.shape[0];
+  Dims shape = x.shape;
+  shape[shape.n - 1] = features;
+  Array out(x.dtype, shape);
+  if (out.size() == 0) return out;
+  const bool relu = activation && std::string_view(activation->name) == "relu";
+  const Array rows = contiguous(x), b = bias ? contiguous(*bias) : Array();
+  visit(x.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    Gemm<T> g{};
+    g.m = out.size() / features, g.n = features, g.k = in;
+    g.a = rows.as<T>(), g.a_row = in, g.a_col = 1;
+    g.b = weight.as<T>(), g.b_row = weight.strides[1], g.b_col = weight.strides[0];
+    g.c = out.as<T>(), g.c_row = features;
+    g.alpha = 1, g.beta = 0;
+    g.bias = bias ? b.as<T>() : nullptr, g.relu = relu;
+    multiply(g);
+  });
+  if (activation && !relu) {
+    const Array* inputs[] = {&out};
+    elementwise(activation->forward[int(out.dtype)], inputs, out);
+  }
+  return out;
+}
+
+}  // namespace steep

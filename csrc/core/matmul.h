@@ -1,0 +1,16 @@
+// Matrix products of arrays: shapes, batches and transposes in front of the GEMM kernels.
+#pragma once
+#include "array.h"
+#include "kernels.h"
+
+namespace steep {
+
+/// NumPy's matmul for operands of at least two dimensions and equal dtype: (…, m, k) by (…, k, n), batches broadcast.
+Array matmul(const Array& a, const Array& b);
+/// The same into `out`, which has the result's shape and dtype, rows without gaps, and no memory in common with a or b.
+void matmul(const Array& a, const Array& b, Array& out);
+
+/// activation(x @ weightᵀ + bias) for x (…, in), weight (out, in), bias (out) or null. The activation may be null.
+Array linear(const Array& x, const Array& weight, const Array* bias, const UnaryKernel* activation);
+
+}  // namespace steep

@@ -1,0 +1,210 @@
+#include "reduce.h"
+
+#include <algorithm>
+#include <cstring>
+#include <memory>
+#include <string_view>
+
+#include "errors.h"
+#include "thread_pool.h"
+#include "views.h"
+
+namespace steep {
+namespace {
+
+constexpr int64_t kGrain = 32768;   // elements a task reduces at least
+constexpr int64_t kMaxPieces = 64;  // partial results of one reduction
+constexpr int kBlockBytes = 4096;   // accumulators of a block of columns, and packed elements
+
+/// Some axes of an array; neighbours that are crossed in even steps are one.
+struct Axes {
+  Dims shape, strides;  // strides in bytes
+  void add(int64_t extent, int64_t stride) {
+    if (extent == 1) return;
+    if (shape.n && strides[shape.n - 1] == stride * extent) {
+      shape[shape.n - 1] *= extent;
+      strides[shape.n - 1] = stride;
+    } else {
+      shape.push(extent);
+      strides.push(stride);
+    }
+  }
+  int64_t size() const { return product(shape); }
+  int64_t offset(int64_t index) const {
+    int64_t at = 0;
+    for (int d = shape.n - 1; d >= 0; --d) {
+      at += index % shape[d] * strides[d];
+      index /= shape[d];
+    }
+    return at;
+  }
+  /// Removes the last axis: {extent, stride}, {1, 0} where there is none.
+  std::pair<int64_t, int64_t> pop() {
+    if (!shape.n) return {1, 0};
+    const int last = shape.n - 1;
+    const std::pair<int64_t, int64_t> axis{shape[last], strides[last]};
+    shape.n = strides.n = last;
+    return axis;
+  }
+};
+
+/// One reduction as two nests of axes: `kept` × `reduced`, and how to walk the innermost.
+struct Job {
+  const ReduceLoops& loops;
+  const char* data;
+  int64_t item;
+  Axes kept, reduced;            // the outer axes
+  int64_t columns, column_step;  // the innermost kept axis
+  int64_t run, run_step;         // the innermost reduced axis
+  bool by_columns;
+
+  /// Accumulates outer reduced indices first…last for columns j…j + n of one outer kept index.
+  void accumulate(int64_t kept_index, int64_t j, int64_t n, int64_t first, int64_t last, char* acc) const {
+    const char* base = data + kept.offset(kept_index) + j * column_step;
+    for (int64_t r = first; r < last; ++r) {
+      const char* x = base + reduced.offset(r);
+      if (by_columns) {
+        loops.columns(run, run_step / item, n, x, acc);
+      } else {
+        for (int64_t i = 0; i < n; ++i) reduce_run(x + i * column_step, acc + i * loops.acc_size);
+      }
+    }
+  }
+  void reduce_run(const char* x, char* acc) const {
+    if (run_step == item || run == 1) return loops.run(run, x, acc);
+    alignas(64) char packed[kBlockBytes];
+    const int64_t block = kBlockBytes / item;
+    for (int64_t begin = 0; begin < run; begin += block) {
+      const int64_t n = std::min(block, run - begin);
+      for (int64_t i = 0; i < n; ++i) std::memcpy(packed + i * item, x + (begin + i) * run_step, size_t(item));
+      loops.run(n, packed, acc);
+    }
+  }
+};
+
+}  // namespace
+
+Array reduce(const ReduceKernel& kernel, const Array& a, unsigned mask, bool keepdims) {
+  const ReduceLoops& loops = kernel.by_dtype[int(a.dtype)];
+  if (!loops.run) throw TypeError(message(kernel.name, " is not defined for ", name(a.dtype), " tensors"));
+  const int64_t item = int64_t(a.itemsize());
+  Dims out_shape;
+  Axes kept, reduced;
+  int64_t count = 1;
+  for (int d = 0; d < a.ndim(); ++d) {
+    const bool is_reduced = mask >> d & 1;
+    (is_reduced ? reduced : kept).add(a.shape[d], a.strides[d] * item);
+    if (is_reduced) count *= a.shape[d];
+    if (!is_reduced || keepdims) out_shape.push(is_reduced ? 1 : a.shape[d]);
+  }
+  Array out(loops.result, out_shape);
+  if (out.size() == 0) return out;
+  if (count == 0 && kernel.needs_elements)
+    throw std::invalid_argument(message(kernel.name, ": the reduced axes of shape ", to_string(a.shape),
+                                        " have no elements, and an empty ", kernel.name, " has no value"));
+  const auto [columns, column_step] = kept.pop();
+  auto [run, run_step] = reduced.pop();
+  const bool by_columns = run_step != item && column_step == item;
+  // Few results over many elements: the reduced axis is cut in pieces, by its size alone, each with its own partial
+  // results, which are merged in order.
+  int64_t outer = reduced.size();
+  const int64_t wanted = std::clamp<int64_t>(count * columns / kGrain, 1, kMaxPieces);
+  int64_t pieces = 1;
+  if (kept.size() * columns < kMaxPieces * (by_columns ? 16 : 1) && wanted > 1) {
+    if (outer < wanted && run >= wanted) {  // make the innermost reduced axis two: pieces × (run / pieces) and a rest
+      pieces = wanted;
+    } else {
+      pieces = std::min(outer, wanted);
+    }
+  }
+  const bool cut_run = pieces > 1 && outer < wanted && run >= wanted;
+  const Job job{loops, a.data, item, kept, reduced, columns, column_step, run, run_step, by_columns};
+  const int64_t acc_size = loops.acc_size, block = std::max<int64_t>(1, kBlockBytes / acc_size);
+  const int64_t blocks = (columns + block - 1) / block, kept_size = kept.size();
+  const int64_t out_item = int64_t(out.itemsize());
+
+  const auto piece_of = [&](int64_t kept_index, int64_t j, int64_t n, int64_t piece, char* acc) {
+    loops.init(n, acc);
+    if (count == 0) return;
+    if (!cut_run) {
+      job.accumulate(kept_index, j, n, outer * piece / pieces, outer * (piece + 1) / pieces, acc);
+    } else {
+      Job part = job;
+      const int64_t begin = run * piece / pieces;
+      part.run = run * (piece + 1) / pieces - begin;
+      part.data += begin * run_step;
+      part.accumulate(kept_index, j, n, 0, outer, acc);
+    }
+  };
+  const auto place = [&](int64_t task, int64_t& kept_index, int64_t& j) {
+    kept_index = task / blocks;
+    j = task % blocks * block;
+    return std::min(block, columns - j);
+  };
+  const auto finish = [&](int64_t kept_index, int64_t j, int64_t n, const char* acc) {
+    loops.finish(n, acc, out.data + (kept_index * columns + j) * out_item);
+  };
+  const int64_t tasks = kept_size * blocks;
+  if (pieces == 1) {
+    const int64_t work = std::max<int64_t>(1, count * std::min(block, columns));
+    parallel_range(tasks, std::max<int64_t>(1, kGrain / work), [&](int64_t begin, int64_t end) {
+      alignas(64) char acc[kBlockBytes];
+      for (int64_t t = begin; t < end; ++t) {
+        int64_t kept_index, j;
+        const int64_t n = place(t, kept_index, j);
+        piece_of(kept_index, j, n, 0, acc);
+        finish(kept_index, j, n, acc);
+      }
+    });
+    return out;
+  }
+  const auto partial = std::make_unique<char[]>(size_t(tasks * pieces * block * acc_size));
+  parallel_for(tasks * pieces, [&](int64_t t) {
+    int64_t kept_index, j;
+    const int64_t n = place(t / pieces, kept_index, j);
+    piece_of(kept_index, j, n, t % pieces, partial.get() + t * block * acc_size);
+  });
+  for (int64_t t = 0; t < tasks; ++t) {
+    int64_t kept_index, j;
+    const int64_t n = place(t, kept_index, j);
+    char* acc = partial.get() + t * pieces * block * acc_size;
+    for (int64_t p = 1; p < pieces; ++p) loops.merge(n, acc + p * block * acc_size, acc);
+    finish(kept_index, j, n, acc);
+  }
+  return out;
+}
+
+Array arg_reduce(const ArgReduceKernel& kernel, const Array& a, int axis, bool keepdims) {
+  if (a.shape[axis] == 0)
+    throw std::invalid_argument(message(kernel.name, ": axis ", axis, " of shape ", to_string(a.shape),
+                                        " has no elements, and an empty ", kernel.name, " has no value"));
+  const int last = a.ndim() - 1;
+  Dims order;
+  for (int d = 0; d <= last; ++d)
+    if (d != axis) order.push(d);
+  order.push(axis);
+  const Array rows = contiguous(permute(a, order));
+  Dims out_shape = a.shape;
+  if (keepdims)
+    out_shape[axis] = 1;
+  else
+    out_shape.erase(axis);
+  Array out(DType::int64, out_shape);
+  const int64_t n = a.shape[axis], step = n * int64_t(a.itemsize());
+  const auto run = kernel.run[int(a.dtype)];
+  parallel_range(out.size(), std::max<int64_t>(1, kGrain / n), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) out.as<int64_t>()[i] = run(n, rows.data + i * step);
+  });
+  return out;
+}
+
+Array sum_to_shape(const Array& a, const Dims& shape) {
+  const int extra = a.ndim() - shape.n;
+  unsigned mask = 0;
+  for (int d = 0; d < a.ndim(); ++d)
+    if (d < extra || (shape[d - extra] == 1 && a.shape[d] != 1)) mask |= 1u << d;
+  static const ReduceKernel& sum = *std::ranges::find(kernels().reduce, std::string_view("sum"), &ReduceKernel::name);
+  return reshape(reduce(sum, a, mask, true), shape);
+}
+
+}  // namespace steep

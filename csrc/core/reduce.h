@@ -1,0 +1,15 @@
+// Reductions over any axes.
+#pragma once
+#include "array.h"
+#include "kernels.h"
+
+namespace steep {
+
+/// Reduces the axes in `mask` (bit i: axis i). The result has the same bits at any number of threads.
+Array reduce(const ReduceKernel& kernel, const Array& a, unsigned mask, bool keepdims);
+/// int64 index of the first extremum along one axis.
+Array arg_reduce(const ArgReduceKernel& kernel, const Array& a, int axis, bool keepdims);
+/// Sums `a` down to a shape that broadcasts to a's shape: the transpose of broadcasting.
+Array sum_to_shape(const Array& a, const Dims& shape);
+
+}  // namespace steep

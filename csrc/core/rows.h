@@ -1,0 +1,34 @@
+// Operations along one axis that need the whole row at once: softmax and its family, cross-entropy, layer norm.
+#pragma once
+#include "array.h"
+
+namespace steep {
+
+Array softmax(const Array& x, int axis);
+Array softmax_backward(const Array& g, const Array& y, int axis);
+/// The same into `out`, of the result's shape and dtype; it may be an operand.
+void softmax(const Array& x, int axis, Array& out);
+void softmax_backward(const Array& g, const Array& y, int axis, Array& out);
+Array log_softmax(const Array& x, int axis);
+Array log_softmax_backward(const Array& g, const Array& y, int axis);
+Array logsumexp(const Array& x, int axis);  // without the axis
+
+struct CrossEntropy {
+  Array loss, lse;
+};
+/// Per-row loss of logits (rows, classes) against valid int64 labels; keeps logsumexp for the backward pass.
+CrossEntropy cross_entropy(const Array& x, const Array& labels);
+Array cross_entropy_backward(const Array& g, const Array& x, const Array& labels, const Array& lse);
+
+struct LayerNorm {
+  Array y, mean, rstd;
+};
+/// Normalises the last `axes` axes of x; weight and bias have their shape, or are null.
+LayerNorm layer_norm(const Array& x, int axes, const Array* weight, const Array* bias, double eps);
+struct LayerNormGrads {
+  Array dx, dweight, dbias;
+};
+LayerNormGrads layer_norm_backward(const Array& g, const Array& x, int axes, const Array* weight, const Array& mean,
+                                   const Array& rstd);
+
+}  // namespace steep

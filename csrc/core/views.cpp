@@ -1,0 +1,212 @@
+#include "views.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "elementwise.h"
+#include "errors.h"
+#include "kernels.h"
+
+namespace steep {
+
+int normalize_axis(const char* op, int64_t axis, int ndim) {
+  if (axis < -ndim || axis >= ndim)
+    throw std::out_of_range(message(op, ": axis ", axis, " is out of range for a tensor of ", ndim,
+                                    ndim == 1 ? " dimension" : " dimensions"));
+  return int(axis < 0 ? axis + ndim : axis);
+}
+
+unsigned axes_mask(const char* op, const Dims& axes, int ndim) {
+  unsigned mask = 0;
+  for (int64_t axis : axes) {
+    const unsigned bit = 1u << normalize_axis(op, axis, ndim);
+    if (mask & bit) throw std::invalid_argument(message(op, ": axis ", axis, " is given twice in ", to_string(axes)));
+    mask |= bit;
+  }
+  return mask;
+}
+
+Dims broadcast_shapes(const char* op, const Dims& a, const Dims& b) {
+  Dims out;
+  out.n = std::max(a.n, b.n);
+  for (int i = 1; i <= out.n; ++i) {
+    const int64_t x = i <= a.n ? a[a.n - i] : 1, y = i <= b.n ? b[b.n - i] : 1;
+    if (x != y && x != 1 && y != 1)
+      throw std::invalid_argument(message(op, ": shapes ", to_string(a), " and ", to_string(b),
+                                          " cannot be broadcast together: axis -", i, " has ", x, " and ", y,
+                                          " elements (they must be equal, or one of them 1)"));
+    out[out.n - i] = x == 1 ? y : x;
+  }
+  return out;
+}
+
+Array broadcast_to(const Array& a, const Dims& shape) {
+  const int extra = shape.n - a.ndim();
+  bool fits = extra >= 0;
+  for (int i = 0; fits && i < a.ndim(); ++i) fits = a.shape[i] == shape[i + extra] || a.shape[i] == 1;
+  for (int64_t d : shape) fits = fits && d >= 0;
+  if (!fits)
+    throw std::invalid_argument(
+        message("broadcast_to: a tensor of shape ", to_string(a.shape), " does not broadcast to ", to_string(shape)));
+  Array out = a;
+  out.shape = shape;
+  out.strides.n = shape.n;
+  for (int i = 0; i < shape.n; ++i)
+    out.strides[i] = i < extra || (a.shape[i - extra] == 1 && shape[i] != 1) ? 0 : a.strides[i - extra];
+  return out;
+}
+
+Array permute(const Array& a, const Dims& axes) {
+  if (axes.n != a.ndim())
+    throw std::invalid_argument(message("permute_dims: axes ", to_string(axes), " must name each of the ", a.ndim(),
+                                        " axes of shape ", to_string(a.shape), " once"));
+  axes_mask("permute_dims", axes, a.ndim());
+  Array out = a;
+  for (int i = 0; i < axes.n; ++i) {
+    const int from = normalize_axis("permute_dims", axes[i], a.ndim());
+    out.shape[i] = a.shape[from];
+    out.strides[i] = a.strides[from];
+  }
+  return out;
+}
+
+Array squeeze(const Array& a, const Dims& axes) {
+  const unsigned mask = axes_mask("squeeze", axes, a.ndim());
+  Array out = a;
+  out.shape.n = out.strides.n = 0;
+  for (int i = 0; i < a.ndim(); ++i) {
+    if (!(mask >> i & 1)) {
+      out.shape.push(a.shape[i]);
+      out.strides.push(a.strides[i]);
+    } else if (a.shape[i] != 1) {
+      throw std::invalid_argument(
+          message("squeeze: axis ", i, " of shape ", to_string(a.shape), " has ", a.shape[i], " elements, not 1"));
+    }
+  }
+  return out;
+}
+
+Array expand_dims(const Array& a, int64_t axis) {
+  const int i = normalize_axis("expand_dims", axis, a.ndim() + 1);
+  Array out = a;
+  out.shape.insert(i, 1);
+  out.strides.insert(i, 1);
+  return out;
+}
+
+namespace {
+
+/// Strides of a's elements seen with another shape of the same size, if one set of strides can do it.
+bool view_strides(const Array& a, const Dims& shape, Dims& strides) {
+  if (a.is_contiguous()) {
+    strides = contiguous_strides(shape);
+    return true;
+  }
+  Array packed = a;  // without axes of one element, whose strides mean nothing
+  packed.shape.n = packed.strides.n = 0;
+  for (int i = 0; i < a.ndim(); ++i) {
+    if (a.shape[i] == 1) continue;
+    packed.shape.push(a.shape[i]);
+    packed.strides.push(a.strides[i]);
+  }
+  strides.n = shape.n;
+  int old = packed.shape.n, now = shape.n;
+  while (old > 0 && now > 0) {
+    // The shortest groups of trailing axes, old and new, with equally many elements.
+    int old_begin = old - 1, now_begin = now - 1;
+    int64_t old_size = packed.shape[old_begin], now_size = shape[now_begin];
+    while (old_size != now_size) {
+      if (now_size < old_size)
+        now_size *= shape[--now_begin];
+      else
+        old_size *= packed.shape[--old_begin];
+    }
+    for (int i = old_begin; i + 1 < old; ++i)
+      if (packed.strides[i] != packed.strides[i + 1] * packed.shape[i + 1]) return false;
+    int64_t step = packed.strides[old - 1];
+    for (int i = now - 1; i >= now_begin; --i) {
+      strides[i] = step;
+      step *= shape[i];
+    }
+    old = old_begin, now = now_begin;
+  }
+  for (int i = 0; i < now; ++i) strides[i] = 1;  // leading ones
+  return true;
+}
+
+}  // namespace
+
+Array reshape(const Array& a, Dims shape) {
+  int64_t known = 1;
+  int unknown = -1;
+  bool valid = true;
+  for (int i = 0; i < shape.n; ++i) {
+    if (shape[i] == -1) {
+      valid = valid && unknown < 0;
+      unknown = i;
+    } else {
+      valid = valid && shape[i] >= 0 && !__builtin_mul_overflow(known, shape[i], &known);
+    }
+  }
+  const int64_t size = a.size();
+  if (valid && unknown >= 0) {
+    valid = known > 0 && size % known == 0;
+    if (valid) shape[unknown] = size / known;
+  } else {
+    valid = valid && known == size;
+  }
+  if (!valid)
+    throw std::invalid_argument(message("reshape: a tensor of shape ", to_string(a.shape), " (", size,
+                                        " elements) cannot take the shape ", to_string(shape)));
+  Dims strides;
+  if (size != 0 && !view_strides(a, shape, strides)) return reshape(copy(a), shape);
+  Array out = a;
+  out.shape = shape;
+  out.strides = size ? strides : contiguous_strides(shape);
+  return out;
+}
+
+Array slice(const Array& a, int axis, int64_t start, int64_t step, int64_t count) {
+  Array out = a;
+  if (count > 0) out.data += start * a.strides[axis] * int64_t(a.itemsize());
+  out.shape[axis] = count;
+  out.strides[axis] = count > 1 ? a.strides[axis] * step : a.strides[axis];
+  return out;
+}
+
+Array select(const Array& a, int axis, int64_t index) {
+  Array out = slice(a, axis, index, 1, 1);
+  out.shape.erase(axis);
+  out.strides.erase(axis);
+  return out;
+}
+
+Array astype(const Array& a, DType dtype) {
+  Array out(dtype, a.shape);
+  const Array* inputs[] = {&a};
+  elementwise(kernels().cast[int(a.dtype)][int(dtype)], inputs, out);
+  return out;
+}
+
+Array copy(const Array& a) { return astype(a, a.dtype); }
+
+Array contiguous(const Array& a) { return a.is_contiguous() ? a : copy(a); }
+
+void assign(Array& to, const Array& from) {
+  if (!to.storage->writable) throw std::invalid_argument("this tensor's memory is read-only: copy it before writing");
+  Array source = broadcast_to(from, to.shape);
+  const auto [to_begin, to_end] = extent(to);
+  const auto [from_begin, from_end] = extent(source);
+  if (to_begin < from_end && from_begin < to_end) source = copy(source);
+  const Array* inputs[] = {&source};
+  elementwise(kernels().cast[int(from.dtype)][int(to.dtype)], inputs, to);
+  to.storage->version++;
+}
+
+DType promote_types(DType a, DType b) {
+  if (is_floating(a) && !is_floating(b)) return a;  // an integer beside a float takes the float's type, as in PyTorch
+  if (is_floating(b) && !is_floating(a)) return b;
+  return std::max(a, b);
+}
+
+}  // namespace steep

@@ -1,0 +1,36 @@
+// Shapes and views: what needs no kernel.
+#pragma once
+#include <span>
+
+#include "array.h"
+
+namespace steep {
+
+/// 0 <= result < ndim for an axis that may count from the end; throws std::out_of_range naming `op`.
+int normalize_axis(const char* op, int64_t axis, int ndim);
+/// Bit i is set for axis i. Throws on a repeated axis.
+unsigned axes_mask(const char* op, const Dims& axes, int ndim);
+
+/// The common shape of two operands (NumPy's rules); throws std::invalid_argument naming `op` and both shapes.
+Dims broadcast_shapes(const char* op, const Dims& a, const Dims& b);
+
+Array broadcast_to(const Array& a, const Dims& shape);
+Array permute(const Array& a, const Dims& axes);
+Array squeeze(const Array& a, const Dims& axes);
+Array expand_dims(const Array& a, int64_t axis);
+/// One extent may be -1. A view where the strides allow it, otherwise a copy.
+Array reshape(const Array& a, Dims shape);
+/// Elements start, start + step, … (`count` of them) along an axis; the caller has checked the bounds.
+Array slice(const Array& a, int axis, int64_t start, int64_t step, int64_t count);
+/// Element `index` along an axis, which disappears.
+Array select(const Array& a, int axis, int64_t index);
+
+Array copy(const Array& a);        // always new and contiguous
+Array contiguous(const Array& a);  // a itself where it already is
+Array astype(const Array& a, DType dtype);
+/// to[...] = from, broadcast and cast; `to` may be any view. Counts as a change in place.
+void assign(Array& to, const Array& from);
+
+DType promote_types(DType a, DType b);
+
+}  // namespace steep

@@ -1,0 +1,71 @@
+#include "../ops/binary.h"
+
+#include "../ops/math.h"
+#include "elementwise.h"
+
+namespace steep::STEEP_ISA_NS {
+void fill_binary(Kernels& k);
+
+namespace {
+
+template <class Op, class T>
+void forward(int64_t n, void* const* operands, unsigned scalars, const double* params) {
+  const Op op = make<Op>(params);
+  const Input<T> a(operands[0], scalars & 1), b(operands[1], scalars & 2);
+  auto* y = static_cast<std::conditional_t<Op::to_bool, uint8_t, T>*>(operands[2]);
+  each_vector<T>(
+      n, [&](int64_t i, auto span) { store(span, y + i, op.f(span.load(a.at(i)), span.load(b.at(i)))); });
+}
+
+template <class Op, class T, bool by_a>
+void backward(int64_t n, void* const* operands, unsigned, const double* params) {
+  using V = Vec<T>;
+  constexpr unsigned reads = by_a ? Op::reads_a : Op::reads_b;
+  const Op op = make<Op>(params);
+  const T *g = static_cast<const T*>(operands[0]), *a = static_cast<const T*>(operands[1]),
+          *b = static_cast<const T*>(operands[2]), *y = static_cast<const T*>(operands[3]);
+  T* d = static_cast<T*>(operands[4]);
+  each_vector<T>(n, [&](int64_t i, auto span) {
+    V left = 0, right = 0, value = 0;
+    if constexpr (reads & kReadsA) left = span.load(a + i);
+    if constexpr (reads & kReadsB) right = span.load(b + i);
+    if constexpr (reads & kReadsY) value = span.load(y + i);
+    store(span, d + i, span.load(g + i) * (by_a ? op.da(left, right, value) : op.db(left, right, value)));
+  });
+}
+
+template <class Op, class T>
+constexpr Loop forward_row() {
+  if constexpr (accepts<T>(Op::accepts)) return forward<Op, T>;
+  else return nullptr;
+}
+
+template <class Op>
+constexpr BinaryKernel row() {
+  BinaryKernel k = {Op::name, Op::to_bool, kReadsNothing, kReadsNothing, {}, {}, {}};
+  k.forward[int(DType::boolean)] = forward_row<Op, uint8_t>();
+  k.forward[int(DType::int32)] = forward_row<Op, int32_t>();
+  k.forward[int(DType::int64)] = forward_row<Op, int64_t>();
+  k.forward[int(DType::float32)] = forward_row<Op, float>();
+  k.forward[int(DType::float64)] = forward_row<Op, double>();
+  if constexpr (!Op::to_bool) {
+    k.reads_a = Op::reads_a, k.reads_b = Op::reads_b;
+    k.backward_a[int(DType::float32)] = backward<Op, float, true>;
+    k.backward_a[int(DType::float64)] = backward<Op, double, true>;
+    k.backward_b[int(DType::float32)] = backward<Op, float, false>;
+    k.backward_b[int(DType::float64)] = backward<Op, double, false>;
+  }
+  return k;
+}
+
+template <class... Op>
+std::span<const BinaryKernel> rows(List<Op...>) {
+  static constexpr BinaryKernel all[] = {row<Op>()...};
+  return all;
+}
+
+}  // namespace
+
+void fill_binary(Kernels& k) { k.binary = rows(BinaryOps()); }
+
+}  // namespace steep::STEEP_ISA_NS

@@ -1,0 +1,65 @@
+// Changes of dtype, and the choice between two arrays.
+#include "../core/kernels.h"
+#include "elementwise.h"
+
+namespace steep::STEEP_ISA_NS {
+void fill_cast(Kernels& k);
+
+namespace {
+
+/// From floats to integers: truncated, saturating, and NaN is 0, on every instruction set. To booleans: x ≠ 0, so NaN is
+/// true. From wide to narrow integers: the low bits.
+template <class To, class From>
+STEEP_INLINE To to(From x) {
+  if constexpr (std::is_same_v<To, uint8_t>) {
+    return x != 0;
+  } else if constexpr (std::is_integral_v<To> && std::is_floating_point_v<From>) {
+    constexpr From limit = From(1ull << (8 * sizeof(To) - 1));  // the first that is too large; -limit fits
+    const bool fits = x >= -limit && x < limit;
+    constexpr To largest = To((1ull << (8 * sizeof(To) - 1)) - 1);
+    return fits ? To(x) : x >= limit ? largest : x < 0 ? To(-largest - 1) : To(0);
+  } else {
+    return To(x);
+  }
+}
+
+template <class From, class To>
+void cast(int64_t n, void* const* operands, unsigned, const double*) {
+  const From* x = static_cast<const From*>(operands[0]);
+  To* y = static_cast<To*>(operands[1]);
+  if constexpr (std::is_same_v<From, To>) {
+    __builtin_memmove(y, x, n * sizeof(To));
+  } else {
+    for (int64_t i = 0; i < n; ++i) y[i] = to<To>(x[i]);
+  }
+}
+
+template <class T>
+void where(int64_t n, void* const* operands, unsigned scalars, const double*) {
+  const Input<uint8_t> condition(operands[0], scalars & 1);
+  const Input<T> a(operands[1], scalars & 2), b(operands[2], scalars & 4);
+  T* y = static_cast<T*>(operands[3]);
+  each_vector<T>(n, [&](int64_t i, auto span) {
+    store(span, y + i, select(load_mask<T>(span, condition.at(i)), span.load(a.at(i)), span.load(b.at(i))));
+  });
+}
+
+template <class... T>
+struct Types {};
+using EveryType = Types<uint8_t, int32_t, int64_t, float, double>;
+
+template <class From, class... To>
+void fill_from(Loop* row, Types<To...>) {
+  ((row[int(dtype_of<To>())] = cast<From, To>), ...);
+}
+template <class... T>
+void fill_all(Kernels& k, Types<T...>) {
+  (fill_from<T>(k.cast[int(dtype_of<T>())], EveryType()), ...);
+  ((k.where[int(dtype_of<T>())] = where<T>), ...);
+}
+
+}  // namespace
+
+void fill_cast(Kernels& k) { fill_all(k, EveryType()); }
+
+}  // namespace steep::STEEP_ISA_NS

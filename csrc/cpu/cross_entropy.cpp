@@ -1,0 +1,42 @@
+// Softmax cross-entropy of logits (rows, n) against one label a row.
+#include "../core/kernels.h"
+#include "sum_exp.h"
+
+namespace steep::STEEP_ISA_NS {
+namespace {
+
+/// The loss is log Σ exp(x - max) - (x[label] - max): the same as lse - x[label], but exact where both are large.
+template <class T>
+void cross_entropy(int64_t rows, int64_t n, const T* x, const int64_t* label, T* loss, T* lse) {
+  for (; rows > 0; --rows, x += n, ++label, ++loss, ++lse) {
+    const T max = extreme<Max>(n, x);
+    const double log_sum = __builtin_log(sum_exp<T>(n, x, max, nullptr));
+    *loss = T(log_sum - (double(x[*label]) - max));
+    *lse = log_sum_exp(max, log_sum);
+  }
+}
+
+template <class T>
+void cross_entropy_backward(int64_t rows, int64_t n, const T* g, const T* x, const int64_t* label, const T* lse,
+                            T* dx) {
+  for (; rows > 0; --rows, ++g, x += n, ++label, ++lse, dx += n) {
+    const T at_label = x[*label];  // dx may be x
+    each_vector<T>(n, [&](int64_t j, auto span) { span.store(dx + j, exp(span.load(x + j) - *lse) * *g); });
+    dx[*label] = *g * (exp(Vec<T>(at_label - *lse))[0] - 1);
+  }
+}
+
+template <class T>
+void fill(RowKernels<T>& k) {
+  k.cross_entropy = cross_entropy<T>;
+  k.cross_entropy_backward = cross_entropy_backward<T>;
+}
+
+}  // namespace
+
+void fill_cross_entropy(Kernels& k) {
+  fill(k.rows_f32);
+  fill(k.rows_f64);
+}
+
+}  // namespace steep::STEEP_ISA_NS

@@ -1,0 +1,57 @@
+// What the records of unary.h and binary.h have in common. A record is one operation: its name, its value and its
+// derivatives as formulas over any V. V is Vec<T> on the CPU and a plain scalar on CUDA; with create_graph the
+// derivatives also run on taped tensors, so they keep to + - * /, comparisons, select and named functions.
+#pragma once
+#include <type_traits>
+
+#include "../core/kernels.h"
+
+#if defined(__CUDACC__)
+#define STEEP_FORMULA __host__ __device__ __forceinline__
+#else
+#define STEEP_FORMULA inline __attribute__((always_inline))
+#endif
+
+namespace steep::STEEP_ISA_NS {
+namespace {
+
+enum Accepts : unsigned { kBool = 1, kIntegers = 2, kFloats = 4, kNumbers = kIntegers | kFloats };
+
+/// `count` numbers follow the operands; a record that has them is constructed from a pointer to them.
+template <unsigned accepted, int count = 0>
+struct Record {
+  static constexpr unsigned accepts = accepted;
+  static constexpr int params = count;
+  static constexpr bool to_bool = false;
+};
+
+template <class T>
+constexpr bool accepts(unsigned types) {
+  const DType t = dtype_of<T>();
+  return types & (t == DType::boolean ? kBool : is_integer(t) ? kIntegers : kFloats);
+}
+
+template <class Op>
+STEEP_FORMULA Op make(const double* params) {
+  if constexpr (Op::params > 0) return Op(params);
+  else return Op();
+}
+
+/// A bound for values of V, the nearest that V's integers have.
+template <class V>
+STEEP_FORMULA V saturate(double bound) {
+  if constexpr (requires { typename V::Elem; } && std::is_integral_v<typename V::Elem>) {
+    using T = typename V::Elem;
+    constexpr double beyond = double(1ull << (8 * sizeof(T) - 1));
+    constexpr T largest = T((1ull << (8 * sizeof(T) - 1)) - 1);
+    return V(bound >= beyond ? largest : bound >= -beyond ? T(bound) : T(-largest - 1));
+  } else {
+    return V(bound);
+  }
+}
+
+template <class... Op>
+struct List {};
+
+}  // namespace
+}  // namespace steep::STEEP_ISA_NS

@@ -1,0 +1,66 @@
+"""steep: a deep-learning framework small enough to read and fast enough to use.
+
+    import steep as st
+
+Low level: tensors (``st.tensor``), operations (``st.exp``, ``@``, …), gradients (``backward``, ``st.grad``).
+High level: layers (``st.nn``), optimizers (``st.optim``), ``model.compile(…)`` and ``model.fit(…)``.
+"""
+
+from . import _core, autograd, dtypes, kernels, nn, ops, optim, random, train
+from ._core import empty_cache, memory_stats
+from .autograd import enable_grad, grad, is_grad_enabled, no_grad, value_and_grad
+from .config import get_num_threads, set_num_threads, show_config
+from .devices import Device, device
+from .dtypes import DType, bool, float32, float64, int32, int64
+from .ops import *
+from .ops import __all__ as _operations
+from .random import manual_seed
+from .tensor import Parameter, Tensor
+
+__version__: str = _core.version
+
+__all__ = [
+    "DType",
+    "Device",
+    "Parameter",
+    "Tensor",
+    "autograd",
+    "bool",
+    "device",
+    "dtypes",
+    "empty_cache",
+    "enable_grad",
+    "float32",
+    "float64",
+    "from_dlpack",
+    "get_num_threads",
+    "grad",
+    "int32",
+    "int64",
+    "is_grad_enabled",
+    "kernels",
+    "manual_seed",
+    "memory_stats",
+    "nn",
+    "no_grad",
+    "ops",
+    "optim",
+    "random",
+    "set_num_threads",
+    "show_config",
+    "train",
+    "value_and_grad",
+    *_operations,
+]
+
+
+def from_dlpack(x: object) -> Tensor:
+    """A tensor over the memory of an array of another library that supports DLPack.
+
+    Raises TypeError for dtypes that steep doesn't have and BufferError for memory that it cannot reach.
+
+    >>> import numpy as np, steep as st
+    >>> st.from_dlpack(np.arange(3.0))
+    tensor([0., 1., 2.], dtype=float64)
+    """
+    return _core.from_dlpack(x)

@@ -1,0 +1,37 @@
+"""The ``steep`` command: ``steep info`` and ``steep bench``."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from .config import show_config
+
+__all__ = ["main"]
+
+
+def _positive(text: str) -> int:
+    n = int(text)
+    if n < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return n
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line and returns its exit status."""
+    parser = argparse.ArgumentParser(prog="steep", description="steep: a small, fast deep-learning framework.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("info", help="print version, instruction set, threads and devices")
+    bench = commands.add_parser("bench", help="compare the speed of steep with NumPy, PyTorch and JAX where installed")
+    bench.add_argument("--quick", action="store_true", help="fewer and smaller cases, about half a minute")
+    bench.add_argument("--filter", default="", metavar="TEXT", help="only the rows whose name contains TEXT")
+    bench.add_argument("--json", metavar="FILE", help="also write the figures to FILE")
+    bench.add_argument("--threads", type=_positive, metavar="N", help="threads for every library")
+    args = parser.parse_args(argv)
+    if args.command == "info":
+        show_config()
+        return 0
+    from .benchmarks import run
+
+    status: int = run(quick=args.quick, only=args.filter, json_path=args.json, threads=args.threads)
+    return status

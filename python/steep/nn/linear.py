@@ -1,0 +1,68 @@
+"""The fully connected layer."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from .. import ops, random
+from ..ops._apply import as_tensor
+from ..ops.linalg import FUSED_ACTIVATIONS
+from ..tensor import Parameter, Tensor
+from .activations import activation_function
+from .module import Module
+
+__all__ = ["Linear"]
+
+
+class Linear(Module):
+    """activation(x @ weightᵀ + bias), for x of shape (…, in_features), giving (…, out_features).
+
+    ``weight`` is (out_features, in_features), ``bias`` (out_features,). Both start uniform in ±1/√in_features, as
+    PyTorch's do (``kaiming_uniform_`` with a = √5). ``activation`` is a name ("relu", "sigmoid", "tanh", "gelu", …) or
+    a function; the first three are computed in the same pass as the product. Numbers of another dtype are cast to the
+    layer's. Raises ValueError if the last axis of x is not in_features, and for an unknown activation.
+
+    >>> import steep as st
+    >>> layer = st.nn.Linear(3, 2, activation="tanh")
+    >>> layer(st.ones(5, 3)).shape
+    (5, 2)
+    """
+
+    def __init__(self, in_features: int, out_features: int, bias: bool = True, activation: Any = None) -> None:
+        for name, value in (("in_features", in_features), ("out_features", out_features)):
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"Linear: {name}={value!r} must be a positive integer")
+        self.in_features = in_features
+        self.out_features = out_features
+        self.activation = activation
+        bound = 1 / math.sqrt(in_features)
+        self.weight = Parameter(random.uniform((out_features, in_features), -bound, bound))
+        self.bias = Parameter(random.uniform((out_features,), -bound, bound)) if bias else None
+        fused = activation is None or activation in FUSED_ACTIVATIONS
+        self._fused: str | None = activation if fused else None
+        self._then = None if fused else activation_function("Linear", activation)
+
+    def forward(self, x: Any) -> Tensor:
+        """The layer's output for x (…, in_features)."""
+        weight = self.weight
+        if type(x) is not Tensor or x.dtype is not weight.dtype or x.ndim == 0 or x.shape[-1] != self.in_features:
+            x = self._admit(x)
+        y = ops.linear(x, weight, self.bias, self._fused)
+        return y if self._then is None else self._then(y)
+
+    def _admit(self, x: Any) -> Tensor:
+        rows = as_tensor(x)
+        if rows.ndim == 0 or rows.shape[-1] != self.in_features:
+            raise ValueError(
+                f"{self._label()} (in_features={self.in_features}) got input of shape {rows.shape}: "
+                f"its last axis must be {self.in_features}"
+            )
+        return rows.astype(self.weight.dtype)
+
+    def extra_repr(self) -> str:
+        """The layer's sizes."""
+        text = f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
+        if self.activation is None:
+            return text
+        return f"{text}, activation={getattr(self.activation, '__name__', repr(self.activation))}"

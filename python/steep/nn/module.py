@@ -1,0 +1,293 @@
+"""Module: the base class of layers and models."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from ..autograd import no_grad
+from ..ops._apply import as_tensor
+from ..tensor import Parameter, Tensor
+from ..train.trainable import Trainable
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ["LoadReport", "Module"]
+
+
+class LoadReport(NamedTuple):
+    """What ``load_state_dict(strict=False)`` did not load."""
+
+    missing: list[str]
+    unexpected: list[str]
+
+
+class Module(Trainable):
+    """A layer or a model: parameters, sub-modules, and ``forward``, which computes with them.
+
+    Parameters and modules register themselves when they are assigned to attributes; a module called like a function
+    runs its ``forward``. ``compile``, ``fit``, ``evaluate`` and ``predict`` (see ``steep.train``) work on every Module.
+    Calling ``super().__init__()`` is welcome and never needed.
+
+    >>> import steep as st
+    >>> class Net(st.nn.Module):
+    ...     def __init__(self):
+    ...         self.hidden = st.nn.Linear(4, 8, activation="relu")
+    ...         self.out = st.nn.Linear(8, 3)
+    ...     def forward(self, x):
+    ...         return self.out(self.hidden(x))
+    >>> net = Net()
+    >>> net
+    Net(
+      (hidden): Linear(in_features=4, out_features=8, bias=True, activation='relu')
+      (out): Linear(in_features=8, out_features=3, bias=True)
+    )
+    >>> net(st.zeros(2, 4)).shape
+    (2, 3)
+    >>> [(name, p.shape) for name, p in net.out.named_parameters()]
+    [('weight', (3, 8)), ('bias', (3,))]
+    """
+
+    # Class attributes, so that a subclass without super().__init__() has them too. What is registered is found by its
+    # type among the instance's attributes: there is no second list to keep up to date.
+    training: bool = True
+    _name: str | None = None
+    _buffer_names: frozenset[str] = frozenset()
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Computes the output. Subclasses define it."""
+        raise NotImplementedError(f"{type(self).__name__} needs a method forward(self, x) that computes its output")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.forward(*args, **kwargs)
+
+    # --- registration ---------------------------------------------------------------------------------------------
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(value, Module):
+            value.__dict__["_name"] = name
+        elif value is not None and isinstance(self.__dict__.get(name), Parameter) and not isinstance(value, Parameter):
+            raise TypeError(
+                f"{self._label()}: attribute {name!r} is a Parameter, not a place for a {type(value).__name__}: "
+                f"change its values with self.{name}.copy_(…) under steep.no_grad(), or assign a steep.nn.Parameter"
+            )
+        object.__setattr__(self, name, value)
+
+    def add_module(self, name: str, module: Any) -> None:
+        """Registers ``module`` as ``name``. Raises TypeError unless it is a Module, ValueError for a bad name."""
+        if not isinstance(module, Module):
+            hint = f": write {module.__name__}()" if isinstance(module, type) and issubclass(module, Module) else ""
+            raise TypeError(f"{self._label()}: {name!r} must be a Module, not {module!r}{hint}")
+        if not name or "." in name or (name not in self.__dict__ and hasattr(self, name)):
+            raise ValueError(f"{self._label()}: {name!r} cannot name a module: it is empty, has a dot, or is taken")
+        setattr(self, name, module)
+
+    def register_buffer(self, name: str, value: Any) -> None:
+        """Keeps a tensor that is not trained as the attribute ``name``: part of ``state_dict``, moved by ``to``."""
+        setattr(self, name, as_tensor(value).detach())
+        self._buffer_names = self._buffer_names | {name}
+
+    # --- what there is --------------------------------------------------------------------------------------------
+
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        """The modules among the attributes, each once, with their names."""
+        seen: set[int] = set()
+        for name, value in vars(self).items():
+            if isinstance(value, Module) and id(value) not in seen:
+                seen.add(id(value))
+                yield name, value
+
+    def children(self) -> Iterator[Module]:
+        """The modules among the attributes, each once."""
+        return (module for _, module in self.named_children())
+
+    def named_modules(self) -> Iterator[tuple[str, Module]]:
+        """This module (named ``""``) and all modules below it, each once, with dotted paths."""
+        return self._walk("", set())
+
+    def _walk(self, path: str, seen: set[int]) -> Iterator[tuple[str, Module]]:
+        if id(self) in seen:
+            return
+        seen.add(id(self))
+        yield path, self
+        for name, child in self.named_children():
+            yield from child._walk(f"{path}.{name}" if path else name, seen)
+
+    def modules(self) -> Iterator[Module]:
+        """This module and all modules below it, each once."""
+        return (module for _, module in self.named_modules())
+
+    def _members(self, wanted: Callable[[Module, str, Any], bool]) -> Iterator[tuple[str, Any]]:
+        seen: set[int] = set()
+        for path, module in self.named_modules():
+            for name, value in vars(module).items():
+                if wanted(module, name, value) and id(value) not in seen:
+                    seen.add(id(value))
+                    yield f"{path}.{name}" if path else name, value
+
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """The parameters of this module and of those below it, each once, with dotted paths."""
+        for path, module in self.named_modules():
+            module._warn_of_lists(path)
+        yield from self._members(lambda module, name, value: isinstance(value, Parameter))
+
+    def _warn_of_lists(self, path: str) -> None:
+        for name, value in vars(self).items():
+            if isinstance(value, list | tuple | dict) and value and not name.startswith("_"):
+                items = value.values() if isinstance(value, dict) else value
+                if any(isinstance(item, Module) for item in items):
+                    warnings.warn(
+                        f"the modules in the {type(value).__name__} {f'{path}.{name}' if path else name!r} of "
+                        f"{type(self).__name__} are not registered, so their parameters are neither trained nor saved: "
+                        "hold them in a steep.nn.ModuleList",
+                        stacklevel=4,
+                    )
+
+    def parameters(self) -> Iterator[Parameter]:
+        """The parameters of this module and of those below it, each once."""
+        return (parameter for _, parameter in self.named_parameters())
+
+    def named_buffers(self) -> Iterator[tuple[str, Tensor]]:
+        """The buffers of this module and of those below it, each once, with dotted paths."""
+        return self._members(lambda module, name, value: module._is_buffer(name, value))
+
+    def _is_buffer(self, name: str, value: Any) -> bool:
+        return name in self._buffer_names and isinstance(value, Tensor)
+
+    def buffers(self) -> Iterator[Tensor]:
+        """The buffers of this module and of those below it, each once."""
+        return (buffer for _, buffer in self.named_buffers())
+
+    # --- state ----------------------------------------------------------------------------------------------------
+
+    def _state(self) -> dict[str, Tensor]:
+        return dict(
+            self._members(lambda module, name, value: isinstance(value, Parameter) or module._is_buffer(name, value))
+        )
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """A snapshot of all parameters and buffers by dotted path: copies, which training does not change.
+
+        >>> import steep as st
+        >>> list(st.nn.Linear(2, 1).state_dict())
+        ['weight', 'bias']
+        """
+        return {path: tensor.detach().copy() for path, tensor in self._state().items()}
+
+    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> LoadReport:
+        """Copies values (tensors or arrays) into the parameters and buffers of the same paths.
+
+        Raises ValueError, with nothing changed, if a shape differs, or, if ``strict``, if names are missing or
+        unexpected; otherwise returns those names.
+        """
+        own = self._state()
+        values = {path: _as_values(state[path]) for path in own if path in state}
+        report = LoadReport([path for path in own if path not in state], [path for path in state if path not in own])
+        problems = [
+            f"{path} has shape {value.shape}, the model needs {own[path].shape}"
+            for path, value in values.items()
+            if value.shape != own[path].shape
+        ]
+        if strict:
+            problems += [f"missing: {', '.join(report.missing)}"] * bool(report.missing)
+            problems += [f"unexpected: {', '.join(report.unexpected)}"] * bool(report.unexpected)
+        if problems:
+            raise ValueError(f"{type(self).__name__}.load_state_dict loaded nothing:\n  " + "\n  ".join(problems))
+        with no_grad():
+            for path, value in values.items():
+                own[path].copy_(value)
+        return report
+
+    def to(self, target: Any) -> Self:
+        """Moves parameters and buffers to a device or a floating-point dtype, in this module, and returns it.
+
+        Changed parameters are new objects: create the optimizer (or ``compile``) afterwards. Buffers of integers keep
+        their dtype. Raises TypeError for a dtype that cannot hold parameters.
+        """
+        moved: dict[int, Tensor] = {}
+        for module in self.modules():
+            for name, value in list(vars(module).items()):
+                if isinstance(value, Parameter) or module._is_buffer(name, value):
+                    if id(value) not in moved:
+                        moved[id(value)] = _moved(value, target)
+                    if moved[id(value)] is not value:
+                        setattr(module, name, moved[id(value)])
+        return self
+
+    # --- modes ----------------------------------------------------------------------------------------------------
+
+    def train(self, mode: bool = True) -> Self:
+        """Sets ``training`` here and below: Dropout drops. Returns the module."""
+        for module in self.modules():
+            module.training = mode
+        return self
+
+    def eval(self) -> Self:
+        """Sets ``training`` to False here and below: Dropout passes everything. Returns the module."""
+        return self.train(False)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """Freezes (False) or unfreezes all parameters, and returns the module."""
+        for parameter in self.parameters():
+            parameter.requires_grad = requires_grad
+        return self
+
+    def zero_grad(self) -> None:
+        """Forgets the gradients of all parameters."""
+        for parameter in self.parameters():
+            parameter.grad = None
+
+    def apply(self, function: Callable[[Module], object]) -> Self:
+        """Calls ``function`` on every module below and then on this one, which is returned.
+
+        >>> import steep as st
+        >>> net = st.nn.Sequential(st.nn.Linear(2, 2))
+        >>> _ = net.apply(lambda m: st.nn.init.zeros_(m.bias) if isinstance(m, st.nn.Linear) else None)
+        >>> net[0].bias.numpy()
+        array([0., 0.], dtype=float32)
+        """
+        for child in self.children():
+            child.apply(function)
+        function(self)
+        return self
+
+    # --- text -----------------------------------------------------------------------------------------------------
+
+    def extra_repr(self) -> str:
+        """What ``repr`` shows between the parentheses of a module without sub-modules."""
+        return ""
+
+    def _label(self) -> str:
+        """The module as error messages call it: its class, and the name it was registered under."""
+        return type(self).__name__ + (f" {self._name!r}" if self._name else "")
+
+    def __repr__(self) -> str:
+        children = [
+            f"  ({name}): " + repr(value).replace("\n", "\n  ")
+            for name, value in vars(self).items()
+            if isinstance(value, Module)
+        ]
+        extra = self.extra_repr()
+        if not children:
+            return f"{type(self).__name__}({extra})"
+        return "\n".join([f"{type(self).__name__}({extra}", *children, ")"])
+
+
+def _as_values(x: Any) -> Tensor:
+    return x if isinstance(x, Tensor) else as_tensor(np.asarray(x))  # in the dtype of any library's array
+
+
+def _moved(value: Tensor, target: Any) -> Tensor:
+    new = value.detach().to(target)
+    is_parameter = isinstance(value, Parameter)
+    if new.dtype.kind != value.dtype.kind:
+        if is_parameter:
+            raise TypeError(f"parameters are floating-point: they cannot be moved to {new.dtype.name}")
+        new = value
+    if new.dtype is value.dtype and new.device == value.device:
+        return value
+    return Parameter(new, requires_grad=value.requires_grad) if is_parameter else new

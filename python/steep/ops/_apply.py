@@ -1,0 +1,111 @@
+"""How an operation of the kernel table is run and recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .. import _core
+from .._core import is_recording, record, record_binary
+from ..tensor import Tensor
+
+NUMBERS = (bool, int, float)  # NumPy's float64 scalars are floats too
+READS_X, READS_Y = 1, 4
+
+
+def is_operand(x: object) -> bool:
+    """Whether x can stand beside a tensor in an operation."""
+    return isinstance(x, (Tensor, *NUMBERS, np.ndarray, np.generic))
+
+
+def as_tensor(x: Any) -> Tensor:
+    """x itself if it is a Tensor, else a new one: arrays keep their dtype, numbers and lists take the default one."""
+    if isinstance(x, Tensor):
+        return x
+    if isinstance(x, np.ndarray | np.generic) or hasattr(x, "__array__"):  # another library's array keeps its dtype
+        return Tensor._from_numpy(np.asarray(x))
+    try:
+        array = np.asarray(x)
+    except ValueError as error:  # ragged lists
+        raise ValueError(f"cannot make a tensor of this {type(x).__name__}: {error}") from None
+    if array.dtype.kind == "f":
+        array = array.astype(np.float32)
+    elif array.dtype == object or array.dtype.kind not in "biuf":
+        if isinstance(x, list | tuple) and any(isinstance(item, Tensor) for item in x):
+            raise TypeError("cannot make a tensor of a list of tensors: use steep.stack or steep.concat")
+        raise TypeError(f"cannot make a tensor of {type(x).__name__} {x!r:.60}: expected numbers, a list or an array")
+    elif array.size == 0 and isinstance(x, list | tuple):
+        array = array.astype(np.float32)
+    return Tensor._from_numpy(array)
+
+
+def operand(x: Any) -> Any:
+    """A Tensor or a Python number, which takes the dtype of the tensor beside it."""
+    return x if isinstance(x, (Tensor, *NUMBERS)) else as_tensor(x)
+
+
+class UnaryRule:
+    """A row of the unary table: its kernel and its vjp."""
+
+    def __init__(self, name: str, reads: int) -> None:
+        self.forward: Callable[..., Tensor] = getattr(_core, name)
+        self.reads_x = bool(reads & READS_X)
+        self.reads_y = bool(reads & READS_Y)
+        kernel: Callable[..., Tensor] = getattr(_core, f"{name}_backward")
+
+        def vjp(g: Tensor, x: Tensor | None, y: Tensor | None, params: tuple[float, ...]) -> tuple[Tensor]:
+            if is_recording():
+                return (g * _core.derivative(name, x, y, params),)
+            return (kernel(g, x, y, *params),)
+
+        vjp.__name__ = name
+        self.vjp = vjp
+
+
+class BinaryRule:
+    """A row of the binary table: its kernel and its vjp."""
+
+    def __init__(self, name: str, reads_a: int, reads_b: int) -> None:
+        self.forward: Callable[[Any, Any], Tensor] = getattr(_core, name)
+        self.reads_a, self.reads_b = reads_a, reads_b
+        kernel_a: Callable[..., Tensor] = getattr(_core, f"{name}_backward_a")
+        kernel_b: Callable[..., Tensor] = getattr(_core, f"{name}_backward_b")
+
+        def vjp(
+            g: Tensor, needs_a: bool, needs_b: bool, a: Any, b: Any, y: Tensor | None
+        ) -> tuple[Tensor | None, Tensor | None]:
+            if is_recording():
+                return (
+                    g * _core.derivative_a(name, a, b, y) if needs_a else None,
+                    g * _core.derivative_b(name, a, b, y) if needs_b else None,
+                )
+            return kernel_a(g, a, b, y) if needs_a else None, kernel_b(g, a, b, y) if needs_b else None
+
+        vjp.__name__ = name
+        self.vjp = vjp
+
+
+UNARY = {name: UnaryRule(name, row["reads"]) for name, row in _core.unary.items() if row["differentiable"]}
+BINARY = {
+    name: BinaryRule(name, row["reads_a"], row["reads_b"])
+    for name, row in _core.binary.items()
+    if row["differentiable"]
+}
+
+
+def unary(name: str, x: Any, *params: float) -> Tensor:
+    """Runs and records the operation ``name`` of the unary table on a tensor or array-like."""
+    rule = UNARY[name]
+    if not isinstance(x, Tensor):
+        x = as_tensor(x)
+    y = rule.forward(x, *params)
+    return record(y, rule.vjp, (x,), (x if rule.reads_x else None, y if rule.reads_y else None, params))
+
+
+def binary(name: str, a: Any, b: Any) -> Tensor:
+    """Runs and records the operation ``name`` of the binary table, with broadcasting and type promotion."""
+    rule = BINARY[name]
+    a, b = operand(a), operand(b)
+    return record_binary(rule.forward(a, b), rule.vjp, a, b, rule.reads_a, rule.reads_b)

@@ -1,0 +1,202 @@
+"""New tensors. ``dtype`` is anything that ``steep.dtypes.as_dtype`` takes; the default for floats is float32."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from .. import _core, devices, dtypes
+from .._core import record
+from ..dtypes import DType, as_dtype
+from ..tensor import Tensor
+from ._apply import as_tensor
+from .manipulation import as_shape
+
+__all__ = [
+    "arange",
+    "asarray",
+    "astype",
+    "copy",
+    "empty",
+    "empty_like",
+    "eye",
+    "full",
+    "full_like",
+    "linspace",
+    "ones",
+    "ones_like",
+    "tensor",
+    "zeros",
+    "zeros_like",
+]
+
+
+def tensor(data: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """A new tensor with a copy of ``data``: a number, nested lists, a NumPy array or a tensor.
+
+    Without ``dtype``, arrays keep theirs, and Python numbers become bool, int64 or float32.
+    Raises TypeError or ValueError for data that is not a regular array of numbers.
+
+    >>> import steep as st
+    >>> st.tensor([[1, 2], [3, 4]])
+    tensor([[1, 2],
+            [3, 4]])
+    """
+    x = as_tensor(data)
+    x = _core.astype(x, x.dtype if dtype is None else as_dtype(dtype))
+    if device is not None:
+        devices.device(device)
+    x.requires_grad = requires_grad
+    return x
+
+
+def asarray(x: Any, dtype: Any = None, device: Any = None, copy: bool | None = None) -> Tensor:
+    """``x`` as a tensor, over the same memory where it is a tensor or NumPy array of that dtype, unless ``copy``.
+
+    Raises ValueError if ``copy=False`` and a copy is needed.
+    """
+    wanted = None if dtype is None else as_dtype(dtype)
+    if device is not None:
+        devices.device(device)
+    if isinstance(x, Tensor):
+        shared = x
+    elif isinstance(x, np.ndarray) and copy is not True:
+        shared = _core.from_numpy(x, True)
+    else:
+        if copy is False:
+            raise ValueError(f"asarray: a {type(x).__name__} needs a copy, and copy=False forbids it")
+        shared = as_tensor(x)
+    if copy or (wanted is not None and shared.dtype != wanted):
+        if copy is False:
+            raise ValueError(f"asarray: {shared.dtype.name} as {dtype!r} needs a copy, and copy=False forbids it")
+        return astype(shared, wanted or shared.dtype, copy=True)
+    return shared
+
+
+def astype(x: Any, dtype: Any, copy: bool = False) -> Tensor:
+    """The elements in another dtype; x itself if it has it already, unless ``copy``. Differentiable between floats."""
+    x, wanted = as_tensor(x), as_dtype(dtype)
+    if x.dtype == wanted and not copy:
+        return x
+    y = _core.astype(x, wanted)
+    # The vjp is the identity: the tape casts a gradient to the dtype of its input.
+    return record(y, _astype_vjp, (x,)) if wanted.is_floating_point else y
+
+
+def _astype_vjp(g: Tensor) -> tuple[Tensor]:
+    return (g,)
+
+
+def copy(x: Any) -> Tensor:
+    """A contiguous copy with memory of its own; differentiable."""
+    x = as_tensor(x)
+    return record(_core.copy(x), _copy_vjp, (x,))
+
+
+def _copy_vjp(g: Tensor) -> tuple[Tensor]:
+    return (g,)
+
+
+def full(shape: Any, fill_value: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """A tensor of one value; without ``dtype`` in the value's default dtype.
+
+    >>> import steep as st
+    >>> st.full((2,), 7.0)
+    tensor([7., 7.])
+    """
+    value = as_tensor(fill_value)
+    if value.ndim:
+        raise ValueError(f"full: the value must be a single number, not of shape {value.shape}")
+    wanted = value.dtype if dtype is None else as_dtype(dtype)
+    if device is not None:
+        devices.device(device)
+    out = _core.empty(wanted, as_shape(shape))
+    _core.assign(out, value)
+    out.requires_grad = requires_grad
+    return out
+
+
+def _constant(value: float, args: tuple[Any, ...], dtype: Any, device: Any, requires_grad: bool) -> Tensor:
+    shape = args[0] if len(args) == 1 else args
+    return full(shape, value, dtypes.float32 if dtype is None else dtype, device, requires_grad)
+
+
+def zeros(*shape: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """A tensor of zeros, float32 by default. The extents may be given one by one or as a tuple."""
+    return _constant(0.0, shape, dtype, device, requires_grad)
+
+
+def ones(*shape: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """A tensor of ones, float32 by default. The extents may be given one by one or as a tuple."""
+    return _constant(1.0, shape, dtype, device, requires_grad)
+
+
+def empty(*shape: Any, dtype: Any = None, device: Any = None) -> Tensor:
+    """A tensor whose elements are not set, float32 by default. The extents may be given one by one or as a tuple."""
+    if device is not None:
+        devices.device(device)
+    return _core.empty(_or_float32(dtype), as_shape(shape[0] if len(shape) == 1 else shape))
+
+
+def _or_float32(dtype: Any) -> DType:
+    return dtypes.float32 if dtype is None else as_dtype(dtype)
+
+
+def zeros_like(x: Tensor, dtype: Any = None) -> Tensor:
+    """Zeros with x's shape, and its dtype by default."""
+    return full(x.shape, 0, x.dtype if dtype is None else dtype)
+
+
+def ones_like(x: Tensor, dtype: Any = None) -> Tensor:
+    """Ones with x's shape, and its dtype by default."""
+    return full(x.shape, 1, x.dtype if dtype is None else dtype)
+
+
+def full_like(x: Tensor, fill_value: Any, dtype: Any = None) -> Tensor:
+    """One value with x's shape, and its dtype by default."""
+    return full(x.shape, fill_value, x.dtype if dtype is None else dtype)
+
+
+def empty_like(x: Tensor, dtype: Any = None) -> Tensor:
+    """A tensor whose elements are not set, with x's shape, and its dtype by default."""
+    return _core.empty(x.dtype if dtype is None else as_dtype(dtype), x.shape)
+
+
+def arange(start: float, stop: float | None = None, step: float = 1, dtype: Any = None, device: Any = None) -> Tensor:
+    """start, start + step, … below stop; int64 if all are integers, else float32. Raises ValueError for step 0.
+
+    >>> import steep as st
+    >>> st.arange(1, 7, 2)
+    tensor([1, 3, 5])
+    """
+    if stop is None:
+        start, stop = 0, start
+    if step == 0:
+        raise ValueError("arange: step must not be 0")
+    if not all(math.isfinite(v) for v in (start, stop, step)):
+        raise ValueError(f"arange: start={start}, stop={stop} and step={step} must be finite")
+    if device is not None:
+        devices.device(device)
+    integers = all(isinstance(v, int) for v in (start, stop, step))
+    default = dtypes.int64 if integers else dtypes.float32
+    values = np.arange(start, stop, step, dtype=np.int64 if integers else np.float64)
+    return Tensor._from_numpy(values).astype(default if dtype is None else dtype)
+
+
+def linspace(start: float, stop: float, num: int = 50, dtype: Any = None, endpoint: bool = True) -> Tensor:
+    """``num`` evenly spaced numbers from start to stop (which is left out unless ``endpoint``), float32 by default.
+
+    >>> import steep as st
+    >>> st.linspace(0, 1, 3)
+    tensor([0. , 0.5, 1. ])
+    """
+    if num < 0:
+        raise ValueError(f"linspace: num={num} must not be negative")
+    return Tensor._from_numpy(np.linspace(start, stop, num, endpoint=endpoint)).astype(_or_float32(dtype))
+
+
+def eye(n_rows: int, n_cols: int | None = None, k: int = 0, dtype: Any = None) -> Tensor:
+    """A matrix with ones on the k-th diagonal and zeros elsewhere, float32 by default."""
+    return Tensor._from_numpy(np.eye(n_rows, n_cols, k)).astype(_or_float32(dtype))

@@ -1,0 +1,187 @@
+"""Shapes: views where possible, and joining and splitting. Each vjp is directly beneath its forward."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+from .. import _core
+from .._core import record
+from ..tensor import Tensor
+from ._apply import as_tensor
+
+__all__ = [
+    "broadcast_to",
+    "concat",
+    "expand_dims",
+    "flatten",
+    "permute_dims",
+    "reshape",
+    "split",
+    "squeeze",
+    "stack",
+    "transpose",
+]
+
+
+def as_shape(shape: Any) -> tuple[int, ...]:
+    """A shape given as an integer or a sequence of integers. Raises TypeError for anything else."""
+    try:
+        if isinstance(shape, tuple | list):
+            return tuple(map(operator.index, shape))
+        return (operator.index(shape),)
+    except TypeError:
+        raise TypeError(f"a shape must be an integer or a sequence of integers, not {shape!r}") from None
+
+
+def reshape(x: Any, shape: Any) -> Tensor:
+    """The same elements in C order in another shape, in which one extent may be -1. A view where the strides allow it.
+
+    Raises ValueError if the numbers of elements differ.
+
+    >>> import steep as st
+    >>> st.reshape(st.arange(6), (2, -1))
+    tensor([[0, 1, 2],
+            [3, 4, 5]])
+    """
+    x = as_tensor(x)
+    return record(_core.reshape(x, as_shape(shape)), _reshape_vjp, (x,), (x.shape,))
+
+
+def _reshape_vjp(g: Tensor, shape: tuple[int, ...]) -> tuple[Tensor]:
+    return (reshape(g, shape),)
+
+
+def flatten(x: Any, start_axis: int = 0, end_axis: int = -1) -> Tensor:
+    """The axes from ``start_axis`` to ``end_axis`` as one. Raises IndexError for an axis out of range."""
+    x = as_tensor(x)
+    if x.ndim == 0:
+        return reshape(x, (1,))
+    first, last = (_core.normalize_axis("flatten", axis, x.ndim) for axis in (start_axis, end_axis))
+    if first > last:
+        raise ValueError(f"flatten: start_axis={start_axis} is behind end_axis={end_axis}")
+    size = 1
+    for extent in x.shape[first : last + 1]:
+        size *= extent
+    return reshape(x, (*x.shape[:first], size, *x.shape[last + 1 :]))
+
+
+def permute_dims(x: Any, axes: Sequence[int]) -> Tensor:
+    """A view whose axis i is x's axis ``axes[i]``. Raises ValueError unless ``axes`` names each axis once."""
+    x = as_tensor(x)
+    axes = as_shape(axes)
+    return record(_core.permute(x, axes), _permute_dims_vjp, (x,), (axes,))
+
+
+def _permute_dims_vjp(g: Tensor, axes: tuple[int, ...]) -> tuple[Tensor]:
+    inverse = [0] * len(axes)
+    for i, axis in enumerate(axes):
+        inverse[axis] = i
+    return (permute_dims(g, inverse),)
+
+
+def transpose(x: Any, axis0: int, axis1: int) -> Tensor:
+    """A view with two axes exchanged. Raises IndexError for an axis out of range."""
+    x = as_tensor(x)
+    i, j = (_core.normalize_axis("transpose", axis, x.ndim) for axis in (axis0, axis1))
+    axes = list(range(x.ndim))
+    axes[i], axes[j] = j, i
+    return permute_dims(x, axes)
+
+
+def squeeze(x: Any, axis: Any = None) -> Tensor:
+    """A view without the given axes (all of them, for None), which must have one element each.
+
+    Raises ValueError if one has more.
+    """
+    x = as_tensor(x)
+    axes = tuple(i for i, n in enumerate(x.shape) if n == 1) if axis is None else as_shape(axis)
+    return record(_core.squeeze(x, axes), _reshape_vjp, (x,), (x.shape,))
+
+
+def expand_dims(x: Any, axis: int) -> Tensor:
+    """A view with a new axis of one element at position ``axis``. Raises IndexError if that is out of range."""
+    x = as_tensor(x)
+    return record(_core.expand_dims(x, axis), _reshape_vjp, (x,), (x.shape,))
+
+
+def broadcast_to(x: Any, shape: Any) -> Tensor:
+    """A view in which axes of one element, and new ones in front, are repeated. Raises ValueError if that can't be."""
+    x = as_tensor(x)
+    # The vjp is the identity: the tape sums a gradient to the shape of its input.
+    return record(_core.broadcast_to(x, as_shape(shape)), _broadcast_to_vjp, (x,))
+
+
+def _broadcast_to_vjp(g: Tensor) -> tuple[Tensor]:
+    return (g,)
+
+
+def concat(tensors: Sequence[Any], axis: int | None = 0) -> Tensor:
+    """Tensors joined along an existing axis (flattened first, for None).
+
+    Raises ValueError if the other axes differ or there are no tensors.
+
+    >>> import steep as st
+    >>> st.concat([st.zeros(2), st.ones(1)])
+    tensor([0., 0., 1.])
+    """
+    tensors = tuple(as_tensor(x) for x in tensors)
+    if not tensors:
+        raise ValueError("concat: there are no tensors to join")
+    if axis is None:
+        tensors, axis = tuple(reshape(x, (-1,)) for x in tensors), 0
+    if tensors[0].ndim == 0:
+        raise ValueError("concat: 0-d tensors have no axis to be joined along; use steep.stack")
+    axis = _core.normalize_axis("concat", axis, tensors[0].ndim)
+    extents = tuple(x.shape[axis] if x.ndim > axis else 0 for x in tensors)
+    return record(_core.concat(tensors, axis), _concat_vjp, tensors, (axis, extents))
+
+
+def _concat_vjp(g: Tensor, axis: int, extents: tuple[int, ...]) -> tuple[Tensor, ...]:
+    return tuple(_parts(g, extents, axis))
+
+
+def stack(tensors: Sequence[Any], axis: int = 0) -> Tensor:
+    """Tensors of one shape joined along a new axis. Raises ValueError if the shapes differ or there are no tensors."""
+    tensors = [as_tensor(x) for x in tensors]
+    if not tensors:
+        raise ValueError("stack: there are no tensors to join")
+    for x in tensors:
+        if x.shape != tensors[0].shape:
+            raise ValueError(f"stack: shapes {tensors[0].shape} and {x.shape} differ")
+    return concat([expand_dims(x, axis) for x in tensors], axis)
+
+
+def _parts(x: Tensor, extents: Sequence[int], axis: int) -> list[Tensor]:
+    lead = (slice(None),) * axis
+    parts, at = [], 0
+    for extent in extents:
+        key = (*lead, slice(at, at + extent))
+        parts.append(x[key])
+        at += extent
+    return parts
+
+
+def split(x: Any, sections: int | Sequence[int], axis: int = 0) -> list[Tensor]:
+    """Views of consecutive parts along an axis: ``sections`` equal ones, or of the extents that a sequence lists.
+
+    Raises ValueError if the parts don't add up.
+
+    >>> import steep as st
+    >>> [part.shape for part in st.split(st.zeros((5, 2)), [2, 3])]
+    [(2, 2), (3, 2)]
+    """
+    x = as_tensor(x)
+    axis = _core.normalize_axis("split", axis, x.ndim)
+    n = x.shape[axis]
+    if isinstance(sections, Sequence):
+        extents = as_shape(sections)
+        fits = sum(extents) == n and all(extent >= 0 for extent in extents)
+    else:
+        count = operator.index(sections)
+        fits = count > 0 and n % count == 0
+        extents = (n // count,) * count if fits else ()
+    if not fits:
+        raise ValueError(f"split: axis {axis} of shape {x.shape} has {n} elements, which don't divide into {sections}")
+    return _parts(x, extents, axis)

@@ -1,0 +1,188 @@
+"""What all optimizers share: parameter groups, their options, and the state kept for each parameter."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from ..autograd import no_grad
+from ..ops import zeros_like
+from ..ops._apply import as_tensor
+from ..tensor import Parameter, Tensor
+
+__all__ = ["Group", "Optimizer"]
+
+Group = dict[str, Any]
+
+
+class Optimizer:
+    """Base class. A subclass names its options, the tensors it keeps for each parameter, and defines ``_update``.
+
+    ``params`` are the tensors to train, or groups ``{"params": tensors, "lr": …}`` with options of their own. The
+    options are in ``param_groups`` and may be changed at any time: ``optimizer.param_groups[0]["lr"] = 0.01``.
+    Raises ValueError without parameters, for repeated ones, for computed ones, and for unknown options; TypeError for
+    what is no floating-point tensor.
+    """
+
+    state_names: tuple[str, ...] = ()
+
+    def __init__(self, params: Iterable[Any], defaults: Group) -> None:
+        self._options = tuple(defaults)
+        self._defaults = defaults
+        self.param_groups: list[Group] = []
+        self._steps: list[list[int]] = []  # for each group: how often each of its parameters was updated
+        self._state: list[dict[str, list[Tensor]]] = []  # for each group: name -> one tensor a parameter
+        if hasattr(params, "parameters") and callable(params.parameters):
+            raise TypeError(f"{self._name()}: pass the model's parameters, model.parameters(), not the model")
+        if isinstance(params, Tensor):
+            raise TypeError(f"{self._name()}: pass a list of tensors, not one tensor: [w]")
+        entries = list(params)
+        if not entries:
+            raise ValueError(
+                f"{self._name()} got no parameters: does the model register any? See model.named_parameters()"
+            )
+        for group in entries if isinstance(entries[0], dict) else [{"params": entries}]:
+            self.add_param_group(group)
+
+    def add_param_group(self, group: Group) -> None:
+        """Adds tensors to train, ``{"params": tensors}``, with the default options unless the group has its own."""
+        if not isinstance(group, dict) or "params" not in group:
+            raise TypeError(f"{self._name()}: a group is a dict with a 'params' entry, not {group!r:.60}")
+        unknown = [key for key in group if key != "params" and key not in self._options]
+        if unknown:
+            raise ValueError(f"{self._name()} has no option {unknown[0]!r}: it has {', '.join(self._options)}")
+        params = [group["params"]] if isinstance(group["params"], Tensor) else list(group["params"])
+        if not params:
+            raise ValueError(f"{self._name()}: group {len(self.param_groups)} has no parameters")
+        group = {**self._defaults, **group, "params": params}
+        self._check_options(group)
+        self._check_parameters(params)
+        self.param_groups.append(group)
+        self._steps.append([0] * len(params))
+        self._state.append({})
+
+    def zero_grad(self) -> None:
+        """Forgets the gradients of all parameters: without it the next backward adds to them."""
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                parameter.grad = None
+
+    def step(self) -> None:
+        """Updates every parameter that has a gradient. Warns if none has one."""
+        updated = False
+        for i, group in enumerate(self.param_groups):
+            params = group["params"]
+            present = [p.grad is not None for p in params]
+            if True in present:
+                updated = True
+                steps = self._steps[i] = [n + has for n, has in zip(self._steps[i], present, strict=True)]
+                self._update(group, self._state[i], steps)
+        if not updated:
+            warnings.warn(
+                f"{self._name()}.step(): no parameter has a gradient. Call loss.backward() first; if you did, the "
+                "optimizer holds the parameters of another model, or of this one before they were replaced",
+                stacklevel=2,
+            )
+
+    def state_dict(self) -> dict[str, Any]:
+        """A snapshot: options by group, and the state of each parameter by its position, as PyTorch lays it out."""
+        groups, state, position = [], {}, 0
+        for group, tensors, steps in zip(self.param_groups, self._state, self._steps, strict=True):
+            numbers = list(range(position, position + len(steps)))
+            groups.append({**group, "params": numbers})
+            for i, number in enumerate(numbers):
+                if steps[i]:
+                    state[number] = {"step": steps[i], **{name: tensors[name][i].copy() for name in tensors}}
+            position += len(steps)
+        return {"state": state, "param_groups": groups}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Takes over options and state. Raises ValueError, with nothing changed, if groups or shapes differ."""
+        groups, state = state_dict["param_groups"], state_dict["state"]
+        if [len(g["params"]) for g in groups] != [len(g["params"]) for g in self.param_groups]:
+            raise ValueError(
+                f"{self._name()}.load_state_dict: the groups have {[len(g['params']) for g in groups]} parameters, "
+                f"this optimizer's {[len(g['params']) for g in self.param_groups]}"
+            )
+        new_steps: list[list[int]] = []
+        new_state: list[dict[str, list[Tensor]]] = []
+        for group, saved in zip(self.param_groups, groups, strict=True):
+            entries = [state.get(number, {}) for number in saved["params"]]
+            new_steps.append([int(entry.get("step", 0)) for entry in entries])
+            names = [name for name in self.state_names if any(name in entry for entry in entries)]
+            new_state.append(
+                {
+                    name: [
+                        self._loaded(p, entry.get(name), name)
+                        for p, entry in zip(group["params"], entries, strict=True)
+                    ]
+                    for name in names
+                }
+            )
+        for group, saved in zip(self.param_groups, groups, strict=True):
+            group.update({key: value for key, value in saved.items() if key in self._options})
+        self._steps, self._state = new_steps, new_state
+
+    def _update(self, group: Group, state: dict[str, list[Tensor]], steps: list[int]) -> None:
+        """Updates the parameters of one group that have gradients; ``steps[i]`` counts this step already."""
+        raise NotImplementedError(f"{self._name()} needs a method _update(self, group, state, steps)")
+
+    def _check_options(self, group: Group) -> None:
+        """Raises ValueError for options out of range."""
+        for name in ("lr", "weight_decay", "eps"):
+            if name in group and not group[name] >= 0:
+                raise ValueError(f"{self._name()}: {name}={group[name]} must not be negative")
+
+    @staticmethod
+    def _kept(group: Group, state: dict[str, list[Tensor]], name: str) -> list[Tensor]:
+        """The state tensors called ``name``, zeros at first."""
+        tensors = state.get(name)
+        if tensors is None:
+            with no_grad():
+                tensors = state[name] = [zeros_like(p) for p in group["params"]]
+        return tensors
+
+    def _loaded(self, parameter: Tensor, value: Any, name: str) -> Tensor:
+        if value is None:
+            return zeros_like(parameter.detach())
+        kept = as_tensor(value if isinstance(value, Tensor) else np.asarray(value))
+        if kept.shape != parameter.shape:
+            raise ValueError(
+                f"{self._name()}.load_state_dict: {name} has shape {kept.shape}, its parameter {parameter.shape}"
+            )
+        return kept.detach().astype(parameter.dtype, copy=True).contiguous()
+
+    def _check_parameters(self, params: list[Any]) -> None:
+        known = {id(p) for group in self.param_groups for p in group["params"]}
+        for i, p in enumerate(params):
+            if not isinstance(p, Tensor):
+                raise TypeError(f"{self._name()}: parameter {i} is a {type(p).__name__}, not a Tensor")
+            if p.dtype.kind != "float":
+                raise TypeError(
+                    f"{self._name()}: parameter {i} has dtype {p.dtype.name}; only floating-point ones train"
+                )
+            if p.grad_fn is not None:
+                raise ValueError(
+                    f"{self._name()}: parameter {i} is the result of '{p.grad_fn.name}', which no update would reach: "
+                    "pass the leaf it was computed from, or p.detach().requires_grad_()"
+                )
+            if not p.requires_grad and not isinstance(p, Parameter):
+                raise ValueError(
+                    f"{self._name()}: parameter {i} does not require a gradient: set p.requires_grad = True"
+                )
+            if id(p) in known:
+                raise ValueError(f"{self._name()}: parameter {i} (of shape {p.shape}) is given twice")
+            known.add(id(p))
+
+    def _name(self) -> str:
+        return type(self).__name__
+
+    def __repr__(self) -> str:
+        lines = [f"{self._name()}("]
+        for group in self.param_groups:
+            options = ", ".join(f"{key}={value}" for key, value in group.items() if key != "params")
+            lines.append(f"  {len(group['params'])} parameters: {options}")
+        return "\n".join([*lines, ")"])

@@ -1,0 +1,133 @@
+"""Random tensors from one counter-based generator: the same for a seed on every device and at any number of threads.
+
+The generator is Philox4x32-10 (Salmon et al., SC11). Its state is a seed and a position in the seed's stream; every
+call takes the elements it needs from the stream.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import Any
+
+from . import _core, dtypes
+from .dtypes import as_dtype
+from .tensor import Tensor
+
+__all__ = ["bernoulli", "get_state", "manual_seed", "normal", "permutation", "randint", "set_state", "uniform"]
+
+_lock = threading.Lock()
+_seed = int.from_bytes(os.urandom(8), "little")
+_offset = 0
+
+
+def manual_seed(seed: int) -> None:
+    """Starts the stream of ``seed``, an integer from 0 to 2⁶⁴ − 1. Raises ValueError for others.
+
+    >>> import steep as st
+    >>> st.random.manual_seed(0)
+    >>> a = st.random.uniform(3)
+    >>> st.random.manual_seed(0)
+    >>> bool((a == st.random.uniform(3)).all())
+    True
+    """
+    set_state((seed, 0))
+
+
+def get_state() -> tuple[int, int]:
+    """The seed and the position in its stream."""
+    with _lock:
+        return _seed, _offset
+
+
+def set_state(state: tuple[int, int]) -> None:
+    """Goes on where ``get_state`` was called."""
+    global _seed, _offset
+    seed, offset = state
+    for value in (seed, offset):
+        if not isinstance(value, int) or not 0 <= value < 2**64:
+            raise ValueError(f"a seed must be an integer from 0 to 2**64 - 1, not {value!r}")
+    with _lock:
+        _seed, _offset = seed, offset
+
+
+def _advance(shape: tuple[int, ...]) -> tuple[int, int]:
+    """Takes what a tensor of this shape needs from the stream: (seed, first position)."""
+    global _offset
+    size = 1
+    for extent in shape:
+        if extent < 0:
+            raise ValueError(f"shape {shape} has a negative extent")
+        size *= extent
+    if size >= 2**62:
+        raise MemoryError(f"shape {shape} has more elements than any machine can hold")
+    with _lock:
+        start = _offset
+        _offset = (_offset + _core.random.blocks(size)) % 2**64
+        return _seed, start
+
+
+def _shape(shape: Any) -> tuple[int, ...]:
+    from .ops.manipulation import as_shape
+
+    return as_shape(shape)
+
+
+def _floating(name: str, dtype: Any) -> dtypes.DType:
+    t = as_dtype(dtype)
+    if not t.is_floating_point:
+        raise TypeError(f"random.{name}: dtype must be float32 or float64, not {t.name}")
+    return t
+
+
+def uniform(
+    shape: Any = (), low: float = 0.0, high: float = 1.0, dtype: Any = dtypes.float32, requires_grad: bool = False
+) -> Tensor:
+    """Uniform on [low, high). Raises ValueError unless low ≤ high and both are finite."""
+    t, shape = _floating("uniform", dtype), _shape(shape)
+    if not (low <= high and float("-inf") < low and high < float("inf")):
+        raise ValueError(f"random.uniform: low={low} and high={high} must be finite, with low ≤ high")
+    out: Tensor = _core.random.uniform(t, shape, low, high, *_advance(shape))
+    out.requires_grad = requires_grad
+    return out
+
+
+def normal(
+    shape: Any = (), mean: float = 0.0, std: float = 1.0, dtype: Any = dtypes.float32, requires_grad: bool = False
+) -> Tensor:
+    """Normal with the given mean and standard deviation, by Box and Muller. Raises ValueError if std < 0."""
+    t, shape = _floating("normal", dtype), _shape(shape)
+    if not std >= 0:
+        raise ValueError(f"random.normal: std={std} must not be negative")
+    out: Tensor = _core.random.normal(t, shape, mean, std, *_advance(shape))
+    out.requires_grad = requires_grad
+    return out
+
+
+def randint(low: int, high: int, shape: Any = (), dtype: Any = dtypes.int64) -> Tensor:
+    """Uniform integers from low to high − 1. Raises ValueError unless low < high."""
+    t, shape = as_dtype(dtype), _shape(shape)
+    if t.kind != "int":
+        raise TypeError(f"random.randint: dtype must be int32 or int64, not {t.name}")
+    bits = 8 * t.itemsize - 1
+    if not -(2**bits) <= low < high <= 2**bits - 1:
+        raise ValueError(f"random.randint: low={low} must be less than high={high}, and both must fit in {t.name}")
+    out: Tensor = _core.random.randint(t, shape, low, high, *_advance(shape))
+    return out
+
+
+def bernoulli(shape: Any, p: float = 0.5) -> Tensor:
+    """True with probability p, as a bool tensor. Raises ValueError unless 0 ≤ p ≤ 1."""
+    if not 0 <= p <= 1:
+        raise ValueError(f"random.bernoulli: p={p} must be a probability, from 0 to 1")
+    shape = _shape(shape)
+    out: Tensor = _core.random.bernoulli(shape, p, *_advance(shape))
+    return out
+
+
+def permutation(n: int) -> Tensor:
+    """The integers 0…n − 1 in random order, as an int64 tensor."""
+    if n < 0:
+        raise ValueError(f"random.permutation: n={n} must not be negative")
+    out: Tensor = _core.random.permutation(n, *_advance((n,)))
+    return out

@@ -1,0 +1,525 @@
+"""Tensor: an n-dimensional array whose operations can be recorded and differentiated."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import _core, devices, dtypes
+
+if TYPE_CHECKING:
+    from ._core import Node
+
+__all__ = ["Parameter", "Tensor"]
+
+
+class Tensor(_core.TensorBase):
+    """An n-dimensional array of one dtype on one device. Make one with ``steep.tensor``, ``steep.zeros``, ….
+
+    Arithmetic, comparison, ``@`` and indexing work as in NumPy. If ``requires_grad`` is set, operations on the tensor
+    are recorded, and ``backward`` on a result puts the gradient into ``grad``.
+    """
+
+    __slots__ = ()
+    # The fields live in _core.TensorBase: shape, strides, ndim, size, dtype, device, requires_grad, grad, _node, ….
+
+    __array_ufunc__ = None  # ndarray + tensor is the tensor's business: it keeps the graph
+    __hash__ = object.__hash__
+
+    # --- conversion -----------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def _from_numpy(x: np.ndarray[Any, Any]) -> Tensor:
+        return _core.from_numpy(x, False)
+
+    def numpy(self) -> np.ndarray[Any, Any]:
+        """The elements as a NumPy array over the same memory. Read-only if the tensor requires a gradient."""
+        return _core.to_numpy(self, not self.requires_grad)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        x = self.numpy()
+        if dtype is not None and x.dtype != dtype:
+            if copy is False:
+                raise ValueError(f"a {x.dtype} tensor as {dtype} needs a copy, and copy=False forbids it")
+            return x.astype(dtype)
+        return x.copy() if copy else x
+
+    def __dlpack__(self, **kwargs: Any) -> Any:
+        """A DLPack capsule over the same memory. ``max_version`` and ``copy`` as in the Array API."""
+        return _core.to_dlpack(self.detach(), **kwargs)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return (1, 0)  # kDLCPU
+
+    def item(self) -> Any:
+        """The only element as a Python number. Raises ValueError if there are more."""
+        return _core.item(self)
+
+    def tolist(self) -> Any:
+        """The elements as (nested lists of) Python numbers."""
+        return self.numpy().tolist()
+
+    def __float__(self) -> builtins.float:
+        return builtins.float(_core.item(self))
+
+    def __int__(self) -> int:
+        return int(_core.item(self))
+
+    def __bool__(self) -> bool:
+        if self.size != 1:
+            raise ValueError(f"the truth value of a tensor of shape {self.shape} is ambiguous: use .any() or .all()")
+        return bool(_core.item(self))
+
+    def __index__(self) -> int:
+        if self.dtype.kind == "float":
+            raise TypeError(f"only integer tensors can be used as an index, not {self.dtype.name}")
+        return int(_core.item(self))
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if self.ndim == 0 else format(str(self), spec)
+
+    def __repr__(self) -> str:
+        text = np.array2string(self.numpy(), separator=", ", prefix="tensor(")
+        if self.size == 0:
+            text += f", shape={self.shape}"
+        if self.dtype not in (dtypes.float32, dtypes.int64, dtypes.bool) or self.size == 0:
+            text += f", dtype={self.dtype.name}"
+        if self._node is not None:
+            text += f", grad_fn={self._node.name}"
+        elif self.requires_grad:
+            text += ", requires_grad=True"
+        return f"{type(self).__name__.lower()}({text})"
+
+    def __len__(self) -> int:
+        if self.ndim == 0:
+            raise TypeError("a 0-d tensor has no length")
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if self.ndim == 0:
+            raise TypeError("a 0-d tensor cannot be iterated over: use .item()")
+        return (self[i] for i in range(self.shape[0]))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.detach().numpy().copy(), self.requires_grad)
+
+    def __copy__(self) -> Tensor:
+        return self.__deepcopy__({})
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        if self._node is not None:
+            raise RuntimeError("a tensor with history cannot be deep-copied: use x.detach(), or x.copy()")
+        out: Tensor = _core.alias_as(_core.copy(self), type(self))
+        out.requires_grad = self.requires_grad
+        if self.grad is not None:
+            out.grad = _core.copy(self.grad)
+        memo[id(self)] = out
+        return out
+
+    # --- gradients ------------------------------------------------------------------------------------------------
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether it was not computed by a recorded operation."""
+        return self._node is None
+
+    @property
+    def grad_fn(self) -> Node | None:
+        """The recorded operation that computed it."""
+        return self._node
+
+    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+        """Sets ``requires_grad`` and returns the tensor."""
+        self.requires_grad = requires_grad
+        return self
+
+    def detach(self) -> Tensor:
+        """The same memory as a tensor without history that requires no gradient."""
+        return _core.alias(self)
+
+    def backward(
+        self, gradient: Tensor | None = None, retain_graph: bool | None = None, create_graph: bool = False
+    ) -> None:
+        """Adds the gradient of this tensor to ``grad`` of every leaf it depends on: see ``steep.autograd.backward``."""
+        autograd.backward(self, gradient, retain_graph, create_graph)
+
+    # --- dtype, device, copies ------------------------------------------------------------------------------------
+
+    def astype(self, dtype: Any, copy: bool = False) -> Tensor:
+        """The elements in another dtype; the tensor itself if it has that dtype already, unless ``copy``."""
+        return ops.astype(self, dtype, copy)
+
+    def to(self, *target: Any, dtype: Any = None, device: Any = None) -> Tensor:
+        """The tensor on a device, in a dtype, or both: ``x.to("cuda")``, ``x.to(steep.float64)``."""
+        for t in target:
+            is_device = isinstance(t, devices.Device) or (isinstance(t, str) and t.startswith(("cpu", "cuda")))
+            device, dtype = (t, dtype) if is_device else (device, t)
+        if device is not None:
+            devices.device(device)  # the CPU is the only one there is
+        return self if dtype is None else self.astype(dtype)
+
+    def cpu(self) -> Tensor:
+        """The tensor on the CPU."""
+        return self.to("cpu")
+
+    def cuda(self, index: int = 0) -> Tensor:
+        """The tensor on a CUDA device; where there is none, on the CPU, with one warning."""
+        return self.to(f"cuda:{index}")
+
+    def float(self) -> Tensor:
+        """As float32."""
+        return self.astype(dtypes.float32)
+
+    def double(self) -> Tensor:
+        """As float64."""
+        return self.astype(dtypes.float64)
+
+    def long(self) -> Tensor:
+        """As int64."""
+        return self.astype(dtypes.int64)
+
+    def copy(self) -> Tensor:
+        """A contiguous copy with memory of its own; differentiable."""
+        return ops.copy(self)
+
+    clone = copy
+
+    def contiguous(self) -> Tensor:
+        """The tensor with its elements in C order, itself if they are."""
+        return self if _core.is_contiguous(self) else self.copy()
+
+    def is_contiguous(self) -> bool:
+        """Whether the elements are in C order without gaps."""
+        return _core.is_contiguous(self)
+
+    # --- changes in place -----------------------------------------------------------------------------------------
+
+    def _check_in_place(self, operation: str, other: Any = None) -> None:
+        if autograd.is_grad_enabled() and (self.requires_grad or getattr(other, "requires_grad", False)):
+            what = "a leaf that requires a gradient" if self.is_leaf and self.requires_grad else "a recorded tensor"
+            raise RuntimeError(
+                f"{operation} would change {what} in place, which backward could not follow: "
+                "use 'with steep.no_grad():' to update values, or an operation that returns a new tensor"
+            )
+
+    def copy_(self, other: Any) -> Tensor:
+        """Overwrites the elements with those of ``other``, broadcast and cast."""
+        other = ops.as_tensor(other)
+        self._check_in_place("copy_", other)
+        _core.assign(self, other)
+        return self
+
+    def fill_(self, value: builtins.float) -> Tensor:
+        """Sets every element to ``value``."""
+        self._check_in_place("fill_")
+        _core.assign(self, _core.full(self.dtype, (), value))
+        return self
+
+    def zero_(self) -> Tensor:
+        """Sets every element to 0."""
+        return self.fill_(0)
+
+    def _in_place(self, name: str, other: Any) -> Tensor:
+        self._check_in_place(f"{name}_", other)
+        getattr(_core, f"{name}_")(self, ops.operand(other))
+        return self
+
+    def add_(self, other: Any) -> Tensor:
+        """Adds in place."""
+        return self._in_place("add", other)
+
+    def sub_(self, other: Any) -> Tensor:
+        """Subtracts in place."""
+        return self._in_place("subtract", other)
+
+    def mul_(self, other: Any) -> Tensor:
+        """Multiplies in place."""
+        return self._in_place("multiply", other)
+
+    def div_(self, other: Any) -> Tensor:
+        """Divides in place."""
+        return self._in_place("divide", other)
+
+    def _augmented(self, name: str, other: Any) -> Tensor:
+        # x += y in a recorded computation gives x a new value: the old one may be needed for the gradient. A leaf that
+        # requires a gradient would silently lose it, so that raises.
+        recorded = autograd.is_grad_enabled() and (self.requires_grad or getattr(other, "requires_grad", False))
+        if recorded and not (self.is_leaf and self.requires_grad):
+            return {"add": ops.add, "subtract": ops.subtract, "multiply": ops.multiply, "divide": ops.divide}[name](
+                self, other
+            )
+        return self._in_place(name, other)
+
+    def __iadd__(self, other: Any) -> Tensor:
+        return self._augmented("add", other)
+
+    def __isub__(self, other: Any) -> Tensor:
+        return self._augmented("subtract", other)
+
+    def __imul__(self, other: Any) -> Tensor:
+        return self._augmented("multiply", other)
+
+    def __itruediv__(self, other: Any) -> Tensor:
+        return self._augmented("divide", other)
+
+    # --- operators ------------------------------------------------------------------------------------------------
+
+    def __add__(self, other: Any) -> Tensor:
+        return ops.add(self, other)
+
+    def __radd__(self, other: Any) -> Tensor:
+        return ops.add(other, self)
+
+    def __sub__(self, other: Any) -> Tensor:
+        return ops.subtract(self, other)
+
+    def __rsub__(self, other: Any) -> Tensor:
+        return ops.subtract(other, self)
+
+    def __mul__(self, other: Any) -> Tensor:
+        return ops.multiply(self, other)
+
+    def __rmul__(self, other: Any) -> Tensor:
+        return ops.multiply(other, self)
+
+    def __truediv__(self, other: Any) -> Tensor:
+        return ops.divide(self, other)
+
+    def __rtruediv__(self, other: Any) -> Tensor:
+        return ops.divide(other, self)
+
+    def __pow__(self, other: Any) -> Tensor:
+        return ops.pow(self, other)
+
+    def __rpow__(self, other: Any) -> Tensor:
+        return ops.pow(other, self)
+
+    def __matmul__(self, other: Any) -> Tensor:
+        return ops.matmul(self, other)
+
+    def __rmatmul__(self, other: Any) -> Tensor:
+        return ops.matmul(other, self)
+
+    def __neg__(self) -> Tensor:
+        return ops.neg(self)
+
+    def __pos__(self) -> Tensor:
+        return self
+
+    def __abs__(self) -> Tensor:
+        return ops.abs(self)
+
+    def __invert__(self) -> Tensor:
+        if self.dtype != dtypes.bool:
+            raise TypeError(f"~ is defined for bool tensors, not {self.dtype.name}")
+        return ops.logical_not(self)
+
+    def __and__(self, other: Any) -> Tensor:
+        return ops.logical(ops.logical_and, "&", self, other)
+
+    def __or__(self, other: Any) -> Tensor:
+        return ops.logical(ops.logical_or, "|", self, other)
+
+    def __xor__(self, other: Any) -> Tensor:
+        return ops.logical(ops.logical_xor, "^", self, other)
+
+    __rand__, __ror__, __rxor__ = __and__, __or__, __xor__
+
+    def __eq__(self, other: object) -> Tensor:  # type: ignore[override]
+        return ops.equal(self, other) if ops.is_operand(other) else NotImplemented
+
+    def __ne__(self, other: object) -> Tensor:  # type: ignore[override]
+        return ops.not_equal(self, other) if ops.is_operand(other) else NotImplemented
+
+    def __lt__(self, other: Any) -> Tensor:
+        return ops.less(self, other)
+
+    def __le__(self, other: Any) -> Tensor:
+        return ops.less_equal(self, other)
+
+    def __gt__(self, other: Any) -> Tensor:
+        return ops.greater(self, other)
+
+    def __ge__(self, other: Any) -> Tensor:
+        return ops.greater_equal(self, other)
+
+    def __getitem__(self, key: Any) -> Tensor:
+        return ops.getitem(self, key)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        value = ops.as_tensor(value)
+        self._check_in_place("an assignment to elements", value)
+        ops.setitem(self, key, value)
+
+    # --- methods that are functions of the same name --------------------------------------------------------------
+
+    def square(self) -> Tensor:
+        """See ``steep.square``."""
+        return ops.square(self)
+
+    def sqrt(self) -> Tensor:
+        """See ``steep.sqrt``."""
+        return ops.sqrt(self)
+
+    def exp(self) -> Tensor:
+        """See ``steep.exp``."""
+        return ops.exp(self)
+
+    def log(self) -> Tensor:
+        """See ``steep.log``."""
+        return ops.log(self)
+
+    def sin(self) -> Tensor:
+        """See ``steep.sin``."""
+        return ops.sin(self)
+
+    def cos(self) -> Tensor:
+        """See ``steep.cos``."""
+        return ops.cos(self)
+
+    def tanh(self) -> Tensor:
+        """See ``steep.tanh``."""
+        return ops.tanh(self)
+
+    def sigmoid(self) -> Tensor:
+        """See ``steep.sigmoid``."""
+        return ops.sigmoid(self)
+
+    def relu(self) -> Tensor:
+        """See ``steep.relu``."""
+        return ops.relu(self)
+
+    def abs(self) -> Tensor:
+        """See ``steep.abs``."""
+        return ops.abs(self)
+
+    def clip(self, min: Any = None, max: Any = None) -> Tensor:
+        """See ``steep.clip``."""
+        return ops.clip(self, min, max)
+
+    def sum(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+        """See ``steep.sum``."""
+        return ops.sum(self, axis, keepdims)
+
+    def prod(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+        """See ``steep.prod``."""
+        return ops.prod(self, axis, keepdims)
+
+    def mean(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+        """See ``steep.mean``."""
+        return ops.mean(self, axis, keepdims)
+
+    def var(self, axis: Any = None, correction: builtins.float = 0.0, keepdims: bool = False) -> Tensor:
+        """See ``steep.var``."""
+        return ops.var(self, axis, correction, keepdims)
+
+    def max(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+        """See ``steep.max``."""
+        return ops.max(self, axis, keepdims)
+
+    def min(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+        """See ``steep.min``."""
+        return ops.min(self, axis, keepdims)
+
+    def argmax(self, axis: int | None = None, keepdims: bool = False) -> Tensor:
+        """See ``steep.argmax``."""
+        return ops.argmax(self, axis, keepdims)
+
+    def argmin(self, axis: int | None = None, keepdims: bool = False) -> Tensor:
+        """See ``steep.argmin``."""
+        return ops.argmin(self, axis, keepdims)
+
+    def any(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+        """See ``steep.any``."""
+        return ops.any(self, axis, keepdims)
+
+    def all(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+        """See ``steep.all``."""
+        return ops.all(self, axis, keepdims)
+
+    def softmax(self, axis: int = -1) -> Tensor:
+        """See ``steep.softmax``."""
+        return ops.softmax(self, axis)
+
+    def log_softmax(self, axis: int = -1) -> Tensor:
+        """See ``steep.log_softmax``."""
+        return ops.log_softmax(self, axis)
+
+    def reshape(self, *shape: Any) -> Tensor:
+        """See ``steep.reshape``; the extents may be given one by one."""
+        return ops.reshape(self, shape[0] if len(shape) == 1 and not isinstance(shape[0], int) else shape)
+
+    def flatten(self, start_axis: int = 0, end_axis: int = -1) -> Tensor:
+        """See ``steep.flatten``."""
+        return ops.flatten(self, start_axis, end_axis)
+
+    def permute_dims(self, *axes: Any) -> Tensor:
+        """See ``steep.permute_dims``; the axes may be given one by one."""
+        return ops.permute_dims(self, axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes)
+
+    def transpose(self, axis0: int, axis1: int) -> Tensor:
+        """See ``steep.transpose``."""
+        return ops.transpose(self, axis0, axis1)
+
+    @property
+    def T(self) -> Tensor:
+        """The transpose of a matrix. Raises ValueError for other numbers of dimensions."""
+        if self.ndim != 2:
+            raise ValueError(f".T is the transpose of a matrix; for shape {self.shape} use .mT or permute_dims")
+        return ops.transpose(self, 0, 1)
+
+    @property
+    def mT(self) -> Tensor:
+        """The transpose of each matrix in the last two axes."""
+        return ops.transpose(self, -2, -1)
+
+    def squeeze(self, axis: Any = None) -> Tensor:
+        """See ``steep.squeeze``."""
+        return ops.squeeze(self, axis)
+
+    def expand_dims(self, axis: int) -> Tensor:
+        """See ``steep.expand_dims``."""
+        return ops.expand_dims(self, axis)
+
+    unsqueeze = expand_dims
+
+    def broadcast_to(self, shape: tuple[int, ...]) -> Tensor:
+        """See ``steep.broadcast_to``."""
+        return ops.broadcast_to(self, shape)
+
+    def split(self, sections: Any, axis: int = 0) -> list[Tensor]:
+        """See ``steep.split``."""
+        return ops.split(self, sections, axis)
+
+
+class Parameter(Tensor):
+    """A tensor that a Module trains: it requires a gradient, and assigning it to a module's attribute registers it.
+
+    >>> import steep as st
+    >>> st.nn.Parameter([1.0, 2.0])
+    parameter([1., 2.], requires_grad=True)
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, data: Any, requires_grad: bool = True) -> Parameter:
+        data = ops.as_tensor(data)
+        if data.dtype.kind != "float":
+            data = data.astype(dtypes.float32)
+        out: Parameter = _core.alias_as(data, cls)
+        out.requires_grad = requires_grad
+        return out
+
+
+def _rebuild(cls: type[Tensor], x: np.ndarray[Any, Any], requires_grad: bool) -> Tensor:
+    out: Tensor = _core.alias_as(_core.from_numpy(x, False), cls)
+    out.requires_grad = requires_grad
+    return out
+
+
+_core.set_classes(Tensor, dtypes.ALL, devices.cpu)
+
+from . import autograd, ops  # noqa: E402  (they need Tensor, whose methods call them)

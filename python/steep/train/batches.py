@@ -1,0 +1,105 @@
+"""Training data as tensors, in parts, and in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from .. import _core
+from ..dtypes import DType, int64
+from ..ops import asarray, take
+from ..tensor import Tensor
+
+__all__ = ["Data", "as_data", "as_rows", "batches", "split"]
+
+Data = tuple[Tensor, Tensor]
+
+
+def as_rows(name: str, x: Any, dtype: DType) -> Tensor:
+    """``x`` as a tensor whose first axis counts samples; floating-point numbers in ``dtype``.
+
+    Takes tensors, arrays, lists, DataFrames and whatever else NumPy does. Raises TypeError for anything that is not
+    numbers, ValueError for a single number and for no samples.
+    """
+    if isinstance(x, Tensor):
+        rows = x.detach()
+    else:
+        array = np.asarray(x)
+        if array.dtype.kind in "iu" and array.dtype.name not in ("int32", "int64"):
+            array = array.astype(np.int64)
+        elif array.dtype.kind == "f":
+            array = array.astype(dtype.name, copy=False)
+        elif array.dtype.kind not in "biu":
+            raise TypeError(
+                f"{name} holds {array.dtype} values, not numbers: encode them first, classes as the integers 0, 1, 2, …"
+            )
+        rows = asarray(np.ascontiguousarray(array) if array.ndim else array)
+    if rows.ndim == 0:
+        raise ValueError(f"{name} is a single number: it needs a first axis that counts the samples")
+    if rows.shape[0] == 0:
+        raise ValueError(f"{name} of shape {rows.shape} has no samples")
+    return rows.astype(dtype) if rows.dtype.kind == "float" else rows
+
+
+def as_data(x: Any, y: Any, dtype: DType, kind: str) -> Data:
+    """Inputs and targets as tensors of one length. Targets of a categorical loss may be labels; others are numbers.
+
+    Raises ValueError if the lengths differ, and see ``as_rows``.
+    """
+    inputs, targets = as_rows("x", x, dtype), as_rows("y", y, dtype)
+    if len(inputs) != len(targets):
+        raise ValueError(
+            f"x has {len(inputs)} samples and y has {len(targets)} (shapes {inputs.shape} and {targets.shape}): "
+            "each sample needs one target"
+        )
+    if kind == "categorical":
+        return inputs, targets.astype(int64) if targets.dtype.kind == "bool" else targets
+    return inputs, targets if kind == "unknown" else targets.astype(dtype)
+
+
+def batches(data: Data, batch_size: int, order: Tensor | None) -> Iterator[Data]:
+    """Consecutive rows of both tensors, in their order or in that of the row numbers in ``order``."""
+    x, y = data
+    for start in range(0, len(x), batch_size):
+        if order is None:
+            yield x[start : start + batch_size], y[start : start + batch_size]
+        else:
+            rows = order[start : start + batch_size]
+            yield take(x, rows, 0), take(y, rows, 0)
+
+
+def split(data: Data, fraction: float) -> tuple[Data, Data]:
+    """Training and validation data: ``fraction`` of the rows are held out, the same share of every class.
+
+    The rows are chosen at random, but always the same ones for the same data, whatever the seed: a second ``fit`` must
+    not train on what the first one validated with. Raises ValueError if either part would be empty.
+    """
+    n = len(data[0])
+    if not 0 < fraction < 1:
+        raise ValueError(f"validation_split={fraction} is a share of the samples: it must be between 0 and 1")
+    shuffled = _core.random.permutation(n, 0, 0).numpy()
+    labels = _classes(data[1].numpy())
+    if labels is not None:  # neighbours in `shuffled` get the same class, so that evenly spaced ones meet every class
+        shuffled = shuffled[np.argsort(labels[shuffled], kind="stable")]
+    marks = np.floor(np.arange(n + 1) * fraction + 0.5)
+    held_out = marks[1:] > marks[:-1]
+    if held_out.all() or not held_out.any():
+        raise ValueError(f"validation_split={fraction} of {n} samples leaves one part empty")
+
+    def part(rows: np.ndarray[Any, Any]) -> Data:
+        index = asarray(np.sort(rows))
+        return take(data[0], index, 0), take(data[1], index, 0)
+
+    return part(shuffled[~held_out]), part(shuffled[held_out])
+
+
+def _classes(y: np.ndarray[Any, Any]) -> np.ndarray[Any, Any] | None:
+    """A class for each row, if the targets are labels, one-hot rows, or zeros and ones."""
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = y[:, 0]
+    if y.ndim == 1:
+        return y if y.dtype.kind in "bi" or np.isin(y, (0, 1)).all() else None
+    one_hot = y.ndim == 2 and np.isin(y, (0, 1)).all() and (y.sum(1) == 1).all()
+    return y.argmax(1) if one_hot else None

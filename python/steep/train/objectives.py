@@ -1,0 +1,150 @@
+"""Losses and metrics by name, and what they expect of a model's output."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from .. import nn, ops
+from ..tensor import Tensor
+
+__all__ = ["check_last_layer", "check_output", "loss_function", "metric_functions"]
+
+Function = Callable[[Any, Any], Any]
+
+# What a loss expects of the output: logits of classes, probabilities or logits of yes/no questions, or values.
+# "unknown" is a function of the user's own.
+LOSSES: dict[str, tuple[Function, str]] = {
+    "cross_entropy": (ops.cross_entropy, "categorical"),
+    "categorical_crossentropy": (ops.cross_entropy, "categorical"),
+    "sparse_categorical_crossentropy": (ops.cross_entropy, "categorical"),
+    "binary_crossentropy": (ops.binary_cross_entropy, "binary"),
+    "bce": (ops.binary_cross_entropy, "binary"),
+    "bce_with_logits": (ops.binary_cross_entropy_with_logits, "binary_logits"),
+    "mse": (ops.mse_loss, "regression"),
+    "mae": (ops.l1_loss, "regression"),
+    "huber": (ops.huber_loss, "regression"),
+}
+METRICS: dict[str, Function] = {"mse": ops.mse_loss, "mae": ops.l1_loss}
+KINDS = dict(LOSSES.values())
+
+
+def loss_function(loss: Any) -> tuple[Function, str]:
+    """The loss that ``loss`` names or is, and its kind. Raises ValueError or TypeError if there is none."""
+    if isinstance(loss, str):
+        if loss not in LOSSES:
+            raise ValueError(f"compile: there is no loss {loss!r}; there are {', '.join(LOSSES)}, or pass a function")
+        return LOSSES[loss]
+    if isinstance(loss, type) or not callable(loss):
+        hint = f": write {loss.__name__}()" if isinstance(loss, type) else ""
+        raise TypeError(
+            f"compile: the loss must be a name, a loss module or a function(output, target), not {loss!r}{hint}"
+        )
+    kind = getattr(loss, "kind", None)  # of steep's loss modules
+    return loss, kind if kind in ACCURACIES else KINDS.get(loss, "unknown")
+
+
+def metric_functions(metrics: Any, kind: str) -> dict[str, Function]:
+    """The metrics by the name they have in the history. Each is a mean over a batch. ``kind`` is that of the loss."""
+    functions: dict[str, Function] = {}
+    for metric in [metrics] if isinstance(metrics, str) or not isinstance(metrics, Iterable) else metrics:
+        if metric in ("accuracy", "acc"):
+            functions["accuracy"] = ACCURACIES[kind]
+        elif isinstance(metric, str):
+            if metric not in METRICS:
+                raise ValueError(
+                    f"compile: there is no metric {metric!r}; there are accuracy, {', '.join(METRICS)}, "
+                    "or pass a function"
+                )
+            functions[metric] = METRICS[metric]
+        elif callable(metric) and not isinstance(metric, type):
+            functions[getattr(metric, "__name__", type(metric).__name__)] = metric
+        else:
+            raise TypeError(f"compile: a metric must be a name or a function(output, target), not {metric!r}")
+    return functions
+
+
+# --- accuracy: the share of right answers -----------------------------------------------------------------------------
+
+
+def categorical_accuracy(output: Tensor, target: Tensor) -> Tensor:
+    """The largest output along axis 1 against an integer label, or against the largest of one-hot targets."""
+    labels = target.argmax(1) if target.ndim == output.ndim else target
+    return (output.argmax(1) == labels).mean()
+
+
+def _threshold_accuracy(threshold: float) -> Function:
+    def binary_accuracy(output: Tensor, target: Tensor) -> Tensor:
+        if output.shape != target.shape:
+            raise ValueError(f"accuracy: output has shape {output.shape}, target {target.shape}; they must be equal")
+        return ((output > threshold) == (target > 0.5)).mean()
+
+    return binary_accuracy
+
+
+def _guessed_accuracy(output: Tensor, target: Tensor) -> Tensor:
+    """For a loss that doesn't say what the outputs are: several of them are classes, one is a probability."""
+    if output.ndim > 1 and output.shape[1] > 1:
+        return categorical_accuracy(output, target)
+    accuracy: Tensor = ACCURACIES["binary"](output, target)
+    return accuracy
+
+
+ACCURACIES: dict[str, Function] = {
+    "categorical": categorical_accuracy,
+    "binary": _threshold_accuracy(0.5),
+    "binary_logits": _threshold_accuracy(0.0),
+    "regression": _guessed_accuracy,
+    "unknown": _guessed_accuracy,
+}
+
+# --- mistakes ---------------------------------------------------------------------------------------------------------
+
+ONE_OUTPUT = (
+    "has one output, and the share of one class among one is always 1: give it an output for each class, or use "
+    "the loss 'bce_with_logits' for a yes/no question"
+)
+DOUBLE = {"categorical": "softmax", "binary_logits": "sigmoid"}  # what the loss applies itself
+
+
+def check_last_layer(model: Any, kind: str, stacklevel: int) -> None:
+    """Warns if a Sequential ends in the activation that its loss applies; raises ValueError for one class."""
+    layer, path = model, ""
+    while isinstance(layer, nn.Sequential) and len(layer):
+        layer, name = layer[-1], layer._names()[-1]
+        path = f"{path}.{name}" if path else name
+    label = f"{type(layer).__name__} {path!r}" if path else type(layer).__name__
+    if kind == "categorical" and isinstance(layer, nn.Linear) and layer.out_features == 1:
+        raise ValueError(f"compile: {label} {ONE_OUTPUT}")
+    if _ends_in(layer, DOUBLE.get(kind)):
+        _warn_double(f"{label} ends the model in", kind, stacklevel + 1)
+
+
+def _ends_in(layer: Any, activation: str | None) -> bool:
+    modules = {"softmax": nn.Softmax, "sigmoid": nn.Sigmoid}
+    if activation is None:
+        return False
+    if isinstance(layer, nn.Linear):
+        return layer.activation in (activation, getattr(ops, activation))
+    return isinstance(layer, modules[activation])
+
+
+def check_output(model: Any, output: Tensor, kind: str, stacklevel: int) -> None:
+    """The same for the first output of any other Module, by the operation that made it."""
+    if isinstance(model, nn.Sequential) or not isinstance(output, Tensor):
+        return
+    if kind == "categorical" and output.ndim > 1 and output.shape[1] == 1:
+        raise ValueError(f"{type(model).__name__} {ONE_OUTPUT}")
+    if output.grad_fn is not None and output.grad_fn.name == DOUBLE.get(kind):
+        _warn_double(f"{type(model).__name__}'s output comes from", kind, stacklevel + 1)
+
+
+def _warn_double(who: str, kind: str, stacklevel: int) -> None:
+    activation = DOUBLE[kind]
+    warnings.warn(
+        f"{who} {activation}, but the loss wants logits and applies {activation} itself: training would be slow and "
+        f"inexact. Leave the {activation} out, and call steep.{activation} on predictions to get probabilities"
+        + (", or use the loss 'binary_crossentropy'" if kind == "binary_logits" else ""),
+        stacklevel=stacklevel + 1,
+    )
