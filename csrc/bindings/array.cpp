@@ -102,17 +102,18 @@ Array basic_index(const Array& a, const py::tuple& key) {
   if (consumed > a.ndim())
     throw std::out_of_range(message("too many indices: ", consumed, " for a tensor of shape ", to_string(a.shape)));
   Array out = a;
-  int axis = 0;
+  int axis = 0, source = 0;  // of `out` and of `a`
   for (py::handle k : key) {
     if (k.is_none()) {
       out = expand_dims(out, axis++);
     } else if (k.is(py::ellipsis())) {
-      axis += a.ndim() - consumed;
+      axis += a.ndim() - consumed, source += a.ndim() - consumed;
     } else if (PySlice_Check(k.ptr())) {
       Py_ssize_t start, stop, step;
       if (PySlice_Unpack(k.ptr(), &start, &stop, &step) != 0) throw py::error_already_set();
       const Py_ssize_t count = PySlice_AdjustIndices(out.shape[axis], &start, &stop, step);
       out = slice(out, axis++, start, step, count);
+      ++source;
     } else {
       const py::object number = py::reinterpret_steal<py::object>(PyNumber_Index(k.ptr()));
       if (!number) throw py::error_already_set();
@@ -123,10 +124,11 @@ Array basic_index(const Array& a, const py::tuple& key) {
       }
       const int64_t extent = out.shape[axis];
       if (i < -extent || i >= extent)
-        throw std::out_of_range(message("index ", i, " is out of range for axis ", axis, " of shape ",
+        throw std::out_of_range(message("index ", i, " is out of range for axis ", source, " of shape ",
                                         to_string(a.shape), ", which has ", extent,
                                         extent == 1 ? " element" : " elements"));
       out = select(out, axis, i < 0 ? i + extent : i);
+      ++source;
     }
   }
   return out;

@@ -163,15 +163,24 @@ nb::object to_dlpack(nb::handle tensor, nb::handle stream, nb::handle max_versio
       nb::ndarray<nb::device::cpu>(a->data, size_t(a->ndim()), shape, owner, strides, dlpack_dtype(a->dtype)));
 }
 
-nb::object from_dlpack(const Out& x) {
-  auto* keep = new Out(x);
-  return nb::steal(wrap(lend(
-      "from_dlpack", x,
-      [](void* p) {
-        const nb::gil_scoped_acquire gil;
-        delete static_cast<Out*>(p);
-      },
-      keep, true)));
+/// A tensor over the array's memory, which the array's handle keeps alive.
+template <class NdArray>
+nb::object adopt(const NdArray& x, bool writable) {
+  auto* keep = new NdArray(x);
+  const auto release = [](void* p) {
+    const nb::gil_scoped_acquire gil;
+    delete static_cast<NdArray*>(p);
+  };
+  return nb::steal(wrap(lend("from_dlpack", x, release, keep, writable)));
+}
+
+nb::object from_dlpack(nb::handle x) {
+  Out writable;
+  if (nb::try_cast(x, writable)) return adopt(writable, true);
+  In readable;
+  if (nb::try_cast(x, readable)) return adopt(readable, false);
+  throw TypeError(message("from_dlpack: expected an array with __dlpack__ whose memory the CPU can reach, not ",
+                          Py_TYPE(x.ptr())->tp_name));
 }
 
 }  // namespace

@@ -79,7 +79,8 @@ std::pair<Array, Array> operands(const char* op, py::handle a, py::handle b) {
 /// x in a dtype that the row defines: an integer becomes float32 where only floats are defined.
 Array in_defined_dtype(const char* op, const Loop (&loops)[kDTypes], const Array& x) {
   if (loops[int(x.dtype)]) return x;
-  if (!is_floating(x.dtype) && loops[int(DType::float32)]) return astype(x, DType::float32);
+  const bool floats_only = loops[int(DType::float32)] && !loops[int(DType::int32)];
+  if (floats_only) return astype(x, DType::float32);
   if (loops[int(DType::boolean)]) return astype(x, DType::boolean);  // logical operations take any truth value
   throw TypeError(message(op, " is not defined for ", name(x.dtype), " tensors: convert with .astype()"));
 }
@@ -165,7 +166,7 @@ void binary_in_place(const BinaryKernel& k, Array& out, py::handle right) {
   if (broadcast_shapes(k.name, a.shape, b.shape) != out.shape)
     throw std::invalid_argument(message(k.name, " in place: a tensor of shape ", to_string(out.shape),
                                         " cannot hold the result of adding the shape ", to_string(b.shape)));
-  if (!out.storage->writable) throw std::invalid_argument("this tensor's memory is read-only: copy it before writing");
+  check_writable(k.name, out);
   check_exponent(k, b);
   if (overlap(b, out)) b = copy(b);
   const Array* inputs[] = {&a, &b};

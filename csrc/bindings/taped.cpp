@@ -12,6 +12,7 @@
 #include "../ops/binary.h"
 #include "../ops/unary.h"
 #include "register.h"
+#include "tensor_type.h"
 
 namespace py = pybind11;
 
@@ -25,6 +26,14 @@ py::object operation(const char* name) { return py::module_::import("steep.ops")
 struct TapedMask {
   py::object t;
 };
+
+/// The dtype of the derivative in work: what a choice between two numbers has to give.
+thread_local DType working_dtype;
+
+/// Looks for it in a saved value.
+void work_in_dtype_of(const py::object& saved) {
+  if (is_tensor(saved.ptr())) working_dtype = array_of(saved.ptr()).dtype;
+}
 
 /// A Tensor or a Python number.
 
@@ -51,7 +60,9 @@ struct Taped {
     return {py::reinterpret_steal<py::object>(result)};
   }
   friend Taped select(const TapedMask& m, const Taped& a, const Taped& b) {
-    return Taped(operation("where")(m.t, a.t, b.t));
+    const bool numbers = !is_tensor(a.t.ptr()) && !is_tensor(b.t.ptr());
+    const py::object yes = numbers ? py::cast(Array::scalar(working_dtype, a.t.cast<double>())) : a.t;
+    return Taped(operation("where")(m.t, yes, b.t));
   }
   friend Taped pow(const Taped& a, const Taped& b) { return Taped(operation("pow")(a.t, b.t)); }
 #define STEEP_TAPED(name) \
@@ -90,6 +101,7 @@ enum class With { a, b };
 template <With with>
 py::object binary_derivative(const std::string& name, py::object a, py::object b, py::object y) {
   py::object out;
+  for (const py::object& saved : {a, b, y}) work_in_dtype_of(saved);
   with_record(BinaryOps(), name, nullptr, [&](auto op) {
     const Taped x(a), z(b), value(y);
     out = (with == With::a ? op.da(x, z, value) : op.db(x, z, value)).t;
@@ -99,6 +111,7 @@ py::object binary_derivative(const std::string& name, py::object a, py::object b
 
 py::object unary_derivative(const std::string& name, py::object x, py::object y, const std::vector<double>& params) {
   py::object out;
+  for (const py::object& saved : {x, y}) work_in_dtype_of(saved);
   with_record(UnaryOps(), name, params.data(), [&](auto op) { out = op.df(Taped(x), Taped(y)).t; });
   return out;
 }

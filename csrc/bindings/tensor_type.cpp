@@ -73,7 +73,7 @@ PyObject* edge_of(PyObject* input) {
 PyObject* alias(PyObject* o) { return wrap(Array(array_of(o))); }
 
 /// Hangs a node on `out`. Bit i of `outputs`: saved[i] is an alias of `out`, without which the node would hold itself.
-PyObject* attach(PyObject* out, PyObject* vjp, py::object edges, py::object saved, uint64_t outputs) {
+PyObject* attach(PyObject* out, PyObject* vjp, py::tuple edges, py::tuple saved, uint64_t outputs) {
   PyObject* o = node_type->tp_alloc(node_type, 0);
   if (!o) return nullptr;
   node(o)->id = next_id.fetch_add(1, std::memory_order_relaxed);
@@ -103,10 +103,10 @@ PyObject* record(PyObject*, PyObject* const* args, Py_ssize_t n) {
   bool needed = false;
   for (Py_ssize_t i = 0; recording && i < count; ++i) needed = needed || needs_grad(PyTuple_GET_ITEM(inputs, i));
   if (!needed) return new_reference(out);
-  py::object edges = py::reinterpret_steal<py::object>(PyTuple_New(count));
+  py::tuple edges(static_cast<size_t>(count));
   for (Py_ssize_t i = 0; i < count; ++i) PyTuple_SET_ITEM(edges.ptr(), i, edge_of(PyTuple_GET_ITEM(inputs, i)));
   const Py_ssize_t saved_count = n == 4 ? PyTuple_GET_SIZE(args[3]) : 0;
-  py::object saved = py::reinterpret_steal<py::object>(PyTuple_New(saved_count));
+  py::tuple saved(static_cast<size_t>(saved_count));
   uint64_t outputs = 0;
   for (Py_ssize_t i = 0; i < saved_count; ++i) {
     PyObject* item = PyTuple_GET_ITEM(args[3], i);
@@ -127,10 +127,10 @@ PyObject* record_binary(PyObject*, PyObject* const* args, Py_ssize_t n) {
   const bool needs_a = needs_grad(a), needs_b = needs_grad(b);
   if (!recording || !(needs_a || needs_b)) return new_reference(out);
   const long reads = (needs_a ? PyLong_AsLong(args[4]) : 0) | (needs_b ? PyLong_AsLong(args[5]) : 0);
-  py::object edges = py::reinterpret_steal<py::object>(PyTuple_New(2));
+  py::tuple edges(2);
   PyTuple_SET_ITEM(edges.ptr(), 0, edge_of(a));
   PyTuple_SET_ITEM(edges.ptr(), 1, edge_of(b));
-  py::object saved = py::reinterpret_steal<py::object>(PyTuple_New(5));
+  py::tuple saved(5);
   PyTuple_SET_ITEM(saved.ptr(), 0, new_reference(needs_a ? Py_True : Py_False));
   PyTuple_SET_ITEM(saved.ptr(), 1, new_reference(needs_b ? Py_True : Py_False));
   PyTuple_SET_ITEM(saved.ptr(), 2, new_reference(reads & 1 ? a : nullptr));
@@ -238,6 +238,22 @@ int set_requires_grad(PyObject* o, PyObject* value, void*) {
   return 0;
 }
 
+/// A METH_FASTCALL function whose C++ exceptions become Python's.
+template <PyObject* (*function)(PyObject*, PyObject* const*, Py_ssize_t)>
+PyCFunction fast_function() {
+  const auto guarded = +[](PyObject* self, PyObject* const* args, Py_ssize_t n) -> PyObject* {
+    try {
+      return function(self, args, n);
+    } catch (py::error_already_set& e) {
+      e.restore();
+    } catch (const std::bad_alloc&) {
+      PyErr_NoMemory();
+    }
+    return nullptr;
+  };
+  return reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(guarded));
+}
+
 template <class F>
 PyGetSetDef property(const char* name, const char* doc, F get) {
   return {name, get, nullptr, doc, nullptr};
@@ -343,9 +359,14 @@ void register_tensor_type(py::module_& m) {
   m.attr("TensorBase") = py::handle(reinterpret_cast<PyObject*>(tensor_base));
   m.attr("Node") = py::handle(reinterpret_cast<PyObject*>(node_type));
   static PyMethodDef functions[] = {
-      {"record", reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(record)), METH_FASTCALL, nullptr},
-      {"record_binary", reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(record_binary)), METH_FASTCALL, nullptr},
-      {"fits", reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(fits)), METH_FASTCALL, nullptr},
+      {"record", fast_function<record>(), METH_FASTCALL,
+       "record(out, vjp, inputs, saved=()): makes `out` differentiable, if operations are recorded and an input needs a\n"
+       "gradient, and returns it. vjp(g, *saved) must return a gradient or None for each input; `out` may be among the\n"
+       "saved values."},
+      {"record_binary", fast_function<record_binary>(), METH_FASTCALL,
+       "record_binary(out, vjp, a, b, reads_a, reads_b): the same for two inputs, saving only what is read."},
+      {"fits", fast_function<fits>(), METH_FASTCALL,
+       "fits(gradient, edge): whether it has the shape and the dtype that the node or the leaf wants."},
       {"set_recording", set_recording, METH_O, nullptr},
       {"is_recording", is_recording, METH_NOARGS, nullptr},
       {}};

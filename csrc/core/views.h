@@ -28,6 +28,8 @@ Array select(const Array& a, int axis, int64_t index);
 Array copy(const Array& a);        // always new and contiguous
 Array contiguous(const Array& a);  // a itself where it already is
 Array astype(const Array& a, DType dtype);
+/// Throws std::invalid_argument unless a's memory may be written and no two of its elements share it.
+void check_writable(const char* op, const Array& a);
 /// to[...] = from, broadcast and cast; `to` may be any view. Counts as a change in place.
 void assign(Array& to, const Array& from);
 

@@ -7,8 +7,8 @@ void fill_cast(Kernels& k);
 
 namespace {
 
-/// From floats to integers: truncated, saturating, and NaN is 0, on every instruction set. To booleans: x ≠ 0, so NaN is
-/// true. From wide to narrow integers: the low bits.
+/// From floats to integers: truncated, saturating, and NaN is 0, on every instruction set. To booleans: x ≠ 0, so NaN
+/// is true. From wide to narrow integers: the low bits.
 template <class To, class From>
 STEEP_INLINE To to(From x) {
   if constexpr (std::is_same_v<To, uint8_t>) {

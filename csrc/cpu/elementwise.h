@@ -10,7 +10,9 @@ template <class T> STEEP_INLINE void store(Part span, T* p, Vec<T> v) { span.sto
 template <class T> STEEP_INLINE void store(Whole, uint8_t* p, Mask<T> m) { store_bytes(m, p); }
 template <class T> STEEP_INLINE void store(Part span, uint8_t* p, Mask<T> m) { store_bytes_partial(m, p, span.k); }
 template <class T> STEEP_INLINE Mask<T> load_mask(Whole, const uint8_t* p) { return load_bytes<T>(p); }
-template <class T> STEEP_INLINE Mask<T> load_mask(Part span, const uint8_t* p) { return load_bytes_partial<T>(p, span.k); }
+template <class T> STEEP_INLINE Mask<T> load_mask(Part span, const uint8_t* p) {
+  return load_bytes_partial<T>(p, span.k);
+}
 
 /// An array, or one element that stands for all: then a vector of copies of it is read again and again.
 template <class T>

@@ -129,7 +129,8 @@ struct Vec {
 
   /// 0, 1, 2, …
   static STEEP_INLINE Vec iota() {
-    return []<int... i>(std::integer_sequence<int, i...>) { return Raw{T(i)...}; }(std::make_integer_sequence<int, n>());
+    const auto numbers = []<int... i>(std::integer_sequence<int, i...>) { return Raw{T(i)...}; };
+    return numbers(std::make_integer_sequence<int, n>());
   }
   /// True in the first k lanes.
   static STEEP_INLINE Mask<T> first(int k) {
@@ -278,7 +279,11 @@ STEEP_INLINE void widen(Vec<float> x, Vec<double>& low, Vec<double>& high) {
 #elif defined(__SSE2__) && STEEP_VECTOR_BYTES == 16
   low = _mm_cvtps_pd(x.v);
   high = _mm_cvtps_pd(_mm_movehl_ps(x.v, x.v));
+#elif defined(__aarch64__)
+  low = vcvt_f64_f32(vget_low_f32(x.v));
+  high = vcvt_high_f64_f32(x.v);
 #else
+  low = high = 0;
   constexpr int half = Vec<double>::n;
   for (int i = 0; i < half; ++i) low.v[i] = x.v[i], high.v[i] = x.v[half + i];
 #endif
@@ -291,8 +296,10 @@ STEEP_INLINE Vec<float> narrow(Vec<double> low, Vec<double> high) {
   return _mm256_insertf128_ps(_mm256_castps128_ps256(_mm256_cvtpd_ps(low.v)), _mm256_cvtpd_ps(high.v), 1);
 #elif defined(__SSE2__) && STEEP_VECTOR_BYTES == 16
   return _mm_movelh_ps(_mm_cvtpd_ps(low.v), _mm_cvtpd_ps(high.v));
+#elif defined(__aarch64__)
+  return vcvt_high_f32_f64(vcvt_f32_f64(low.v), high.v);
 #else
-  Vec<float> x;
+  Vec<float> x = 0;
   constexpr int half = Vec<double>::n;
   for (int i = 0; i < half; ++i) x.v[i] = float(low.v[i]), x.v[half + i] = float(high.v[i]);
   return x;

@@ -12,8 +12,16 @@ from .autograd import enable_grad, grad, is_grad_enabled, no_grad, value_and_gra
 from .config import get_num_threads, set_num_threads, show_config
 from .devices import Device, device
 from .dtypes import DType, bool, float32, float64, int32, int64
-from .ops import *
 from .ops import __all__ as _operations
+from .ops.creation import *
+from .ops.creation import tensor as tensor  # the function, not the module of that name
+from .ops.elementwise import *
+from .ops.indexing import *
+from .ops.linalg import *
+from .ops.losses import *
+from .ops.manipulation import *
+from .ops.reduction import *
+from .ops.rows import *
 from .random import manual_seed
 from .tensor import Parameter, Tensor
 

@@ -6,6 +6,7 @@ call takes the elements it needs from the stream.
 
 from __future__ import annotations
 
+import operator
 import os
 import threading
 from typing import Any
@@ -44,8 +45,12 @@ def set_state(state: tuple[int, int]) -> None:
     """Goes on where ``get_state`` was called."""
     global _seed, _offset
     seed, offset = state
+    try:
+        seed, offset = operator.index(seed), operator.index(offset)
+    except TypeError:
+        raise TypeError(f"a seed must be an integer, not {seed!r}") from None
     for value in (seed, offset):
-        if not isinstance(value, int) or not 0 <= value < 2**64:
+        if not 0 <= value < 2**64:
             raise ValueError(f"a seed must be an integer from 0 to 2**64 - 1, not {value!r}")
     with _lock:
         _seed, _offset = seed, offset
@@ -71,6 +76,13 @@ def _shape(shape: Any) -> tuple[int, ...]:
     from .ops.manipulation import as_shape
 
     return as_shape(shape)
+
+
+def _index(name: str, argument: str, value: Any) -> int:
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(f"random.{name}: {argument}={value!r} must be an integer") from None
 
 
 def _floating(name: str, dtype: Any) -> dtypes.DType:
@@ -109,6 +121,7 @@ def randint(low: int, high: int, shape: Any = (), dtype: Any = dtypes.int64) -> 
     t, shape = as_dtype(dtype), _shape(shape)
     if t.kind != "int":
         raise TypeError(f"random.randint: dtype must be int32 or int64, not {t.name}")
+    low, high = _index("randint", "low", low), _index("randint", "high", high)
     bits = 8 * t.itemsize - 1
     if not -(2**bits) <= low < high <= 2**bits - 1:
         raise ValueError(f"random.randint: low={low} must be less than high={high}, and both must fit in {t.name}")
@@ -127,6 +140,7 @@ def bernoulli(shape: Any, p: float = 0.5) -> Tensor:
 
 def permutation(n: int) -> Tensor:
     """The integers 0…n − 1 in random order, as an int64 tensor."""
+    n = _index("permutation", "n", n)
     if n < 0:
         raise ValueError(f"random.permutation: n={n} must not be negative")
     out: Tensor = _core.random.permutation(n, *_advance((n,)))

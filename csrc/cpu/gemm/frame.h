@@ -39,18 +39,21 @@ struct Path {
   int64_t rows, columns, depth;  // of a register tile
 
   explicit Path(const Gemm<T>& g) {
-    // Dots pay for their sums across lanes (m·n of them), tiles for packing a transposed B (k·n elements).
-    dots = g.a_col == 1 && g.b_row == 1 && (g.n == 1 || (g.b_col != 1 && g.m <= 12));
-    // Copies pay where an operand is read often and outgrows its cache, or where its rows share the sets of L1.
-    pack_b = !dots && ((g.n > 1 && g.b_col != 1) || (g.m >= 32 && g.k * g.n > 4096));
-    const bool alias = g.a_row * int64_t(sizeof(T)) % 4096 == 0;
-    pack_a = !dots && g.n > 4 * Size::nr && (alias || (g.a_row != 1 && g.a_col != 1));
+    // Dots pay for the sums across their lanes (m·n of them), tiles for the transposition of B (k·n elements).
+    dots = g.a_col == 1 && g.b_row == 1 && (g.n == 1 || (g.b_col != 1 && (g.m == 1 || g.m <= g.k / 16)));
+    // A copy pays where the operand is read several times, and its rows lie on more cache lines than L1 holds or fall
+    // into few of its sets.
+    const bool wide = g.n > 4 * Size::nr;
+    const auto spreads = [&](int64_t size) { return wide && size * int64_t(sizeof(T)) > kL1; };
+    const auto same_sets = [](int64_t step) { return step * int64_t(sizeof(T)) % 4096 == 0; };
+    pack_b = !dots && ((g.n > 1 && g.b_col != 1) || (spreads(g.k * g.n) && g.m >= (same_sets(g.b_row) ? 2 : 24)));
+    pack_a = !dots && spreads(g.m * g.k) && (g.a_col != 1 || same_sets(g.a_row));
     rows = dots ? Size::row.dot_rows : Size::mr;
     columns = dots ? Size::row.dot_columns : Size::nr;
     depth = even_part(g.k > 0 ? g.k : 1, dots ? kDotDepth : Size::kc, 8);
   }
 
-  static constexpr int64_t kDotDepth = 4096;
+  static constexpr int64_t kL1 = 32 << 10, kDotDepth = 4096;
 };
 
 /// Computes one register tile.

@@ -45,16 +45,14 @@ void tile_kernel(const TileCall<T>& t) {
     return kTail && j == NV - 1 ? tail.load(row + j * V::n) : V::load(row + j * V::n);
   };
 
-  V sum[R][NV];
-  for (auto& row : sum)
-    for (V& s : row) s = T(0);
+  V sum[R][NV] = {};
   const T *a = t.a, *b = t.b;
-  // C is called in twice: from memory at the start, and into L1 shortly before it is needed. B is called in `ahead`
-  // rows before its use but never beyond its last row: useless prefetches hold up the loads.
+  // B is called into L1 `ahead` rows before its use but never beyond its last row, and C as long before the end: useless
+  // or early prefetches hold up the loads, or are pushed out again.
   const int64_t last = min(t.k, Tile<T>::row.ahead);
   for (int part = 0; part < 2; ++part) {
     const int64_t ahead = part == 0 ? last * t.b_row : 0;
-    for (int i = 0; i < R; ++i) {
+    for (int i = 0; part == 1 && i < R; ++i) {
       __builtin_prefetch(t.c + i * t.c_row, 1);
       __builtin_prefetch(t.c + i * t.c_row + NV * V::n - 1, 1);
     }
@@ -99,9 +97,7 @@ void tile_kernel(const TileCall<T>& t) {
 template <class T, int R, int C>
 void dot_kernel(const TileCall<T>& t) {
   using V = Vec<T>;
-  V sums[R][C];
-  for (auto& row : sums)
-    for (V& s : row) s = T(0);
+  V sums[R][C] = {};
   const auto step = [&](auto&& load_at) {
     V column[C];
 #pragma GCC unroll 8

@@ -26,19 +26,27 @@ def as_tensor(x: Any) -> Tensor:
         return x
     if isinstance(x, np.ndarray | np.generic) or hasattr(x, "__array__"):  # another library's array keeps its dtype
         return Tensor._from_numpy(np.asarray(x))
+    if isinstance(x, list | tuple) and any(isinstance(item, Tensor) for item in x):
+        raise TypeError("cannot make a tensor of a list of tensors: use steep.stack or steep.concat")
     try:
         array = np.asarray(x)
     except ValueError as error:  # ragged lists
         raise ValueError(f"cannot make a tensor of this {type(x).__name__}: {error}") from None
+    if array.dtype.kind in "uO" and _has_huge_integer(x):
+        raise OverflowError(f"{x!r:.60} does not fit in int64, the largest integer type")
     if array.dtype.kind == "f":
         array = array.astype(np.float32)
     elif array.dtype == object or array.dtype.kind not in "biuf":
-        if isinstance(x, list | tuple) and any(isinstance(item, Tensor) for item in x):
-            raise TypeError("cannot make a tensor of a list of tensors: use steep.stack or steep.concat")
         raise TypeError(f"cannot make a tensor of {type(x).__name__} {x!r:.60}: expected numbers, a list or an array")
     elif array.size == 0 and isinstance(x, list | tuple):
         array = array.astype(np.float32)
     return Tensor._from_numpy(array)
+
+
+def _has_huge_integer(x: Any) -> bool:
+    if isinstance(x, list | tuple):
+        return any(map(_has_huge_integer, x))
+    return isinstance(x, int) and not -(2**63) <= x < 2**63
 
 
 def operand(x: Any) -> Any:

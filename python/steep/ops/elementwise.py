@@ -205,9 +205,12 @@ def clip(x: Any, min: Any = None, max: Any = None) -> Tensor:
     if isinstance(low, Tensor) or isinstance(high, Tensor):
         y = as_tensor(x) if low is None else maximum(x, low)
         return y if high is None else minimum(y, high)
+    x = as_tensor(x)
+    if not x.dtype.is_floating_point and (isinstance(low, float) or isinstance(high, float)):
+        x = x.astype(dtypes.float32)  # as x + 1.5 would be
     low, high = float("-inf") if low is None else low, float("inf") if high is None else high
-    if low > high:
-        raise ValueError(f"clip: min={low} is greater than max={high}")
+    if not low <= high:
+        raise ValueError(f"clip: min={low} must not be greater than max={high}, and neither may be NaN")
     return unary("clip", x, low, high)
 
 

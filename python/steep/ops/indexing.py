@@ -10,6 +10,7 @@ from .. import _core, dtypes
 from .._core import record
 from ..dtypes import as_dtype
 from ..tensor import Tensor
+from . import manipulation
 from ._apply import as_tensor
 
 __all__ = [
@@ -115,7 +116,7 @@ def take(x: Any, indices: Any, axis: int | None = None) -> Tensor:
         if x.ndim != 1:
             raise ValueError(f"take: axis must be given for a tensor of shape {x.shape}")
         axis = 0
-    axis = _core.normalize_axis("take", axis, x.ndim)
+    axis = manipulation.as_axis("take", axis, x.ndim)
     return record(_core.take(x, indices, axis), _take_vjp, (x,), (indices, axis, x.shape))
 
 
@@ -143,7 +144,7 @@ def take_along_axis(x: Any, indices: Any, axis: int = -1) -> Tensor:
             [3]])
     """
     x, indices = as_tensor(x), _integer_indices(indices)
-    axis = _core.normalize_axis("take_along_axis", axis, x.ndim)
+    axis = manipulation.as_axis("take_along_axis", axis, x.ndim)
     return record(_core.take_along_axis(x, indices, axis), _take_along_axis_vjp, (x,), (indices, axis, x.shape))
 
 

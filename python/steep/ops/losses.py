@@ -61,7 +61,7 @@ def cross_entropy(input: Any, target: Any, reduction: str = "mean", axis: int = 
         raise TypeError(f"cross_entropy: input (logits) must be floating-point, not {input.dtype.name}")
     if input.ndim == 0:
         raise ValueError("cross_entropy: input needs a class axis, but it is a single number")
-    axis = _core.normalize_axis("cross_entropy", axis if input.ndim > 1 else 0, input.ndim)
+    axis = manipulation.as_axis("cross_entropy", axis if input.ndim > 1 else 0, input.ndim)
     classes = input.shape[axis]
     if classes == 1:
         raise ValueError(

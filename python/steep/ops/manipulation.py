@@ -25,6 +25,15 @@ __all__ = [
 ]
 
 
+def as_axis(name: str, axis: Any, ndim: int) -> int:
+    """An axis counted from the front. Raises TypeError unless it is an integer, IndexError if it is out of range."""
+    try:
+        axis = operator.index(axis)
+    except TypeError:
+        raise TypeError(f"{name}: an axis must be an integer, not {axis!r}") from None
+    return _core.normalize_axis(name, axis, ndim)
+
+
 def as_shape(shape: Any) -> tuple[int, ...]:
     """A shape given as an integer or a sequence of integers. Raises TypeError for anything else."""
     try:
@@ -58,7 +67,7 @@ def flatten(x: Any, start_axis: int = 0, end_axis: int = -1) -> Tensor:
     x = as_tensor(x)
     if x.ndim == 0:
         return reshape(x, (1,))
-    first, last = (_core.normalize_axis("flatten", axis, x.ndim) for axis in (start_axis, end_axis))
+    first, last = (as_axis("flatten", axis, x.ndim) for axis in (start_axis, end_axis))
     if first > last:
         raise ValueError(f"flatten: start_axis={start_axis} is behind end_axis={end_axis}")
     size = 1
@@ -84,7 +93,7 @@ def _permute_dims_vjp(g: Tensor, axes: tuple[int, ...]) -> tuple[Tensor]:
 def transpose(x: Any, axis0: int, axis1: int) -> Tensor:
     """A view with two axes exchanged. Raises IndexError for an axis out of range."""
     x = as_tensor(x)
-    i, j = (_core.normalize_axis("transpose", axis, x.ndim) for axis in (axis0, axis1))
+    i, j = (as_axis("transpose", axis, x.ndim) for axis in (axis0, axis1))
     axes = list(range(x.ndim))
     axes[i], axes[j] = j, i
     return permute_dims(x, axes)
@@ -103,6 +112,7 @@ def squeeze(x: Any, axis: Any = None) -> Tensor:
 def expand_dims(x: Any, axis: int) -> Tensor:
     """A view with a new axis of one element at position ``axis``. Raises IndexError if that is out of range."""
     x = as_tensor(x)
+    axis = as_axis("expand_dims", axis, x.ndim + 1)
     return record(_core.expand_dims(x, axis), _reshape_vjp, (x,), (x.shape,))
 
 
@@ -133,7 +143,7 @@ def concat(tensors: Sequence[Any], axis: int | None = 0) -> Tensor:
         tensors, axis = tuple(reshape(x, (-1,)) for x in tensors), 0
     if tensors[0].ndim == 0:
         raise ValueError("concat: 0-d tensors have no axis to be joined along; use steep.stack")
-    axis = _core.normalize_axis("concat", axis, tensors[0].ndim)
+    axis = as_axis("concat", axis, tensors[0].ndim)
     extents = tuple(x.shape[axis] if x.ndim > axis else 0 for x in tensors)
     return record(_core.concat(tensors, axis), _concat_vjp, tensors, (axis, extents))
 
@@ -173,7 +183,7 @@ def split(x: Any, sections: int | Sequence[int], axis: int = 0) -> list[Tensor]:
     [(2, 2), (3, 2)]
     """
     x = as_tensor(x)
-    axis = _core.normalize_axis("split", axis, x.ndim)
+    axis = as_axis("split", axis, x.ndim)
     n = x.shape[axis]
     if isinstance(sections, Sequence):
         extents = as_shape(sections)

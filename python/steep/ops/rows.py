@@ -28,6 +28,7 @@ def softmax(x: Any, axis: int = -1) -> Tensor:
     tensor([0.5, 0.5])
     """
     x = as_tensor(x)
+    axis = manipulation.as_axis("softmax", axis, x.ndim)
     y = _core.softmax(x, axis)
     return record(y, _softmax_vjp, (x,), (y, axis))
 
@@ -44,6 +45,7 @@ def log_softmax(x: Any, axis: int = -1) -> Tensor:
     Raises TypeError unless x is floating-point, IndexError for an axis out of range.
     """
     x = as_tensor(x)
+    axis = manipulation.as_axis("log_softmax", axis, x.ndim)
     y = _core.log_softmax(x, axis)
     return record(y, _log_softmax_vjp, (x,), (y, axis))
 

@@ -1,0 +1,247 @@
+"""The libraries in the race. Each says how its arrays are made and how it runs a function forward and backward."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import operator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from types import MappingProxyType, ModuleType
+from typing import Any
+
+import numpy as np
+
+import steep as st
+
+__all__ = ["ERRORS", "Array", "Call", "Library", "installed", "limited_blas"]
+
+Array = np.ndarray[Any, Any]
+Call = Callable[[], Any]
+
+# What a library may raise for something that it can't do. KeyboardInterrupt and SystemExit pass.
+ERRORS = (
+    ArithmeticError,
+    AttributeError,
+    ImportError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+
+OPERATORS: dict[str, Callable[..., Any]] = {
+    "add": operator.add,
+    "matmul": operator.matmul,
+    "matmul TN": lambda a, b: a.T @ b,
+    "matmul NT": lambda a, b: a @ b.T,
+}
+
+
+class Library:
+    """steep or a peer. The three ways to run a function give a call without arguments, or None where there is none."""
+
+    name: str  # as people write it
+    module: ModuleType
+    rest = 0.002  # seconds until its threads sleep after work on several of them
+    functions: Mapping[str, Callable[..., Any]] = MappingProxyType({})  # what the module doesn't have by that name
+
+    def function(self, name: str) -> Callable[..., Any] | None:
+        """The function that a user of this library would write for an operation; None if it has none of that name."""
+        return OPERATORS.get(name) or self.functions.get(name) or getattr(self.module, name, None)
+
+    @property
+    def version(self) -> str:
+        """The library's version."""
+        return str(self.module.__version__)
+
+    def threads(self) -> str:
+        """How many threads it uses, as far as one can ask."""
+        return "its own choice"
+
+    def set_threads(self, n: int) -> bool:
+        """Sets the number of threads, and returns whether that was possible."""
+        return False
+
+    def array(self, x: Array) -> Any:
+        """x as this library's array."""
+        return x
+
+    def numpy(self, y: Any) -> Array:
+        """A result as a NumPy array."""
+        return np.asarray(y)
+
+    def forward(self, name: str, inputs: Sequence[Array]) -> Call | None:
+        """The function, not recorded."""
+        function = self.function(name)
+        return partial(function, *map(self.array, inputs)) if function else None
+
+    def taped(self, name: str, inputs: Sequence[Array]) -> Call | None:
+        """The function of inputs that require gradients: recorded, without the backward pass."""
+        return None
+
+    def backward(self, name: str, inputs: Sequence[Array], gradient: Array) -> Call | None:
+        """The gradients with respect to all inputs, the forward pass excluded."""
+        return None
+
+
+class Steep(Library):
+    name = "steep"
+    module = st
+
+    def threads(self) -> str:
+        return str(st.get_num_threads())
+
+    def set_threads(self, n: int) -> bool:
+        st.set_num_threads(n)
+        return True
+
+    def array(self, x: Array) -> Any:
+        return st.tensor(x)
+
+    def numpy(self, y: Any) -> Array:
+        return np.asarray(y.detach().numpy())
+
+    def taped(self, name: str, inputs: Sequence[Array]) -> Call | None:
+        function = self.function(name)
+        return partial(function, *(st.tensor(x, requires_grad=True) for x in inputs)) if function else None
+
+    def backward(self, name: str, inputs: Sequence[Array], gradient: Array) -> Call | None:
+        function = self.function(name)
+        if function is None:
+            return None
+        xs = [st.tensor(x, requires_grad=True) for x in inputs]
+        return partial(st.grad, function(*xs), xs, self.array(gradient), retain_graph=True)
+
+
+def _numpy_softmax(x: Array) -> Array:
+    e = np.exp(x - x.max(-1, keepdims=True))
+    return np.asarray(e / e.sum(-1, keepdims=True))
+
+
+class NumPy(Library):
+    name = "NumPy"
+    module = np
+    rest = 0.12
+    functions = MappingProxyType(
+        {"relu": lambda x: np.maximum(x, 0), "sigmoid": lambda x: 1 / (1 + np.exp(-x)), "softmax": _numpy_softmax}
+    )
+
+    def threads(self) -> str:
+        blas = _blas()
+        return str(blas[0]["num_threads"]) if blas else super().threads()
+
+    def set_threads(self, n: int) -> bool:
+        return bool(_blas())  # limited_blas does it
+
+
+class Torch(Library):
+    name = "PyTorch"
+    rest = 0.02
+
+    def __init__(self) -> None:
+        self.module = importlib.import_module("torch")
+        functional = self.module.nn.functional
+        self.functions = {
+            "softmax": partial(self.module.softmax, dim=-1),
+            "log_sigmoid": functional.logsigmoid,
+            **{name: getattr(functional, name) for name in ("gelu", "silu", "softplus")},
+        }
+
+    def threads(self) -> str:
+        return str(self.module.get_num_threads())
+
+    def set_threads(self, n: int) -> bool:
+        self.module.set_num_threads(n)
+        return True
+
+    def array(self, x: Array) -> Any:
+        return self.module.from_numpy(x.copy())
+
+    def numpy(self, y: Any) -> Array:
+        return np.asarray(y.detach().numpy())
+
+    def taped(self, name: str, inputs: Sequence[Array]) -> Call | None:
+        function = self.function(name)
+        return partial(function, *(self.array(x).requires_grad_() for x in inputs)) if function else None
+
+    def backward(self, name: str, inputs: Sequence[Array], gradient: Array) -> Call | None:
+        function = self.function(name)
+        if function is None:
+            return None
+        xs = [self.array(x).requires_grad_() for x in inputs]
+        return partial(self.module.autograd.grad, function(*xs), xs, self.array(gradient), retain_graph=True)
+
+
+class Jax(Library):
+    name = "JAX"
+    rest = 0.02
+
+    def __init__(self) -> None:
+        self.module = importlib.import_module("jax")
+        self.module.config.update("jax_platforms", "cpu")
+        self.functions = {
+            "gelu": partial(self.module.nn.gelu, approximate=False),
+            "neg": self.module.numpy.negative,
+            "erf": self.module.scipy.special.erf,
+            "erfc": self.module.scipy.special.erfc,
+        }
+
+    def function(self, name: str) -> Callable[..., Any] | None:
+        return super().function(name) or getattr(self.module.numpy, name, None) or getattr(self.module.nn, name, None)
+
+    def array(self, x: Array) -> Any:
+        return self.module.numpy.asarray(x)
+
+    def ready(self, call: Call) -> Call:
+        """JAX returns before the work is done."""
+        return lambda: self.module.block_until_ready(call())
+
+    def forward(self, name: str, inputs: Sequence[Array]) -> Call | None:
+        function = self.function(name)
+        return self.ready(partial(self.module.jit(function), *map(self.array, inputs))) if function else None
+
+    def backward(self, name: str, inputs: Sequence[Array], gradient: Array) -> Call | None:
+        function = self.function(name)
+        if function is None:
+            return None
+        _, pull_back = self.module.vjp(function, *map(self.array, inputs))
+        return self.ready(partial(self.module.jit(lambda pull, g: pull(g)), pull_back, self.array(gradient)))
+
+
+def installed() -> tuple[list[Library], dict[str, str]]:
+    """steep and the peers that can be imported; and why the others can't, by name."""
+    libraries: list[Library] = []
+    absent: dict[str, str] = {}
+    for cls in (Steep, NumPy, Torch, Jax):
+        try:
+            libraries.append(cls())
+        except ModuleNotFoundError:
+            absent[cls.name] = "not installed"
+        except ERRORS as error:
+            absent[cls.name] = f"its import failed: {type(error).__name__}: {error}"
+    return libraries, absent
+
+
+def _blas() -> list[dict[str, Any]]:
+    """The BLAS libraries in this process, NumPy's first; empty without threadpoolctl."""
+    try:
+        from threadpoolctl import threadpool_info
+    except ImportError:
+        return []
+    found = [info for info in threadpool_info() if info["user_api"] == "blas"]
+    return sorted(found, key=lambda info: "numpy" not in info["filepath"])
+
+
+@contextlib.contextmanager
+def limited_blas(n: int | None) -> Iterator[None]:
+    """Limits the threads of NumPy's BLAS, which has no function of its own for it."""
+    if n is None or not _blas():
+        yield
+        return
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(limits=n, user_api="blas"):
+        yield

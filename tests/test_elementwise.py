@@ -1,0 +1,328 @@
+"""Elementwise operations: their tables, and their values against mpmath and NumPy. The cases are in cases.py."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from mpmath import mp
+
+import steep as st
+from cases import BINARY, COMPARISONS, PREDICATES, UNARY, Binary, Unary, inside
+from compare import FLOATS, assert_same, assert_ulp, exact, numbers, ulp_error
+from steep import _core
+from steep.ops import elementwise
+
+UNARY_NAMES, BINARY_NAMES = [case.name for case in UNARY], [case.name for case in BINARY]
+COMPOSED = {"where", "logical"}  # in elementwise.py, but not rows of these tables
+every_unary = pytest.mark.parametrize("case", UNARY, ids=str)
+every_binary = pytest.mark.parametrize("case", BINARY, ids=str)
+
+
+def values(t: st.Tensor) -> Any:
+    return t.numpy()
+
+
+def tensor(x: Any) -> st.Tensor:
+    return st.asarray(np.asarray(x))
+
+
+# --- the tables -------------------------------------------------------------------------------------------------------
+
+
+def test_tables_and_cases_name_the_same_operations() -> None:
+    assert {*UNARY_NAMES, *PREDICATES} == set(_core.unary)
+    assert {*BINARY_NAMES, *COMPARISONS} == set(_core.binary)
+
+
+def test_functions_and_cases_name_the_same_operations() -> None:
+    defined = {name for name, f in vars(elementwise).items() if getattr(f, "__module__", "") == elementwise.__name__}
+    public = {name for name in defined if not name.startswith("_")} - COMPOSED
+    covered = {case.function or case.name for case in UNARY} | {*BINARY_NAMES, *PREDICATES, *COMPARISONS}
+    assert public == covered
+    assert public <= set(st.__all__)
+    assert all(inspect.getdoc(getattr(st, name)) for name in public)
+
+
+@pytest.mark.parametrize("case", [*UNARY, *BINARY], ids=str)
+def test_function_runs_the_row_of_its_name(case: Unary | Binary) -> None:
+    arguments = [st.tensor([0.5], requires_grad=True) for _ in range(2 if isinstance(case, Binary) else 1)]
+    node = case(*arguments).grad_fn
+    assert node is not None
+    assert node.name == case.name
+
+
+def test_reductions_and_functions_name_the_same_operations() -> None:
+    assert set(_core.reductions) == {"sum", "prod", "max", "min", "any", "all", "argmax", "argmin"}
+    assert all(callable(getattr(st, name)) for name in _core.reductions)
+
+
+# --- values -----------------------------------------------------------------------------------------------------------
+
+
+@every_unary
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_accuracy(case: Unary, dtype: str) -> None:
+    x = numbers(dtype)
+    y = values(case(tensor(x)))
+    assert y.dtype == dtype
+    rounded, rest = exact(case.exact, x)
+    assert_ulp(case.error(x, y, rounded, rest), case.ulp, x, y, rounded)
+
+
+@every_unary
+def test_float32_follows_float64(case: Unary) -> None:
+    """Densely: float64 itself is compared with mpmath at fewer points above."""
+    x = numbers("float32", seed=1, count=20_000, limits=(1, 4, 16, 128))
+    y, wide = values(case(tensor(x))), values(case(tensor(x.astype(np.float64))))
+    with np.errstate(over="ignore"):
+        wide = np.where(np.abs(wide) > np.finfo("f4").max, wide.astype("f4"), wide)
+    assert_ulp(case.error(x, y, wide), case.ulp, x, y)
+
+
+@every_unary
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_special_values(case: Unary, dtype: str) -> None:
+    x = np.array([-np.inf, -0.0, 0.0, np.inf, np.nan] * 7, dtype)  # in whole vectors and in the rest
+    y = values(case(tensor(x)))
+    assert_same(y, np.array([*case.specials, np.nan] * 7, dtype))
+    if hasattr(np, case.name) and not case.args:
+        with np.errstate(all="ignore"):
+            assert_same(y, getattr(np, case.name)(x))
+
+
+@every_binary
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_binary_accuracy(case: Binary, dtype: str, rng: np.random.Generator) -> None:
+    a, b = rng.permutation(numbers(dtype, 2)), rng.permutation(numbers(dtype, 3))
+    a, b = a[: b.size], b[: a.size]
+    if case.name == "pow":  # b log a of a reasonable size, and integers for negative a
+        reals = np.abs(a[::4])[np.abs(a[::4]) != 1]
+        b = np.concatenate([rng.uniform(-100, 100, reals.size) / np.log(reals), np.rint(rng.uniform(-9, 9, a.size))])
+        a, b = np.concatenate([reals, a]), b.astype(dtype)
+    y = values(case(tensor(a), tensor(b)))
+    rounded, rest = exact(case.exact, a, b)
+    assert_ulp(ulp_error(y, rounded, rest), case.ulp, a, b, y, rounded)
+
+
+@every_binary
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_binary_special_values(case: Binary, dtype: str) -> None:
+    some = np.array([-np.inf, -3, -2.5, -1, -0.5, -0.0, 0.0, 0.5, 1, 2, 2.5, 3, np.inf, np.nan], dtype)
+    a, b = (x.reshape(-1) for x in np.meshgrid(some, some))
+    y = values(case(tensor(a), tensor(b)))
+    with np.errstate(all="ignore"):
+        expected = case.numpy(a, b)
+    if case.name == "pow":
+        expected = np.where(np.isfinite(expected), y, expected)  # the finite ones are test_binary_accuracy's
+    assert_same(y, expected, zero_sign=case.tie is None)  # max(-0, +0) may be either
+
+
+@pytest.mark.parametrize("name", PREDICATES)
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_predicates(name: str, dtype: str) -> None:
+    x = np.array([-np.inf, -1, -0.0, 0.0, 1e-40, 1, np.inf, np.nan] * 9, dtype)
+    assert_same(values(getattr(st, name)(tensor(x))), PREDICATES[name](x))
+    assert values(getattr(st, name)(tensor(np.array([0, 1, -5])))).tolist() == PREDICATES[name]([0, 1, -5]).tolist()
+
+
+@pytest.mark.parametrize("name", COMPARISONS)
+@pytest.mark.parametrize("dtype", [*FLOATS, "int32", "int64", "bool"])
+def test_comparisons(name: str, dtype: str, rng: np.random.Generator) -> None:
+    a, b = (rng.integers(-1 if dtype != "bool" else 0, 2, 77).astype(dtype) for _ in "ab")
+    if dtype in FLOATS:
+        a[::5], b[::7], b[::11] = np.nan, np.nan, np.inf
+    assert_same(values(getattr(st, name)(tensor(a), tensor(b))), COMPARISONS[name](a, b))
+
+
+INTEGER_UNARY = {"neg": np.negative, "abs": np.abs, "square": np.square, "sign": np.sign}
+
+
+@pytest.mark.parametrize("dtype", ["int32", "int64"])
+def test_integers_wrap_as_in_numpy(dtype: str, rng: np.random.Generator) -> None:
+    info = np.iinfo(dtype)
+    a = rng.integers(info.min, info.max, 77, dtype=dtype, endpoint=True)
+    a[:4] = info.min, info.max, 0, -1
+    b = rng.permutation(a)
+    for name, function in INTEGER_UNARY.items():
+        assert_same(values(getattr(st, name)(tensor(a))), function(a))
+    for case in BINARY:
+        other = np.abs(b % 70) if case.name == "pow" else b
+        if case.name != "divide":
+            assert_same(values(case(tensor(a), tensor(other))), case.numpy(a, other))
+    assert_same(values(st.relu(tensor(a))), np.maximum(a, 0))
+    assert_same(values(st.clip(tensor(a), -5, 9)), np.clip(a, -5, 9))
+
+
+@every_unary
+def test_integers_and_booleans_that_need_floats_become_float32(case: Unary) -> None:
+    for x in (np.array([1, 2, 3]), np.array([1, 2, 3], "int32"), np.array([True, False, True])):
+        y = values(case(tensor(x)))
+        if y.dtype != "float32":  # integer operations stay integers; booleans have no arithmetic of their own
+            assert case.name in {*INTEGER_UNARY, "relu", "clip"}
+            assert y.dtype == x.dtype
+        else:
+            assert_same(y, values(case(tensor(x.astype("float32")))))
+
+
+def test_booleans_have_no_arithmetic() -> None:
+    b = st.tensor([True, False])
+    for name in ("add", "subtract", "multiply", "pow", "maximum", "minimum"):
+        with pytest.raises(TypeError, match=f"{name}.*bool"):
+            getattr(st, name)(b, b)
+    assert (b + 1).tolist() == [2, 1]
+    assert (b * 0.5).tolist() == [0.5, 0]
+
+
+def test_clip_of_integers_by_floats() -> None:
+    assert_same(st.clip(tensor([1, 2, 3]), 1.5, 2.5).numpy(), np.array([1.5, 2, 2.5], "float32"))
+    assert_same(st.clip(tensor([1, 2, 3]), 2, None).numpy(), np.array([2, 2, 3]))
+
+
+def test_where(rng: np.random.Generator) -> None:
+    for dtype in (*FLOATS, "int32", "int64", "bool"):
+        condition, a, b = rng.random((3, 41)) < 0.5, *(rng.integers(0, 9, (41,)).astype(dtype) for _ in "ab")
+        assert_same(values(st.where(tensor(condition), tensor(a), tensor(b))), np.where(condition, a, b))
+    x = tensor(np.array([1.0, np.nan, -2.0], "float32"))
+    assert_same(values(st.where(x > 0, x, 0.0)), np.array([1, 0, 0], "float32"))
+    assert_same(values(st.where(tensor([2, 0, -1]), 1, 2)), np.array([1, 2, 1]))
+
+
+# --- types and shapes -------------------------------------------------------------------------------------------------
+
+TYPES = ("bool", "int32", "int64", "float32", "float64")
+# Array API within a kind; an integer beside a float takes the float's dtype, as in PyTorch.
+PROMOTED = {(a, b): max(a, b, key=TYPES.index) for a in TYPES for b in TYPES}
+WEAK = {  # a Python number takes the tensor's dtype, unless its kind is higher
+    **{(t, int): t if t != "bool" else "int64" for t in TYPES},
+    **{(t, float): t if t in FLOATS else "float32" for t in TYPES},
+    **{(t, bool): t for t in TYPES},
+}
+
+
+def test_promotion() -> None:
+    for (a, b), expected in PROMOTED.items():
+        if "bool" not in (a, b) or a != b:
+            assert st.maximum(st.ones(1, dtype=a), st.ones(1, dtype=b)).dtype.name == expected, (a, b)
+    for (a, number), expected in WEAK.items():
+        if a != "bool" or number is not bool:
+            assert (st.ones(1, dtype=a) + number(1)).dtype.name == expected, (a, number)
+            assert (number(1) + st.ones(1, dtype=a)).dtype.name == expected, (a, number)
+    assert (st.ones(1, dtype=st.int32) / 2).dtype == st.float32
+    assert float(st.tensor([1.0], dtype=st.float64) * 0.1) == 0.1  # the number isn't rounded to float32 first
+
+
+@pytest.mark.parametrize("case", [*UNARY, *BINARY], ids=str)
+def test_every_length_and_alignment(case: Unary | Binary, dtype: str, rng: np.random.Generator) -> None:
+    """An element's bits depend neither on its place in the vectors nor on its neighbours."""
+    count = 2 if isinstance(case, Binary) else 1
+    inputs = [tensor(rng.uniform(-3, 3, 90).astype(dtype)) for _ in range(count)]
+    whole = values(case(*inputs))
+    for n in range(71):
+        start = n % 9
+        assert_same(values(case(*(x[start : start + n] for x in inputs))), whole[start : start + n])
+
+
+@pytest.mark.parametrize("case", [*UNARY, *BINARY], ids=str)
+def test_strides_and_broadcasting(case: Unary | Binary, dtype: str, rng: np.random.Generator) -> None:
+    x = tensor(rng.uniform(-3, 3, (7, 9, 11)).astype(dtype))
+    views = [x[::2], x[:, ::-1, ::3], x.permute_dims(2, 0, 1), x[3:4].broadcast_to((5, 9, 11)), x[1, 2, 3], x[:, 4:4]]
+    for view in views:
+        packed = tensor(values(view).copy())
+        if isinstance(case, Unary):
+            assert_same(values(case(view)), values(case(packed)))
+            continue
+        others = [view, packed, view[..., ::-1] if view.ndim else view, view[:1] if view.ndim else view]
+        for other in others:
+            same_other = np.broadcast_to(values(other), values(packed).shape).copy()
+            assert_same(values(case(view, other)), values(case(packed, tensor(same_other))))
+            assert_same(values(case(other, view)), values(case(tensor(same_other), packed)))
+        outer = tensor(rng.uniform(-3, 3, (4, *[1] * view.ndim)).astype(dtype))
+        shape = (4, *view.shape)
+        expanded = [tensor(np.broadcast_to(values(t), shape).copy()) for t in (outer, view)]
+        assert_same(values(case(outer, view)), values(case(*expanded)))
+
+
+def test_numbers_beside_tensors(dtype: str) -> None:
+    x = tensor(np.array([1.5, -2.0], dtype))
+    one = np.array(2, dtype)
+    for case in BINARY:
+        with np.errstate(all="ignore"):
+            expected = [case.numpy(values(x), one), case.numpy(one, values(x))]
+        assert_same(values(case(x, 2)), expected[0])
+        assert_same(values(case(2.0, x)), expected[1])
+    assert_same(values(3 - x), values(x * -1 + 3))
+    assert_same(values(np.array([1, 1], dtype) - x), 1 - values(x))
+
+
+@pytest.mark.parametrize("isa", [isa for isa in _core.available_isas() if isa != _core.isa])
+def test_other_instruction_sets(isa: str) -> None:
+    """Everything runs once per set in CI; here the float32 accuracy of the others, so that no run leaves them out."""
+    chosen = "test_float32_follows_float64 or test_every_length or (test_binary_accuracy and float32)"
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", chosen, Path(__file__).name]
+    environment = {**os.environ, "STEEP_ISA": isa}
+    result = subprocess.run(command, env=environment, cwd=Path(__file__).parent, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout[-3000:]
+
+
+# --- derivatives ------------------------------------------------------------------------------------------------------
+
+
+def derivative(case: Unary, x: np.ndarray[Any, Any]) -> Any:
+    t = st.tensor(x, requires_grad=True)
+    (g,) = st.grad(case(t).sum(), t)
+    return values(g)
+
+
+@every_unary
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_derivative_accuracy(case: Unary, dtype: str, rng: np.random.Generator) -> None:
+    """Against mpmath's numerical derivative of the definition, away from kinks."""
+    x = np.concatenate([rng.uniform(-limit, limit, 40) for limit in (0.5, 3, 12, 30)]).astype(dtype)
+    x = inside(x, case.domain)
+    x = x[np.min([np.abs(x - kink) for kink in [*case.kinks, np.inf]], axis=0) > 1e-3]
+    rounded, rest = exact(lambda v: mp.diff(case.exact, v), x)
+    assert_ulp(ulp_error(derivative(case, x), rounded, rest, case.slope_floor), 4, x)
+
+
+@every_unary
+def test_derivative_in_float32_follows_float64(case: Unary) -> None:
+    x = numbers("float32", seed=4, count=5000, limits=(1, 8, 50))
+    got, wide = derivative(case, x), derivative(case, x.astype(np.float64))
+    representable = np.isnan(wide) | (np.abs(wide) < np.finfo("f4").max)
+    assert_ulp(ulp_error(got, wide, 0.0, case.slope_floor)[representable], 4, x[representable], got[representable])
+
+
+@every_unary
+def test_derivative_at_kinks_and_special_values(case: Unary, dtype: str) -> None:
+    for kink, slope in case.kinks.items():
+        assert derivative(case, np.array([kink], dtype))[0] == np.dtype(dtype).type(slope)
+    assert np.isnan(case(tensor(np.array([np.nan], dtype))).numpy())
+    far = inside(np.array([-80.0, 80.0] * 5, dtype), case.domain)
+    assert np.isfinite(derivative(case, far)).all()  # no ∞·0 = NaN where the function saturates
+
+
+@every_unary
+def test_second_derivative_is_a_number_everywhere(case: Unary, dtype: str) -> None:
+    x = np.array([-1e10, -80, -30, -1, -1e-30, 1e-30, 0.5, 1, 30, 80, 1e10], dtype)
+    t = st.tensor(x[(case.domain[0] < x) & (x < case.domain[1])], requires_grad=True)
+    (g,) = st.grad(case(t).sum(), t, create_graph=True)
+    kernel = derivative(case, values(t))  # the same formula, but with fused multiply-adds
+    assert_ulp(ulp_error(values(g.detach()), kernel, 0.0, case.slope_floor), 4, values(t))
+    if g.requires_grad:
+        (second,) = st.grad(g.sum(), t, allow_unused=True)
+        assert second is None or not np.isnan(second.numpy()).any()
+
+
+@every_binary
+def test_derivative_at_ties(case: Binary, dtype: str) -> None:
+    if case.tie:
+        a, b = (st.tensor(np.array([1.5, 2.0], dtype), requires_grad=True) for _ in "ab")
+        da, db = st.grad(case(a, b).sum(), (a, b))
+        assert (values(da).tolist(), values(db).tolist()) == ([case.tie[0]] * 2, [case.tie[1]] * 2)

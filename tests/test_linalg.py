@@ -1,0 +1,215 @@
+"""Matrix products: exact on small integers, whatever the shapes and strides; then accuracy and gradients."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import steep as st
+from compare import Array, assert_same
+
+SIZES = [(1, 1, 1), (2, 3, 4), (5, 1, 7), (1, 64, 1), (1, 33, 300), (300, 33, 1), (17, 19, 23), (6, 16, 8), (7, 17, 9)]
+SIZES += [(64, 64, 64), (65, 129, 63), (128, 300, 40), (3, 1000, 5), (257, 8, 259), (130, 520, 270)]
+BATCHES = [((), ()), ((3,), ()), ((), (3,)), ((3,), (3,)), ((2, 1), (3,)), ((2, 3), (2, 1)), ((1, 1, 2), (4, 3, 1))]
+
+
+def tensor(x: Any) -> st.Tensor:
+    return st.asarray(np.asarray(x))
+
+
+def small(rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> Array:
+    """Integers whose products sum exactly in any order."""
+    return rng.integers(-8, 9, shape).astype(dtype)
+
+
+@pytest.mark.parametrize(("m", "k", "n"), SIZES)
+def test_sizes(m: int, k: int, n: int, dtype: str, rng: np.random.Generator) -> None:
+    a, b = small(rng, (m, k), dtype), small(rng, (k, n), dtype)
+    assert_same((tensor(a) @ tensor(b)).numpy(), a @ b)
+    assert_same((tensor(a.T.copy()).T @ tensor(b)).numpy(), a @ b)
+    assert_same((tensor(a) @ tensor(b.T.copy()).T).numpy(), a @ b)
+    assert_same((tensor(a.T.copy()).T @ tensor(b.T.copy()).T).numpy(), a @ b)
+
+
+def test_every_small_size(dtype: str, rng: np.random.Generator) -> None:
+    """All the edges of the register tiles."""
+    a, b = small(rng, (40, 6), dtype), small(rng, (6, 40), dtype)
+    x, y, product = tensor(a), tensor(b), a @ b
+    for m in range(1, 40, 3):
+        for n in range(1, 40):
+            assert_same((x[1 : m + 1] @ y[:, :n]).numpy(), product[1 : m + 1, :n])
+    for k in range(7):
+        assert_same((x[:, :k] @ y[:k]).numpy(), a[:, :k] @ b[:k])
+
+
+@pytest.mark.parametrize(("batch_a", "batch_b"), BATCHES)
+def test_batches(batch_a: tuple[int, ...], batch_b: tuple[int, ...], dtype: str, rng: np.random.Generator) -> None:
+    for m, k, n in ((4, 5, 6), (1, 7, 3), (40, 30, 20)):
+        a, b = small(rng, (*batch_a, m, k), dtype), small(rng, (*batch_b, k, n), dtype)
+        assert_same((tensor(a) @ tensor(b)).numpy(), a @ b)
+        assert_same((tensor(a.swapaxes(-1, -2).copy()).mT @ tensor(b[..., ::-1])).numpy(), a @ b[..., ::-1])
+
+
+def test_vectors(dtype: str, rng: np.random.Generator) -> None:
+    v, m, batch = small(rng, (5,), dtype), small(rng, (5, 3), dtype), small(rng, (4, 2, 5), dtype)
+    for a, b in ((v, v), (v, m), (m.T, v), (batch, v), (batch, m), (v, batch.swapaxes(-1, -2))):
+        got = (tensor(a) @ tensor(b)).numpy()
+        assert_same(got, np.asarray(a @ b))
+
+
+def test_strides_of_any_kind(dtype: str, rng: np.random.Generator) -> None:
+    base = small(rng, (6, 40, 50), dtype)
+    x = tensor(base)
+    a = [(x[0, ::2, ::-1], base[0, ::2, ::-1]), (x[:, 3, :20].mT, base[:, 3, :20].T), (x[5, ::-3], base[5, ::-3])]
+    a += [(x[0, 0].broadcast_to((7, 50)), np.broadcast_to(base[0, 0], (7, 50))), (x[::2], base[::2])]
+    for left, left_np in a:
+        k = left.shape[-1]
+        for right, right_np in ((x[1, :k, 4:9], base[1, :k, 4:9]), (x[2, 3:9, :k].T, base[2, 3:9, :k].T)):
+            if right.shape[0] == k:
+                assert_same((left @ right).numpy(), left_np @ right_np)
+
+
+def test_empty_and_integers(rng: np.random.Generator) -> None:
+    assert_same((st.zeros((0, 3)) @ st.zeros((3, 2))).numpy(), np.zeros((0, 2), "f4"))
+    assert_same((st.zeros((2, 0)) @ st.zeros((0, 3))).numpy(), np.zeros((2, 3), "f4"))
+    assert_same((st.zeros((5, 2, 0)) @ st.zeros((0, 3))).numpy(), np.zeros((5, 2, 3), "f4"))
+    assert_same((st.zeros((0, 2, 4)) @ st.zeros((4, 3))).numpy(), np.zeros((0, 2, 3), "f4"))
+    for dtype in ("int32", "int64"):
+        a, b = (rng.integers(-(2**31), 2**31, (5, 5)).astype(dtype) for _ in "ab")
+        assert_same((tensor(a) @ tensor(b)).numpy(), a @ b)
+    assert (st.ones((2, 2)) @ st.ones((2, 2), dtype=st.float64)).dtype == st.float64
+    assert (st.ones((2, 2)) @ st.ones((2, 2), dtype=st.int64)).dtype == st.float32
+
+
+@pytest.mark.parametrize("k", [1, 10, 100, 1000, 5000])
+def test_accuracy(k: int, dtype: str, rng: np.random.Generator) -> None:
+    a, b = (rng.standard_normal(s).astype(dtype) for s in ((13, k), (k, 17)))
+    wide_a, wide_b = a.astype(np.longdouble), b.astype(np.longdouble)
+    error = np.abs((tensor(a) @ tensor(b)).numpy() - wide_a @ wide_b)
+    # Higham, Accuracy and Stability of Numerical Algorithms, section 3.5: k u |A| |B| at worst, √k u on average.
+    limit = 2 * max(np.sqrt(k), 2) * np.finfo(dtype).eps / 2
+    assert (error <= limit * (np.abs(wide_a) @ np.abs(wide_b))).all()
+
+
+def test_nan_and_inf_stay_in_their_rows_and_columns(dtype: str) -> None:
+    a, b = np.ones((30, 40), dtype), np.ones((40, 50), dtype)
+    a[3, 5], b[7, 11], b[9, 13] = np.nan, np.inf, -np.inf
+    a[6, 7] = 0  # 0·∞
+    with np.errstate(invalid="ignore"):
+        expected = a @ b
+    assert np.isnan(expected[6, 11])
+    assert_same((tensor(a) @ tensor(b)).numpy(), expected)
+
+
+def test_neighbours_and_threads_do_not_change_a_bit(dtype: str, threads: None, rng: np.random.Generator) -> None:
+    """An element depends on its row and its column only: not on the shape around it, nor on the number of threads."""
+    a, b = (tensor(rng.standard_normal(s).astype(dtype)) for s in ((211, 300), (300, 190)))
+    st.set_num_threads(1)
+    whole = (a @ b).numpy()
+    for n in (2, 3, 8):
+        st.set_num_threads(n)
+        assert_same((a @ b).numpy(), whole)
+    batch = tensor(rng.standard_normal((9, 30, 40)).astype(dtype))
+    results = []
+    for n in (1, 2, 5):
+        st.set_num_threads(n)
+        results.append((batch @ batch.mT).numpy())
+    assert_same(results[1], results[0])
+    assert_same(results[2], results[0])
+
+
+# --- gradients --------------------------------------------------------------------------------------------------------
+
+
+def random(rng: np.random.Generator, *shape: int, grad: bool = True) -> st.Tensor:
+    return st.tensor(rng.standard_normal(shape), requires_grad=grad)
+
+
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        *(((3,), (3,)), ((3,), (3, 2)), ((2, 3), (3,)), ((2, 3), (3, 4)), ((5, 2, 3), (3, 4)), ((2, 3), (5, 3, 4))),
+        *(((5, 1, 2, 3), (4, 3, 2)), ((3,), (5, 3, 2)), ((5, 2, 3), (3,)), ((1, 2, 3), (5, 3, 1))),
+    ],
+)
+def test_matmul_gradients(a: tuple[int, ...], b: tuple[int, ...], rng: np.random.Generator) -> None:
+    inputs = [random(rng, *a), random(rng, *b)]
+    assert st.autograd.gradcheck(st.matmul, inputs)
+    for i in range(2):
+        weights = random(rng, *inputs[i].shape, grad=False)
+        assert st.autograd.gradcheck(
+            lambda x, y, i=i, w=weights: st.grad(st.sin(x @ y).sum(), (x, y), create_graph=True)[i] * w, inputs
+        )
+        fixed = [x.detach() if i == j else x for j, x in enumerate(inputs)]
+        assert st.autograd.gradcheck(st.matmul, fixed)
+
+
+ACTIVATIONS = {None: lambda x: x, "relu": st.relu, "sigmoid": st.sigmoid, "tanh": st.tanh}
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("lead", [(), (7,), (2, 3), (0,)])
+def test_linear_is_its_composition(
+    activation: Any, bias: bool, lead: tuple[int, ...], rng: np.random.Generator
+) -> None:
+    x, w, b = random(rng, *lead, 5), random(rng, 4, 5), random(rng, 4) if bias else None
+    inputs = [t for t in (x, w, b) if t is not None]
+
+    def plain(x: st.Tensor, w: st.Tensor, b: st.Tensor | None = None) -> st.Tensor:
+        y = x @ w.T
+        return ACTIVATIONS[activation](y if b is None else y + b)
+
+    def fused(x: st.Tensor, w: st.Tensor, b: st.Tensor | None = None) -> st.Tensor:
+        return st.linear(x, w, b, activation)
+
+    def firsts(f: Any) -> tuple[st.Tensor, ...]:
+        return st.grad((f(*inputs) * weights).sum(), inputs, create_graph=True)
+
+    weights = random(rng, *lead, 4, grad=False)
+    np.testing.assert_allclose(fused(*inputs).numpy(), plain(*inputs).detach().numpy(), rtol=1e-13, atol=1e-14)
+    for got, expected in zip(firsts(fused), firsts(plain), strict=True):
+        np.testing.assert_allclose(got.detach().numpy(), expected.detach().numpy(), rtol=1e-13, atol=1e-13)
+    if lead != (0,):
+        seconds = [st.grad(sum((g * g).sum() for g in firsts(f)), inputs, allow_unused=True) for f in (fused, plain)]
+        for got, expected in zip(*seconds, strict=True):
+            if (
+                expected is None or got is None
+            ):  # without an activation, or with relu, the bias has no second derivative
+                assert got is expected is None
+                continue
+            np.testing.assert_allclose(got.numpy(), expected.numpy(), rtol=1e-12, atol=1e-12)
+        assert st.autograd.gradcheck(fused, inputs)
+
+
+def test_linear_in_float32_is_exact_on_integers(rng: np.random.Generator) -> None:
+    for m, k, n in ((1, 3, 2), (33, 17, 9), (4, 64, 300)):
+        x, w, b = small(rng, (m, k), "float32"), small(rng, (n, k), "float32"), small(rng, (n,), "float32")
+        y = x @ w.T + b
+        assert_same(st.linear(tensor(x), tensor(w), tensor(b)).numpy(), y)
+        assert_same(st.linear(tensor(x), tensor(w), tensor(b), "relu").numpy(), np.maximum(y, 0), zero_sign=False)
+        assert_same(st.linear(tensor(x[:, ::-1]), tensor(w[:, ::-1]), tensor(b[::-1][::-1])).numpy(), y)
+    nan = st.linear(tensor(np.full((1, 2), np.nan, "f4")), st.ones((3, 2)), None, "relu")
+    assert np.isnan(nan.numpy()).all()
+
+
+def test_matmul_against_torch(rng: np.random.Generator) -> None:
+    torch = pytest.importorskip("torch")
+    for _ in range(25):
+        m, k, n = (int(v) for v in rng.integers(1, 9, 3))
+        batch = [int(v) for v in rng.integers(1, 4, 3)]
+        shapes = []
+        for core in ((m, k), (k, n)):
+            lead = [v if rng.random() < 0.6 else 1 for v in batch][int(rng.integers(0, 4)) :]
+            shapes.append((*lead, *core))
+        a, b = (rng.standard_normal(s) for s in shapes)
+        x, y = (st.tensor(v, requires_grad=True) for v in (a, b))
+        t, u = (torch.tensor(v, requires_grad=True) for v in (a, b))
+        out, expected = x @ y, t @ u
+        g = rng.standard_normal(out.shape)
+        out.backward(tensor(g))
+        expected.backward(torch.tensor(g))
+        for got, want in ((out, expected), (x.grad, t.grad), (y.grad, u.grad)):
+            np.testing.assert_allclose(got.detach().numpy(), want.detach().numpy(), rtol=1e-13, atol=1e-13)

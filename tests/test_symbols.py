@@ -1,0 +1,63 @@
+"""The objects of an instruction set export their fill functions and nothing else.
+
+Anything else that is global (an inline function, a template instance, a static of one) could be merged by the linker
+with the same symbol of the baseline, and would crash on a CPU without the set.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+OBJECTS = sorted(ROOT.glob("build/*/CMakeFiles/kernels_*.dir/**/*.o"))
+SETS = sorted({re.search(r"kernels_(\w+)\.dir", str(path))[1] for path in OBJECTS})  # type: ignore[index]
+
+
+@pytest.fixture
+def nm() -> str:
+    tool = shutil.which("nm")
+    if tool is None:
+        pytest.skip("there is no nm on this machine")
+    if not OBJECTS:
+        pytest.skip("there is no build directory: steep was installed from a wheel")
+    return tool
+
+
+def exported(nm: str, path: Path) -> list[str]:
+    """Defined symbols that the linker sees: global, weak and unique ones."""
+    lines = subprocess.run([nm, "-C", "--defined-only", path], capture_output=True, text=True, check=True).stdout
+    symbols = [line.split(maxsplit=2)[1:] for line in lines.splitlines()]
+    return [name for kind, name in symbols if kind.isupper() or kind in "uvw"]
+
+
+def test_objects_export_only_their_fill_function(nm: str) -> None:
+    for path in OBJECTS:
+        isa = re.search(r"kernels_(\w+)\.dir", str(path))[1]  # type: ignore[index]
+        names = exported(nm, path)
+        assert len(names) == 1, f"{path.name} of {isa} exports {names}"
+        assert re.fullmatch(rf"steep::{isa}::fill_\w+\(steep::Kernels&\)", names[0]), (
+            f"{path.name} of {isa}: {names[0]}"
+        )
+
+
+def test_every_set_has_the_same_objects(nm: str) -> None:
+    builds = {path.relative_to(ROOT).parts[1] for path in OBJECTS}
+    for build in builds:
+        here = [path for path in OBJECTS if path.relative_to(ROOT).parts[1] == build]
+        names = {isa: {path.name for path in here if f"_{isa}.dir" in str(path)} for isa in SETS}
+        assert len({frozenset(found) for found in names.values() if found}) == 1, names
+
+
+def test_the_check_finds_a_leak(nm: str, tmp_path: Path) -> None:
+    compiler = shutil.which("c++")
+    if compiler is None:
+        pytest.skip("there is no compiler on this machine")
+    source = tmp_path / "leak.cpp"
+    source.write_text("inline int leak() { static int n; return ++n; }\nint (*keep)() = leak;\nstatic int hidden;\n")
+    subprocess.run([compiler, "-c", source, "-o", tmp_path / "leak.o"], check=True)
+    assert sorted(exported(nm, tmp_path / "leak.o")) == ["keep", "leak()", "leak()::n"]
