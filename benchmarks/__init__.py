@@ -14,7 +14,7 @@ import steep as st
 from .cases import Case, kernel_cases, largest_difference
 from .peers import ERRORS, Library, installed, limited_blas
 from .report import Result, Table, header, print_header, write_json
-from .timing import Plan, Runner, race
+from .timing import Failure, Plan, Runner, race
 from .training import training_cases
 
 __all__ = ["run"]
@@ -100,8 +100,11 @@ def _measure(case: Case, libraries: Sequence[Library], plan: Plan) -> Result:
         except ERRORS as error:
             result.failures[library.name] = f"{type(error).__name__}: {error}"
     del expected
-    try:
-        result.times = race(runners, plan)
-    except ERRORS as error:
-        result.failures.update(dict.fromkeys(runners, f"stopped while timed by {type(error).__name__}: {error}"))
+    while runners and not result.times:
+        try:
+            result.times = race(runners, plan)
+        except Failure as failure:
+            error = failure.__cause__
+            result.failures[failure.name] = f"{type(error).__name__}: {error}"
+            del runners[failure.name]
     return result

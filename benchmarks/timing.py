@@ -16,7 +16,17 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Plan", "Runner", "Summary", "race", "ratio", "summary"]
+from .peers import ERRORS
+
+__all__ = ["Failure", "Plan", "Runner", "Summary", "race", "ratio", "summary"]
+
+
+class Failure(Exception):
+    """A library failed while it was timed; the cause is ``__cause__``."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
 
 
 @dataclass(frozen=True)
@@ -45,17 +55,25 @@ class Summary:
 
 
 def race(runners: Mapping[str, Runner], plan: Plan) -> dict[str, list[float]]:
-    """The seconds of one call of each runner, in each round. Every other round goes through them backwards."""
-    counts = {name: _calls(runner.call, plan.seconds) for name, runner in runners.items()}
+    """The seconds of one call of each runner, in each round. Every other round goes through them backwards.
+
+    Raises Failure if one of them does.
+    """
+    counts: dict[str, int] = {}
     times: dict[str, list[float]] = {name: [] for name in runners}
     names = list(runners)
+    name = ""
     collecting = gc.isenabled()
     gc.disable()
     try:
+        for name in names:
+            counts[name] = _calls(runners[name].call, plan.seconds)
         for turn in range(plan.rounds):
             for name in names[::-1] if turn % 2 else names:
                 times[name].append(_block(runners[name].call, counts[name]))
                 time.sleep(runners[name].rest)
+    except ERRORS as error:
+        raise Failure(name) from error
     finally:
         if collecting:
             gc.enable()

@@ -360,8 +360,10 @@ void register_tensor_type(py::module_& m) {
   m.attr("Node") = py::handle(reinterpret_cast<PyObject*>(node_type));
   static PyMethodDef functions[] = {
       {"record", fast_function<record>(), METH_FASTCALL,
-       "record(out, vjp, inputs, saved=()): makes `out` differentiable, if operations are recorded and an input needs a\n"
-       "gradient, and returns it. vjp(g, *saved) must return a gradient or None for each input; `out` may be among the\n"
+       "record(out, vjp, inputs, saved=()): makes `out` differentiable, if operations are recorded and an input needs "
+       "a\n"
+       "gradient, and returns it. vjp(g, *saved) must return a gradient or None for each input; `out` may be among "
+       "the\n"
        "saved values."},
       {"record_binary", fast_function<record_binary>(), METH_FASTCALL,
        "record_binary(out, vjp, a, b, reads_a, reads_b): the same for two inputs, saving only what is read."},

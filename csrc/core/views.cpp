@@ -194,11 +194,11 @@ Array contiguous(const Array& a) { return a.is_contiguous() ? a : copy(a); }
 
 void check_writable(const char* op, const Array& a) {
   if (!a.storage->writable)
-    throw std::invalid_argument(message(op, ": this tensor's memory is read-only; copy it before writing"));
+    throw std::invalid_argument(message(op, ": this tensor's memory is read-only: copy it before writing"));
   for (int i = 0; i < a.ndim(); ++i)
     if (a.strides[i] == 0 && a.shape[i] > 1)
       throw std::invalid_argument(message(op, ": several elements of this view of shape ", to_string(a.shape),
-                                          " share one memory location (it was broadcast); copy it before writing"));
+                                          " share one memory location (it was broadcast): copy it before writing"));
 }
 
 void assign(Array& to, const Array& from) {

@@ -13,8 +13,7 @@ void forward(int64_t n, void* const* operands, unsigned scalars, const double* p
   const Op op = make<Op>(params);
   const Input<T> a(operands[0], scalars & 1), b(operands[1], scalars & 2);
   auto* y = static_cast<std::conditional_t<Op::to_bool, uint8_t, T>*>(operands[2]);
-  each_vector<T>(
-      n, [&](int64_t i, auto span) { store(span, y + i, op.f(span.load(a.at(i)), span.load(b.at(i)))); });
+  each_vector<T>(n, [&](int64_t i, auto span) { store(span, y + i, op.f(span.load(a.at(i)), span.load(b.at(i)))); });
 }
 
 template <class Op, class T, bool by_a>
@@ -36,8 +35,10 @@ void backward(int64_t n, void* const* operands, unsigned, const double* params) 
 
 template <class Op, class T>
 constexpr Loop forward_row() {
-  if constexpr (accepts<T>(Op::accepts)) return forward<Op, T>;
-  else return nullptr;
+  if constexpr (accepts<T>(Op::accepts))
+    return forward<Op, T>;
+  else
+    return nullptr;
 }
 
 template <class Op>

@@ -5,12 +5,28 @@
 namespace steep::STEEP_ISA_NS {
 namespace {
 
-template <class T> STEEP_INLINE void store(Whole span, T* p, Vec<T> v) { span.store(p, v); }
-template <class T> STEEP_INLINE void store(Part span, T* p, Vec<T> v) { span.store(p, v); }
-template <class T> STEEP_INLINE void store(Whole, uint8_t* p, Mask<T> m) { store_bytes(m, p); }
-template <class T> STEEP_INLINE void store(Part span, uint8_t* p, Mask<T> m) { store_bytes_partial(m, p, span.k); }
-template <class T> STEEP_INLINE Mask<T> load_mask(Whole, const uint8_t* p) { return load_bytes<T>(p); }
-template <class T> STEEP_INLINE Mask<T> load_mask(Part span, const uint8_t* p) {
+template <class T>
+STEEP_INLINE void store(Whole span, T* p, Vec<T> v) {
+  span.store(p, v);
+}
+template <class T>
+STEEP_INLINE void store(Part span, T* p, Vec<T> v) {
+  span.store(p, v);
+}
+template <class T>
+STEEP_INLINE void store(Whole, uint8_t* p, Mask<T> m) {
+  store_bytes(m, p);
+}
+template <class T>
+STEEP_INLINE void store(Part span, uint8_t* p, Mask<T> m) {
+  store_bytes_partial(m, p, span.k);
+}
+template <class T>
+STEEP_INLINE Mask<T> load_mask(Whole, const uint8_t* p) {
+  return load_bytes<T>(p);
+}
+template <class T>
+STEEP_INLINE Mask<T> load_mask(Part span, const uint8_t* p) {
   return load_bytes_partial<T>(p, span.k);
 }
 

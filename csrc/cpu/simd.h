@@ -82,9 +82,7 @@ struct Vec {
 
   STEEP_INLINE T operator[](int i) const { return v[i]; }
 
-  static STEEP_INLINE Vec load(const T* p) {
-    return Raw(*reinterpret_cast<const typename Lanes<T>::Unaligned*>(p));
-  }
+  static STEEP_INLINE Vec load(const T* p) { return Raw(*reinterpret_cast<const typename Lanes<T>::Unaligned*>(p)); }
   STEEP_INLINE void store(T* p) const { *reinterpret_cast<typename Lanes<T>::Unaligned*>(p) = v; }
 
   /// 0 < k < n elements. No memory beyond them is touched; the other lanes are `fill`.
@@ -92,9 +90,12 @@ struct Vec {
 #if defined(__AVX512F__) && defined(__AVX512BW__) && STEEP_VECTOR_BYTES == 64
     const __mmask64 lanes = (1ull << k) - 1;
     const Vec rest = fill;
-    if constexpr (sizeof(T) == 1) return (Raw)_mm512_mask_loadu_epi8((__m512i)rest.v, lanes, p);
-    else if constexpr (sizeof(T) == 4) return (Raw)_mm512_mask_loadu_epi32((__m512i)rest.v, __mmask16(lanes), p);
-    else return (Raw)_mm512_mask_loadu_epi64((__m512i)rest.v, __mmask8(lanes), p);
+    if constexpr (sizeof(T) == 1)
+      return (Raw)_mm512_mask_loadu_epi8((__m512i)rest.v, lanes, p);
+    else if constexpr (sizeof(T) == 4)
+      return (Raw)_mm512_mask_loadu_epi32((__m512i)rest.v, __mmask16(lanes), p);
+    else
+      return (Raw)_mm512_mask_loadu_epi64((__m512i)rest.v, __mmask8(lanes), p);
 #else
     Vec x = fill;
 #if defined(__AVX2__) && STEEP_VECTOR_BYTES == 32
@@ -113,9 +114,12 @@ struct Vec {
   STEEP_INLINE void store_partial(T* p, int k) const {
 #if defined(__AVX512F__) && defined(__AVX512BW__) && STEEP_VECTOR_BYTES == 64
     const __mmask64 lanes = (1ull << k) - 1;
-    if constexpr (sizeof(T) == 1) _mm512_mask_storeu_epi8(p, lanes, (__m512i)v);
-    else if constexpr (sizeof(T) == 4) _mm512_mask_storeu_epi32(p, __mmask16(lanes), (__m512i)v);
-    else _mm512_mask_storeu_epi64(p, __mmask8(lanes), (__m512i)v);
+    if constexpr (sizeof(T) == 1)
+      _mm512_mask_storeu_epi8(p, lanes, (__m512i)v);
+    else if constexpr (sizeof(T) == 4)
+      _mm512_mask_storeu_epi32(p, __mmask16(lanes), (__m512i)v);
+    else
+      _mm512_mask_storeu_epi64(p, __mmask8(lanes), (__m512i)v);
 #else
 #if defined(__AVX2__) && STEEP_VECTOR_BYTES == 32
     if constexpr (sizeof(T) == 4)
@@ -150,7 +154,7 @@ struct Vec {
   friend STEEP_INLINE Vec operator&(Vec a, Vec b) { return (Raw)((Bits)a.v & (Bits)b.v); }
   friend STEEP_INLINE Vec operator|(Vec a, Vec b) { return (Raw)((Bits)a.v | (Bits)b.v); }
   friend STEEP_INLINE Vec operator^(Vec a, Vec b) { return (Raw)((Bits)a.v ^ (Bits)b.v); }
-  friend STEEP_INLINE Vec operator~(Vec a) { return (Raw)~(Bits)a.v; }
+  friend STEEP_INLINE Vec operator~(Vec a) { return (Raw) ~(Bits)a.v; }
   friend STEEP_INLINE Vec operator<<(Vec a, int by) { return (Raw)((Bits)a.v << by); }
   friend STEEP_INLINE Vec operator>>(Vec a, int by) { return (Raw)((Bits)a.v >> by); }
   /// Shifts zeros in. AVX2 has no arithmetic shift of 64-bit lanes, so >> is slow there.
@@ -172,12 +176,12 @@ struct Vec {
   friend STEEP_INLINE Vec max(Vec a, Vec b) { return a.v > b.v ? a.v : b.v; }
   friend STEEP_INLINE Mask<T> isnan(Vec x) { return x != x; }
   friend STEEP_INLINE Vec abs(Vec x) {
-    if constexpr (std::is_floating_point_v<T>) return x & ~sign_bit();
-    else return select(x < 0, -x, x);
+    if constexpr (std::is_floating_point_v<T>)
+      return x & ~sign_bit();
+    else
+      return select(x < 0, -x, x);
   }
-  friend STEEP_INLINE Vec copysign(Vec magnitude, Vec sign) {
-    return (magnitude & ~sign_bit()) | (sign & sign_bit());
-  }
+  friend STEEP_INLINE Vec copysign(Vec magnitude, Vec sign) { return (magnitude & ~sign_bit()) | (sign & sign_bit()); }
 
  private:
   static STEEP_INLINE Vec sign_bit() {
@@ -213,9 +217,13 @@ STEEP_INLINE Vec<T> by_parts(Vec<T> x, F f) {
   return x;
 }
 
-#define STEEP_BY_PARTS(name, part32, part64, f32, f64)                                                       \
-  STEEP_INLINE Vec<float> name(Vec<float> x) { return by_parts<part32>(x, [](part32 p) { return f32; }); } \
-  STEEP_INLINE Vec<double> name(Vec<double> x) { return by_parts<part64>(x, [](part64 p) { return f64; }); }
+#define STEEP_BY_PARTS(name, part32, part64, f32, f64)        \
+  STEEP_INLINE Vec<float> name(Vec<float> x) {                \
+    return by_parts<part32>(x, [](part32 p) { return f32; }); \
+  }                                                           \
+  STEEP_INLINE Vec<double> name(Vec<double> x) {              \
+    return by_parts<part64>(x, [](part64 p) { return f64; }); \
+  }
 #if defined(__AVX512F__) && STEEP_VECTOR_BYTES == 64
 // The forms with a mask of all lanes: GCC 12 warns about an uninitialised value inside the plain ones.
 STEEP_BY_PARTS(sqrt, __m512, __m512d, _mm512_maskz_sqrt_ps(-1, p), _mm512_maskz_sqrt_pd(-1, p))

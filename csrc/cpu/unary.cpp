@@ -33,8 +33,10 @@ void backward(int64_t n, void* const* operands, unsigned, const double* params) 
 
 template <class Op, class T>
 constexpr Loop forward_row() {
-  if constexpr (accepts<T>(Op::accepts)) return forward<Op, T>;
-  else return nullptr;
+  if constexpr (accepts<T>(Op::accepts))
+    return forward<Op, T>;
+  else
+    return nullptr;
 }
 
 template <class Op>

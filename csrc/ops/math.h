@@ -17,10 +17,10 @@ struct Format<float> {
   static constexpr int fraction_bits = 23;
   static constexpr float one_step = 0x1p23f;  // from here on floats are integers, and the low bits count ones
   static constexpr float bias = 127, smallest_normal = 0x1p-126f;
-  static constexpr float shifter = 0x1.8p23f;         // x + shifter has round(x) in its low bits
+  static constexpr float shifter = 0x1.8p23f;                            // x + shifter has round(x) in its low bits
   static constexpr float ln2 = 0x1.62e4p-1f, ln2_low = 0x1.7f7d1cp-20f;  // k·ln2 is exact for all exponents k
-  static constexpr int32_t high_half = ~0xfff;        // the leading bits, whose square is exact
-  static constexpr float exp_lowest = -104, exp_highest = 89;  // e^x is 0 or ∞ beyond
+  static constexpr int32_t high_half = ~0xfff;                           // the leading bits, whose square is exact
+  static constexpr float exp_lowest = -104, exp_highest = 89;            // e^x is 0 or ∞ beyond
 };
 template <>
 struct Format<double> {

@@ -33,8 +33,10 @@ constexpr bool accepts(unsigned types) {
 
 template <class Op>
 STEEP_FORMULA Op make(const double* params) {
-  if constexpr (Op::params > 0) return Op(params);
-  else return Op();
+  if constexpr (Op::params > 0)
+    return Op(params);
+  else
+    return Op();
 }
 
 /// A bound for values of V, the nearest that V's integers have.

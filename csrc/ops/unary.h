@@ -15,128 +15,236 @@ STEEP_FORMULA V bounded(V x, double limit) {
 struct Neg : Record<kNumbers> {
   static constexpr const char* name = "neg";
   static constexpr unsigned reads = kReadsNothing;
-  template <class V> STEEP_FORMULA V f(V x) const { return -x; }
-  template <class V> STEEP_FORMULA V df(V, V) const { return V(-1); }
+  template <class V>
+  STEEP_FORMULA V f(V x) const {
+    return -x;
+  }
+  template <class V>
+  STEEP_FORMULA V df(V, V) const {
+    return V(-1);
+  }
 };
 
 struct Abs : Record<kNumbers> {
   static constexpr const char* name = "abs";
   static constexpr unsigned reads = kReadsX;
-  template <class V> STEEP_FORMULA V f(V x) const { return abs(x); }
-  template <class V> STEEP_FORMULA V df(V x, V) const { return select(x > 0, V(1), select(x < 0, V(-1), V(0))); }
+  template <class V>
+  STEEP_FORMULA V f(V x) const {
+    return abs(x);
+  }
+  template <class V>
+  STEEP_FORMULA V df(V x, V) const {
+    return select(x > 0, V(1), select(x < 0, V(-1), V(0)));
+  }
 };
 
 struct Square : Record<kNumbers> {
   static constexpr const char* name = "square";
   static constexpr unsigned reads = kReadsX;
-  template <class V> STEEP_FORMULA V f(V x) const { return x * x; }
-  template <class V> STEEP_FORMULA V df(V x, V) const { return 2 * x; }
+  template <class V>
+  STEEP_FORMULA V f(V x) const {
+    return x * x;
+  }
+  template <class V>
+  STEEP_FORMULA V df(V x, V) const {
+    return 2 * x;
+  }
 };
 
 struct Sqrt : Record<kFloats> {
   static constexpr const char* name = "sqrt";
   static constexpr unsigned reads = kReadsY;
-  template <class V> STEEP_FORMULA V f(V x) const { return sqrt(x); }
-  template <class V> STEEP_FORMULA V df(V, V y) const { return 0.5 / y; }
+  template <class V>
+  STEEP_FORMULA V f(V x) const {
+    return sqrt(x);
+  }
+  template <class V>
+  STEEP_FORMULA V df(V, V y) const {
+    return 0.5 / y;
+  }
 };
 
 struct Reciprocal : Record<kFloats> {
   static constexpr const char* name = "reciprocal";
   static constexpr unsigned reads = kReadsY;
-  template <class V> STEEP_FORMULA V f(V x) const { return 1 / x; }
-  template <class V> STEEP_FORMULA V df(V, V y) const { return -(y * y); }
+  template <class V>
+  STEEP_FORMULA V f(V x) const {
+    return 1 / x;
+  }
+  template <class V>
+  STEEP_FORMULA V df(V, V y) const {
+    return -(y * y);
+  }
 };
 
 struct Exp : Record<kFloats> {
   static constexpr const char* name = "exp";
   static constexpr unsigned reads = kReadsY;
-  template <class V> STEEP_FORMULA V f(V x) const { return exp(x); }
-  template <class V> STEEP_FORMULA V df(V, V y) const { return y; }
+  template <class V>
+  STEEP_FORMULA V f(V x) const {
+    return exp(x);
+  }
+  template <class V>
+  STEEP_FORMULA V df(V, V y) const {
+    return y;
+  }
 };
 
 /// exp(x) and not y + 1, which cancels for x far below 0.
 struct Expm1 : Record<kFloats> {
   static constexpr const char* name = "expm1";
   static constexpr unsigned reads = kReadsX;
-  template <class V> STEEP_FORMULA V f(V x) const { return expm1(x); }
-  template <class V> STEEP_FORMULA V df(V x, V) const { return exp(x); }
+  template <class V>
+  STEEP_FORMULA V f(V x) const {
+    return expm1(x);
+  }
+  template <class V>
+  STEEP_FORMULA V df(V x, V) const {
+    return exp(x);
+  }
 };
 
 struct Log : Record<kFloats> {
   static constexpr const char* name = "log";
   static constexpr unsigned reads = kReadsX;
-  template <class V> STEEP_FORMULA V f(V x) const { return log(x); }
-  template <class V> STEEP_FORMULA V df(V x, V) const { return 1 / x; }
+  template <class V>
+  STEEP_FORMULA V f(V x) const {
+    return log(x);
+  }
+  template <class V>
+  STEEP_FORMULA V df(V x, V) const {
+    return 1 / x;
+  }
 };
 
 struct Log1p : Record<kFloats> {
   static constexpr const char* name = "log1p";
   static constexpr unsigned reads = kReadsX;
-  template <class V> STEEP_FORMULA V f(V x) const { return log1p(x); }
-  template <class V> STEEP_FORMULA V df(V x, V) const { return 1 / (1 + x); }
+  template <class V>
+  STEEP_FORMULA V f(V x) const {
+    return log1p(x);
+  }
+  template <class V>
+  STEEP_FORMULA V df(V x, V) const {
+    return 1 / (1 + x);
+  }
 };
 
 struct Sin : Record<kFloats> {
   static constexpr const char* name = "sin";
   static constexpr unsigned reads = kReadsX;
-  template <class V> STEEP_FORMULA V f(V x) const { return sin(x); }
-  template <class V> STEEP_FORMULA V df(V x, V) const { return cos(x); }
+  template <class V>
+  STEEP_FORMULA V f(V x) const {
+    return sin(x);
+  }
+  template <class V>
+  STEEP_FORMULA V df(V x, V) const {
+    return cos(x);
+  }
 };
 
 struct Cos : Record<kFloats> {
   static constexpr const char* name = "cos";
   static constexpr unsigned reads = kReadsX;
-  template <class V> STEEP_FORMULA V f(V x) const { return cos(x); }
-  template <class V> STEEP_FORMULA V df(V x, V) const { return -sin(x); }
+  template <class V>
+  STEEP_FORMULA V f(V x) const {
+    return cos(x);
+  }
+  template <class V>
+  STEEP_FORMULA V df(V x, V) const {
+    return -sin(x);
+  }
 };
 
 struct Tanh : Record<kFloats> {
   static constexpr const char* name = "tanh";
   static constexpr unsigned reads = kReadsY;
-  template <class V> STEEP_FORMULA V f(V x) const { return tanh(x); }
-  template <class V> STEEP_FORMULA V df(V, V y) const { return 1 - y * y; }
+  template <class V>
+  STEEP_FORMULA V f(V x) const {
+    return tanh(x);
+  }
+  template <class V>
+  STEEP_FORMULA V df(V, V y) const {
+    return 1 - y * y;
+  }
 };
 
 struct Erf : Record<kFloats> {
   static constexpr const char* name = "erf";
   static constexpr unsigned reads = kReadsX;
-  template <class V> STEEP_FORMULA V f(V x) const { return erf(x); }
-  template <class V> STEEP_FORMULA V df(V x, V) const { return 1.1283791670955126 * exp(-(x * x)); }  // 2/√π
+  template <class V>
+  STEEP_FORMULA V f(V x) const {
+    return erf(x);
+  }
+  template <class V>
+  STEEP_FORMULA V df(V x, V) const {
+    return 1.1283791670955126 * exp(-(x * x));
+  }  // 2/√π
 };
 
 struct Erfc : Record<kFloats> {
   static constexpr const char* name = "erfc";
   static constexpr unsigned reads = kReadsX;
-  template <class V> STEEP_FORMULA V f(V x) const { return erfc(x); }
-  template <class V> STEEP_FORMULA V df(V x, V) const { return -1.1283791670955126 * exp(-(x * x)); }
+  template <class V>
+  STEEP_FORMULA V f(V x) const {
+    return erfc(x);
+  }
+  template <class V>
+  STEEP_FORMULA V df(V x, V) const {
+    return -1.1283791670955126 * exp(-(x * x));
+  }
 };
 
 struct Sigmoid : Record<kFloats> {
   static constexpr const char* name = "sigmoid";
   static constexpr unsigned reads = kReadsY;
-  template <class V> STEEP_FORMULA V f(V x) const { return sigmoid(x); }
-  template <class V> STEEP_FORMULA V df(V, V y) const { return y * (1 - y); }
+  template <class V>
+  STEEP_FORMULA V f(V x) const {
+    return sigmoid(x);
+  }
+  template <class V>
+  STEEP_FORMULA V df(V, V y) const {
+    return y * (1 - y);
+  }
 };
 
 struct LogSigmoid : Record<kFloats> {
   static constexpr const char* name = "log_sigmoid";
   static constexpr unsigned reads = kReadsX;
-  template <class V> STEEP_FORMULA V f(V x) const { return select(x < 0, x, 0) - log1p(exp(-abs(x))); }
-  template <class V> STEEP_FORMULA V df(V x, V) const { return sigmoid(-x); }
+  template <class V>
+  STEEP_FORMULA V f(V x) const {
+    return select(x < 0, x, 0) - log1p(exp(-abs(x)));
+  }
+  template <class V>
+  STEEP_FORMULA V df(V x, V) const {
+    return sigmoid(-x);
+  }
 };
 
 struct Softplus : Record<kFloats> {
   static constexpr const char* name = "softplus";
   static constexpr unsigned reads = kReadsX;
-  template <class V> STEEP_FORMULA V f(V x) const { return select(x < 0, 0, x) + log1p(exp(-abs(x))); }
-  template <class V> STEEP_FORMULA V df(V x, V) const { return sigmoid(x); }
+  template <class V>
+  STEEP_FORMULA V f(V x) const {
+    return select(x < 0, 0, x) + log1p(exp(-abs(x)));
+  }
+  template <class V>
+  STEEP_FORMULA V df(V x, V) const {
+    return sigmoid(x);
+  }
 };
 
 struct Relu : Record<kNumbers> {
   static constexpr const char* name = "relu";
   static constexpr unsigned reads = kReadsY;
-  template <class V> STEEP_FORMULA V f(V x) const { return select(x < 0, 0, x); }  // x > 0 would lose NaN
-  template <class V> STEEP_FORMULA V df(V, V y) const { return select(y <= 0, V(0), V(1)); }
+  template <class V>
+  STEEP_FORMULA V f(V x) const {
+    return select(x < 0, 0, x);
+  }  // x > 0 would lose NaN
+  template <class V>
+  STEEP_FORMULA V df(V, V y) const {
+    return select(y <= 0, V(0), V(1));
+  }
 };
 
 struct LeakyRelu : Record<kFloats, 1> {
@@ -144,8 +252,14 @@ struct LeakyRelu : Record<kFloats, 1> {
   static constexpr unsigned reads = kReadsX;
   double negative_slope;
   STEEP_FORMULA explicit LeakyRelu(const double* params) : negative_slope(params[0]) {}
-  template <class V> STEEP_FORMULA V f(V x) const { return select(x < 0, negative_slope * x, x); }
-  template <class V> STEEP_FORMULA V df(V x, V) const { return select(x > 0, V(1), V(negative_slope)); }
+  template <class V>
+  STEEP_FORMULA V f(V x) const {
+    return select(x < 0, negative_slope * x, x);
+  }
+  template <class V>
+  STEEP_FORMULA V df(V x, V) const {
+    return select(x > 0, V(1), V(negative_slope));
+  }
 };
 
 /// D.-A. Clevert, T. Unterthiner, S. Hochreiter (2016), arXiv:1511.07289
@@ -154,9 +268,13 @@ struct Elu : Record<kFloats, 1> {
   static constexpr unsigned reads = kReadsX;
   double alpha;
   STEEP_FORMULA explicit Elu(const double* params) : alpha(params[0]) {}
-  template <class V> STEEP_FORMULA V f(V x) const { return select(x < 0, alpha * expm1(x), x); }
+  template <class V>
+  STEEP_FORMULA V f(V x) const {
+    return select(x < 0, alpha * expm1(x), x);
+  }
   /// exp sees no x > 0: where it overflowed, its own derivative would be 0·∞.
-  template <class V> STEEP_FORMULA V df(V x, V) const {
+  template <class V>
+  STEEP_FORMULA V df(V x, V) const {
     return select(x > 0, V(1), alpha * exp(select(x > 0, 0, x)));
   }
 };
@@ -165,25 +283,31 @@ struct Elu : Record<kFloats, 1> {
 struct Gelu : Record<kFloats> {
   static constexpr const char* name = "gelu";
   static constexpr unsigned reads = kReadsX;
-  template <class V> STEEP_FORMULA V f(V x) const { return select(x < -40, -40, x) * normal_cdf(x); }  // Φ(-40) = 0
+  template <class V>
+  STEEP_FORMULA V f(V x) const {
+    return select(x < -40, -40, x) * normal_cdf(x);
+  }  // Φ(-40) = 0
   /// Φ(x) + x·φ(x)
-  template <class V> STEEP_FORMULA V df(V x, V) const {
+  template <class V>
+  STEEP_FORMULA V df(V x, V) const {
     const V t = bounded(x, 40);
     return 0.5 * erfc(-0.70710678118654752 * t) + 0.39894228040143268 * t * exp(-0.5 * t * t);  // 1/√2, 1/√(2π)
   }
 };
 
-/// Its approximation by tanh: ½·(1 + tanh(u)) = sigmoid(2u), which doesn't cancel. In the far negative tail the rounding
-/// of 2u counts 2u times: 200 ulp (float32) where y is about 1e-35.
+/// Its approximation by tanh: ½·(1 + tanh(u)) = sigmoid(2u), which doesn't cancel. In the far negative tail the
+/// rounding of 2u counts 2u times: 200 ulp (float32) where y is about 1e-35.
 struct GeluTanh : Record<kFloats> {
   static constexpr const char* name = "gelu_tanh";
   static constexpr unsigned reads = kReadsX;
   static constexpr double kSlope = 1.5957691216057308, kCubic = 0.044715;  // 2·√(2/π)
-  template <class V> STEEP_FORMULA V f(V x) const {
+  template <class V>
+  STEEP_FORMULA V f(V x) const {
     const V t = select(x < -40, -40, x);
     return t * sigmoid(kSlope * (t + kCubic * t * t * t));
   }
-  template <class V> STEEP_FORMULA V df(V x, V) const {
+  template <class V>
+  STEEP_FORMULA V df(V x, V) const {
     const V t = bounded(x, 40), u = kSlope * (t + kCubic * t * t * t);
     return sigmoid(u) * (1 + t * sigmoid(-u) * (kSlope * (1 + 3 * kCubic * t * t)));
   }
@@ -193,8 +317,12 @@ struct GeluTanh : Record<kFloats> {
 struct Silu : Record<kFloats> {
   static constexpr const char* name = "silu";
   static constexpr unsigned reads = kReadsX;
-  template <class V> STEEP_FORMULA V f(V x) const { return select(x < -800, -800, x) * sigmoid(x); }
-  template <class V> STEEP_FORMULA V df(V x, V) const {
+  template <class V>
+  STEEP_FORMULA V f(V x) const {
+    return select(x < -800, -800, x) * sigmoid(x);
+  }
+  template <class V>
+  STEEP_FORMULA V df(V x, V) const {
     const V t = bounded(x, 800);
     return sigmoid(t) * (1 + t * sigmoid(-t));
   }
@@ -205,36 +333,55 @@ struct Clip : Record<kNumbers, 2> {
   static constexpr unsigned reads = kReadsX;
   double low, high;
   STEEP_FORMULA explicit Clip(const double* params) : low(params[0]), high(params[1]) {}
-  template <class V> STEEP_FORMULA V f(V x) const {
+  template <class V>
+  STEEP_FORMULA V f(V x) const {
     const V bottom = saturate<V>(low), top = saturate<V>(high), y = select(x < bottom, bottom, x);
     return select(y > top, top, y);
   }
-  template <class V> STEEP_FORMULA V df(V x, V) const { return select(x >= low, select(x <= high, V(1), V(0)), V(0)); }
+  template <class V>
+  STEEP_FORMULA V df(V x, V) const {
+    return select(x >= low, select(x <= high, V(1), V(0)), V(0));
+  }
 };
 
 struct Sign : Record<kNumbers> {
   static constexpr const char* name = "sign";
   static constexpr unsigned reads = kReadsNothing;
-  template <class V> STEEP_FORMULA V f(V x) const { return select(x > 0, 1, select(x < 0, -1, select(x == 0, 0, x))); }
-  template <class V> STEEP_FORMULA V df(V, V) const { return V(0); }
+  template <class V>
+  STEEP_FORMULA V f(V x) const {
+    return select(x > 0, 1, select(x < 0, -1, select(x == 0, 0, x)));
+  }
+  template <class V>
+  STEEP_FORMULA V df(V, V) const {
+    return V(0);
+  }
 };
 
 struct IsNan : Record<kFloats> {
   static constexpr const char* name = "isnan";
   static constexpr bool to_bool = true;
-  template <class V> STEEP_FORMULA auto f(V x) const { return x != x; }
+  template <class V>
+  STEEP_FORMULA auto f(V x) const {
+    return x != x;
+  }
 };
 
 struct IsFinite : Record<kFloats> {
   static constexpr const char* name = "isfinite";
   static constexpr bool to_bool = true;
-  template <class V> STEEP_FORMULA auto f(V x) const { return x - x == 0; }
+  template <class V>
+  STEEP_FORMULA auto f(V x) const {
+    return x - x == 0;
+  }
 };
 
 struct LogicalNot : Record<kBool> {
   static constexpr const char* name = "logical_not";
   static constexpr bool to_bool = true;
-  template <class V> STEEP_FORMULA auto f(V x) const { return x == 0; }
+  template <class V>
+  STEEP_FORMULA auto f(V x) const {
+    return x == 0;
+  }
 };
 
 using UnaryOps =

@@ -132,7 +132,8 @@ void block(const Gemm<T>& g, const GemmRange& r) {
           call.epilogue.bias = last && g.bias ? g.bias + j0 + j : nullptr;
           run_tile(path, call, tile_m, tile_n);
         };
-        if (call.k <= 64 && !b_is_used_once) {  // little work per element of C: go along its rows, which are then written as streams
+        if (call.k <= 64 &&
+            !b_is_used_once) {  // little work per element of C: go along its rows, which are then written as streams
           for (int64_t i = 0; i < rows; i += tile_rows)
             for (int64_t j = 0; j < columns; j += path.columns) tile(i, j);
         } else {  // keep the panel of B in L1 and walk down A

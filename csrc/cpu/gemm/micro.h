@@ -47,8 +47,8 @@ void tile_kernel(const TileCall<T>& t) {
 
   V sum[R][NV] = {};
   const T *a = t.a, *b = t.b;
-  // B is called into L1 `ahead` rows before its use but never beyond its last row, and C as long before the end: useless
-  // or early prefetches hold up the loads, or are pushed out again.
+  // B is called into L1 `ahead` rows before its use but never beyond its last row, and C as long before the end:
+  // useless or early prefetches hold up the loads, or are pushed out again.
   const int64_t last = min(t.k, Tile<T>::row.ahead);
   for (int part = 0; part < 2; ++part) {
     const int64_t ahead = part == 0 ? last * t.b_row : 0;
@@ -89,7 +89,7 @@ void tile_kernel(const TileCall<T>& t) {
   if (e.relu) each([&](V& s, int, int) { s = max(V(0), s); });
   each([&](V& s, int i, int j) {
     T* c = t.c + i * t.c_row + j * V::n;
-    kTail && j == NV - 1 ? tail.store(c, s) : s.store(c);
+    kTail&& j == NV - 1 ? tail.store(c, s) : s.store(c);
   });
 }
 

@@ -85,7 +85,8 @@ void pack_b(T* to, const T* b, int64_t b_row, int64_t b_col, int64_t k, int64_t 
 }
 
 /// The rows of A that a tile takes. The kernel only ever broadcasts A's elements, so the copy keeps A's orientation and
-/// nothing is transposed: rows `row_step` apart, or, when A's columns are the contiguous ones, columns `col_step` apart.
+/// nothing is transposed: rows `row_step` apart, or, when A's columns are the contiguous ones, columns `col_step`
+/// apart.
 template <class T>
 struct PackedA {
   static constexpr int64_t col_step = round_up(Tile<T>::mr, Vec<T>::n);

@@ -1,4 +1,5 @@
-// A row times a matrix: C(1×n) = alpha·x·B + beta·C. Nothing is used twice, so all that matters is to read B as streams.
+// A row times a matrix: C(1×n) = alpha·x·B + beta·C. Nothing is used twice, so all that matters is to read B as
+// streams.
 #pragma once
 #include <utility>
 

@@ -12,12 +12,16 @@ class Tail {
 #if defined(__AVX512F__) && STEEP_VECTOR_BYTES == 64
   STEEP_INLINE explicit Tail(int count) : mask_((1u << count) - 1) {}
   STEEP_INLINE Vec<T> load(const T* p) const {
-    if constexpr (sizeof(T) == 4) return _mm512_maskz_loadu_ps(mask_, p);
-    else return _mm512_maskz_loadu_pd(__mmask8(mask_), p);
+    if constexpr (sizeof(T) == 4)
+      return _mm512_maskz_loadu_ps(mask_, p);
+    else
+      return _mm512_maskz_loadu_pd(__mmask8(mask_), p);
   }
   STEEP_INLINE void store(T* p, Vec<T> x) const {
-    if constexpr (sizeof(T) == 4) _mm512_mask_storeu_ps(p, mask_, x.v);
-    else _mm512_mask_storeu_pd(p, __mmask8(mask_), x.v);
+    if constexpr (sizeof(T) == 4)
+      _mm512_mask_storeu_ps(p, mask_, x.v);
+    else
+      _mm512_mask_storeu_pd(p, __mmask8(mask_), x.v);
   }
 
  private:
@@ -25,12 +29,16 @@ class Tail {
 #elif defined(__AVX2__) && STEEP_VECTOR_BYTES == 32
   STEEP_INLINE explicit Tail(int count) : mask_((__m256i)Vec<T>::first(count).v) {}
   STEEP_INLINE Vec<T> load(const T* p) const {
-    if constexpr (sizeof(T) == 4) return _mm256_maskload_ps(p, mask_);
-    else return _mm256_maskload_pd(p, mask_);
+    if constexpr (sizeof(T) == 4)
+      return _mm256_maskload_ps(p, mask_);
+    else
+      return _mm256_maskload_pd(p, mask_);
   }
   STEEP_INLINE void store(T* p, Vec<T> x) const {
-    if constexpr (sizeof(T) == 4) _mm256_maskstore_ps(p, mask_, x.v);
-    else _mm256_maskstore_pd(p, mask_, x.v);
+    if constexpr (sizeof(T) == 4)
+      _mm256_maskstore_ps(p, mask_, x.v);
+    else
+      _mm256_maskstore_pd(p, mask_, x.v);
   }
 
  private:

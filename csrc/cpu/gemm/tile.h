@@ -21,10 +21,10 @@ struct Blocking {
 };
 
 namespace blocking {
-constexpr Blocking sse4{6, 2, 4, 3, 384, 256 << 10, 1536 << 10, 64};     // 12 accumulators of 16 registers
-constexpr Blocking avx2{6, 2, 4, 3, 384, 256 << 10, 1536 << 10, 64};     // 12 of 16
-constexpr Blocking avx512{14, 2, 6, 4, 1024, 448 << 10, 4096 << 10, 32}; // 28 of 32
-constexpr Blocking neon{6, 4, 6, 4, 384, 256 << 10, 1536 << 10, 32};     // 24 of 32
+constexpr Blocking sse4{6, 2, 4, 3, 384, 256 << 10, 1536 << 10, 64};      // 12 accumulators of 16 registers
+constexpr Blocking avx2{6, 2, 4, 3, 384, 256 << 10, 1536 << 10, 64};      // 12 of 16
+constexpr Blocking avx512{14, 2, 6, 4, 1024, 448 << 10, 4096 << 10, 32};  // 28 of 32
+constexpr Blocking neon{6, 4, 6, 4, 384, 256 << 10, 1536 << 10, 32};      // 24 of 32
 }  // namespace blocking
 
 constexpr int64_t min(int64_t a, int64_t b) { return a < b ? a : b; }
