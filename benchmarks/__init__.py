@@ -104,7 +104,7 @@ def _measure(case: Case, libraries: Sequence[Library], plan: Plan) -> Result:
         try:
             result.times = race(runners, plan)
         except Failure as failure:
-            error = failure.__cause__
-            result.failures[failure.name] = f"{type(error).__name__}: {error}"
+            cause = failure.__cause__
+            result.failures[failure.name] = f"{type(cause).__name__}: {cause}"
             del runners[failure.name]
     return result

@@ -13,7 +13,6 @@ import pytest
 
 import steep as st
 from steep import benchmarks
-from steep.benchmarks import cases, peers, report, timing, training
 
 ROW = "relu 1e3 backward"
 
@@ -22,8 +21,8 @@ ROW = "relu 1e3 backward"
 def numpy_is_the_only_peer(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("torch", "jax"):
         monkeypatch.setitem(sys.modules, name, None)
-    monkeypatch.setattr(benchmarks, "QUICK", timing.Plan(rounds=3, seconds=1e-4))
-    monkeypatch.setattr(peers.NumPy, "rest", 0.0)
+    monkeypatch.setattr(benchmarks, "QUICK", benchmarks.timing.Plan(rounds=3, seconds=1e-4))
+    monkeypatch.setattr(benchmarks.peers.NumPy, "rest", 0.0)
 
 
 def test_a_row(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -70,21 +69,21 @@ def test_number_of_threads(threads: None, tmp_path: Path) -> None:
     assert st.get_num_threads() == 2
 
 
-class Wrong(peers.NumPy):
+class Wrong(benchmarks.peers.NumPy):
     name = "Wrong"
 
     def numpy(self, y: Any) -> Any:
         return np.asarray(y) + 1
 
 
-class Broken(peers.NumPy):
+class Broken(benchmarks.peers.NumPy):
     name = "Broken"
 
     def forward(self, name: str, inputs: Sequence[Any]) -> Any:
         raise RuntimeError("it is broken")
 
 
-class Tired(peers.NumPy):
+class Tired(benchmarks.peers.NumPy):
     """Gives up while it is timed."""
 
     name = "Tired"
@@ -98,7 +97,9 @@ class Tired(peers.NumPy):
 
 
 def test_failing_peers(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(benchmarks, "installed", lambda: ([peers.Steep(), Wrong(), Broken(), peers.NumPy()], {}))
+    monkeypatch.setattr(
+        benchmarks, "installed", lambda: ([benchmarks.peers.Steep(), Wrong(), Broken(), benchmarks.peers.NumPy()], {})
+    )
     assert benchmarks.run(quick=True, only="relu 1e3") == 0
     printed = capsys.readouterr().out
     assert "Wrong failed in relu 1e3: its result differs from the right one by" in printed
@@ -107,7 +108,9 @@ def test_failing_peers(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
 
 
 def test_peer_that_fails_while_timed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(benchmarks, "installed", lambda: ([peers.Steep(), Tired(), peers.NumPy()], {}))
+    monkeypatch.setattr(
+        benchmarks, "installed", lambda: ([benchmarks.peers.Steep(), Tired(), benchmarks.peers.NumPy()], {})
+    )
     assert benchmarks.run(quick=True, only="relu 1e3") == 0
     printed = capsys.readouterr().out
     assert "Tired failed in relu 1e3: MemoryError: no more" in printed
@@ -115,42 +118,47 @@ def test_peer_that_fails_while_timed(monkeypatch: pytest.MonkeyPatch, capsys: py
 
 
 def test_wrong_results_of_steep_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peers.Steep, "numpy", lambda self, y: np.asarray(y.numpy()) * 2)
+    monkeypatch.setattr(benchmarks.peers.Steep, "numpy", lambda self, y: np.asarray(y.numpy()) * 2)
     assert benchmarks.run(quick=True, only="exp 1e3") == 1
 
 
 def test_every_small_row_is_right() -> None:
     """steep and NumPy, without the clock; the rows of other sizes run the same code."""
-    rows = [*cases.kernel_cases(), *training.training_cases()]
+    rows = [*benchmarks.cases.kernel_cases(), *benchmarks.training.training_cases()]
     small = [
         row for row in rows if row.name.split()[1] in {"64x64x64", "200x300x17", "1e3", "1e5", "1", "64x10", "iris"}
     ]
     assert len(small) > 50
     for row in small:
         expected = row.expected()
-        for library in (peers.Steep(), peers.NumPy()):
+        for library in (benchmarks.peers.Steep(), benchmarks.peers.NumPy()):
             got = row.check(library)
             assert got is not None or library.name == "NumPy", row.name
             if got is not None:
-                assert cases.largest_difference(got, expected) < benchmarks.TOLERANCE, (library.name, row.name)
+                assert benchmarks.cases.largest_difference(got, expected) < benchmarks.TOLERANCE, (
+                    library.name,
+                    row.name,
+                )
                 row.prepare(library)()
 
 
 def test_every_operation_has_a_row() -> None:
-    names = {row.name.split()[0] for row in cases.kernel_cases()}
+    names = {row.name.split()[0] for row in benchmarks.cases.kernel_cases()}
     operations = {name for name, row in st._core.unary.items() if row["differentiable"] and not row["params"]}
     assert operations - names <= {"gelu_tanh"}  # gelu(…, approximate="tanh") has no function of its own
 
 
 def test_differences() -> None:
     one, nan = np.ones(3), np.array([1.0, np.nan, 1.0])
-    assert cases.largest_difference([one], [one]) == 0
-    assert cases.largest_difference([one + 0.5], [2 * one]) == 0.25
+    assert benchmarks.cases.largest_difference([one], [one]) == 0
+    assert benchmarks.cases.largest_difference([one + 0.5], [2 * one]) == 0.25
     for wrong in ([nan], [np.ones(4)], [one, one], []):
-        assert cases.largest_difference(wrong, [one]) == float("inf")
+        assert benchmarks.cases.largest_difference(wrong, [one]) == float("inf")
 
 
 def test_numbers_in_the_table() -> None:
-    result = report.Result("row", "group", {"steep": [1.0, 2.0, 3.0], "NumPy": [2.0, 2.0, 9.0], "JAX": [1.0, 1.0, 1.0]})
+    result = benchmarks.report.Result(
+        "row", "group", {"steep": [1.0, 2.0, 3.0], "NumPy": [2.0, 2.0, 9.0], "JAX": [1.0, 1.0, 1.0]}
+    )
     assert result.ratios() == {"NumPy": 2.0, "JAX": 0.5, "best": 0.5}
-    assert timing.summary([4.0, 1.0, 2.0, 3.0, 5.0]) == timing.Summary(3.0, 2.0, 4.0)
+    assert benchmarks.timing.summary([4.0, 1.0, 2.0, 3.0, 5.0]) == benchmarks.timing.Summary(3.0, 2.0, 4.0)

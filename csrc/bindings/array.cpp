@@ -8,6 +8,7 @@
 #include "../core/views.h"
 #include "register.h"
 #include "tensor_type.h"
+#include "unlocked.h"
 
 namespace py = pybind11;
 
@@ -153,19 +154,25 @@ void register_array(py::module_& m) {
 
   m.def("basic_index", &basic_index);
   m.def("basic_index_backward", &basic_index_backward);
-  m.def("assign", [](Array& to, const Array& from) { assign(to, from); });
-  m.def("copy", &copy);
-  m.def("astype", &astype);
-  m.def("contiguous", &contiguous);
+  m.def("assign", [](Array& to, const Array& from) {
+    const Unlocked unlocked(to.size());
+    assign(to, from);
+  });
+  m.def("copy", [](const Array& a) {
+    const Unlocked unlocked(a.size());
+    return copy(a);
+  });
+  m.def("astype", [](const Array& a, DType dtype) {
+    const Unlocked unlocked(a.size());
+    return astype(a, dtype);
+  });
   m.def("is_contiguous", &Array::is_contiguous);
-  m.def("shares_storage", [](const Array& a, const Array& b) { return a.storage.get() == b.storage.get(); });
 
   m.def("broadcast_to", &broadcast_to);
   m.def("permute", &permute);
   m.def("squeeze", &squeeze);
   m.def("expand_dims", &expand_dims);
   m.def("reshape", [](const Array& a, const Dims& shape) { return reshape(a, shape); });
-  m.def("normalize_axis", [](const char* op, int64_t axis, int ndim) { return normalize_axis(op, axis, ndim); });
 
   m.def("take", &take);
   m.def("take_backward", &take_backward);

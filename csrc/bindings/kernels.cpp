@@ -3,6 +3,7 @@
 #include <nanobind/ndarray.h>
 #include <pybind11/pybind11.h>
 
+#include <memory>
 #include <optional>
 #include <string_view>
 
@@ -84,6 +85,16 @@ Array borrow_out(const char* op, const Out& x, DType dtype, const Dims& shape) {
   return out;
 }
 
+/// A result may be written over an operand, element by element, but not beside it.
+void check_overlap(const char* op, const Array& in, const Array& out) {
+  check_writable(op, out);
+  const auto [in_begin, in_end] = extent(in);
+  const auto [out_begin, out_end] = extent(out);
+  const bool same = in.data == out.data && in.strides == out.strides;
+  if (!same && in_begin < out_end && out_begin < in_end)
+    throw std::invalid_argument(message(op, ": 'out' overlaps an input without being the same array"));
+}
+
 DType dtype_of_array(const char* op, const In& x) {
   return lend(op, x, [](void*) {}, nullptr, true).dtype;
 }
@@ -97,6 +108,7 @@ const UnaryKernel& sigmoid_kernel() {
 void sigmoid(const In& x, const Out& out) {
   const DType t = dtype_of_array("sigmoid", x);
   const Array a = borrow("sigmoid", "x", x, t), y = borrow_out("sigmoid", out, t, a.shape);
+  check_overlap("sigmoid", a, y);
   const Array* inputs[] = {&a};
   const nb::gil_scoped_release unlocked;
   elementwise(sigmoid_kernel().forward[int(t)], inputs, y);
@@ -109,6 +121,7 @@ void sigmoid_backward(const In& g, const In& y, const Out& out) {
     throw std::invalid_argument(
         message("sigmoid_backward: 'g' has shape ", to_string(a.shape), ", 'y' ", to_string(b.shape)));
   const Array dx = borrow_out("sigmoid_backward", out, t, a.shape);
+  check_overlap("sigmoid_backward", a, dx), check_overlap("sigmoid_backward", b, dx);
   const Array* inputs[] = {&a, &a, &b};  // the derivative reads y only
   const nb::gil_scoped_release unlocked;
   elementwise(sigmoid_kernel().backward[int(t)], inputs, dx);
@@ -118,6 +131,7 @@ void softmax_into(const In& x, const Out& out, int64_t axis) {
   const DType t = dtype_of_array("softmax", x);
   const Array a = borrow("softmax", "x", x, t);
   Array y = borrow_out("softmax", out, t, a.shape);
+  check_overlap("softmax", a, y);
   const int i = normalize_axis("softmax", axis, a.ndim());
   const nb::gil_scoped_release unlocked;
   softmax(a, i, y);
@@ -130,6 +144,7 @@ void softmax_backward_into(const In& g, const In& y, const Out& out, int64_t axi
     throw std::invalid_argument(
         message("softmax_backward: 'g' has shape ", to_string(a.shape), ", 'y' ", to_string(b.shape)));
   Array dx = borrow_out("softmax_backward", out, t, a.shape);
+  check_overlap("softmax_backward", a, dx), check_overlap("softmax_backward", b, dx);
   const int i = normalize_axis("softmax_backward", axis, a.ndim());
   const nb::gil_scoped_release unlocked;
   softmax_backward(a, b, i, dx);
@@ -154,6 +169,11 @@ nb::object to_dlpack(nb::handle tensor, nb::handle stream, nb::handle max_versio
   if (!is_tensor(tensor.ptr())) throw TypeError("to_dlpack: expected a Tensor");
   (void)stream, (void)max_version, (void)device;
   const bool copied = !copy_wanted.is_none() && nb::cast<bool>(copy_wanted);
+  const bool read_only = !array_of(tensor.ptr()).storage->writable;
+  if (read_only && !copied) {
+    PyErr_SetString(PyExc_BufferError, "read-only memory cannot be exported by DLPack: pass copy=True");
+    throw nb::python_error();
+  }
   Array* a = new Array(copied ? copy(array_of(tensor.ptr())) : array_of(tensor.ptr()));
   nb::capsule owner(a, [](void* p) noexcept { delete static_cast<Array*>(p); });
   size_t shape[kMaxNdim];
@@ -166,12 +186,14 @@ nb::object to_dlpack(nb::handle tensor, nb::handle stream, nb::handle max_versio
 /// A tensor over the array's memory, which the array's handle keeps alive.
 template <class NdArray>
 nb::object adopt(const NdArray& x, bool writable) {
-  auto* keep = new NdArray(x);
+  auto keep = std::make_unique<NdArray>(x);
   const auto release = [](void* p) {
     const nb::gil_scoped_acquire gil;
     delete static_cast<NdArray*>(p);
   };
-  return nb::steal(wrap(lend("from_dlpack", x, release, keep, writable)));
+  Array out = lend("from_dlpack", x, release, keep.get(), writable);
+  keep.release();  // the array's storage owns it now
+  return nb::steal(wrap(std::move(out)));
 }
 
 nb::object from_dlpack(nb::handle x) {

@@ -62,7 +62,11 @@ Array linear_checked(const Array& x, const Array& weight, const Array* bias, py:
   return linear(x, weight, bias, k);
 }
 
-const Array* optional_array(py::handle h) { return h.is_none() ? nullptr : &array_of(h.ptr()); }
+const Array* optional_array(py::handle h) {
+  if (h.is_none()) return nullptr;
+  if (!is_tensor(h.ptr())) throw TypeError(message("expected a Tensor or None, not ", Py_TYPE(h.ptr())->tp_name));
+  return &array_of(h.ptr());
+}
 
 template <class F>
 auto along(const char* op, const F& f) {
@@ -88,79 +92,87 @@ auto along_backward(const char* op, const F& f) {
   };
 }
 
-/// One optimizer call over all parameters: f(p, g, state…) for those that have a gradient.
-class Parameters {
- public:
-  Parameters(const char* op, const py::list& params, std::initializer_list<const py::list*> states)
-      : op_(op), params_(params), states_(states) {}
-
-  template <class F>
-  void each(const F& f) const {
-    for (size_t i = 0; i < params_.size(); ++i) {
-      auto* t = reinterpret_cast<TensorObject*>(params_[i].ptr());
-      if (!t->grad || t->grad == Py_None) continue;
-      Array& p = t->array;
-      const Array g = contiguous(array_of(t->grad));
-      void* state[2] = {};
-      int count = 0;
-      for (const py::list* list : states_) {
-        if (list->empty()) continue;
-        py::handle item = (*list)[i];
-        if (!is_tensor(item.ptr())) throw TypeError(message(op_, ": the state of parameter ", i, " is not a tensor"));
-        const Array& s = array_of(item.ptr());
-        if (s.shape != p.shape || s.dtype != p.dtype || !s.is_contiguous())
-          throw std::invalid_argument(message(op_, ": the state of parameter ", i, " has shape ", to_string(s.shape),
-                                              " and dtype ", name(s.dtype), ", the parameter ", to_string(p.shape),
-                                              " and ", name(p.dtype)));
-        state[count++] = s.data;
-      }
-      if (!p.is_contiguous() || !is_floating(p.dtype) || !p.storage->writable)
-        throw std::invalid_argument(
-            message(op_, ": parameter ", i, " must be a contiguous, writable floating-point tensor"));
-      const auto step = [&](auto zero) {
-        using T = decltype(zero);
-        parallel_range(p.size(), kGrain, [&](int64_t begin, int64_t end) {
-          const auto at = [&](void* data) { return data ? static_cast<T*>(data) + begin : nullptr; };
-          f(i, end - begin, p.as<T>() + begin, g.as<T>() + begin, at(state[0]), at(state[1]));
-        });
-      };
-      p.dtype == DType::float32 ? step(float{}) : step(double{});
-      p.storage->version++;
-    }
-  }
-
- private:
-  static constexpr int64_t kGrain = 32768;
-  const char* op_;
-  const py::list& params_;
-  std::initializer_list<const py::list*> states_;
+/// What an optimizer updates: a parameter, its gradient, and up to two state tensors of its shape.
+struct Update {
+  size_t index;
+  Array parameter, gradient;
+  void* state[2] = {};
 };
+
+/// The parameters that have a gradient. All is checked here, so that an error leaves every parameter as it was.
+std::vector<Update> updates(const char* op, const py::list& params, std::initializer_list<const py::list*> states) {
+  std::vector<Update> out;
+  for (size_t i = 0; i < params.size(); ++i) {
+    py::handle item = params[i];
+    if (!is_tensor(item.ptr())) throw TypeError(message(op, ": parameter ", i, " is not a tensor"));
+    auto* t = reinterpret_cast<TensorObject*>(item.ptr());
+    if (!t->grad || t->grad == Py_None) continue;
+    Update u{i, t->array, contiguous(array_of(t->grad))};
+    const Array& p = u.parameter;
+    if (!p.is_contiguous() || !is_floating(p.dtype))
+      throw std::invalid_argument(message(op, ": parameter ", i, " must be a contiguous floating-point tensor"));
+    check_writable(op, p);
+    int count = 0;
+    for (const py::list* list : states) {
+      if (list->empty()) continue;
+      py::handle state = (*list)[i];
+      if (!is_tensor(state.ptr())) throw TypeError(message(op, ": the state of parameter ", i, " is not a tensor"));
+      const Array& s = array_of(state.ptr());
+      if (s.shape != p.shape || s.dtype != p.dtype || !s.is_contiguous())
+        throw std::invalid_argument(message(op, ": the state of parameter ", i, " has shape ", to_string(s.shape),
+                                            " and dtype ", name(s.dtype), ", the parameter ", to_string(p.shape),
+                                            " and ", name(p.dtype)));
+      u.state[count++] = s.data;
+    }
+    out.push_back(std::move(u));
+  }
+  return out;
+}
+
+/// f(parameter index, n, p, g, state…) for every update, in pieces on all threads.
+template <class F>
+void each_update(const std::vector<Update>& all, const F& f) {
+  constexpr int64_t kGrain = 32768;
+  for (const Update& u : all) {
+    const auto step = [&](auto zero) {
+      using T = decltype(zero);
+      parallel_range(u.parameter.size(), kGrain, [&](int64_t begin, int64_t end) {
+        const auto at = [&](void* data) { return data ? static_cast<T*>(data) + begin : nullptr; };
+        f(u.index, end - begin, u.parameter.as<T>() + begin, u.gradient.as<T>() + begin, at(u.state[0]),
+          at(u.state[1]));
+      });
+    };
+    u.parameter.dtype == DType::float32 ? step(float{}) : step(double{});
+    u.parameter.storage->version++;
+  }
+}
 
 const OptimizerKernels<float>& optimizer_kernels(const float*) { return kernels().optimizer_f32; }
 const OptimizerKernels<double>& optimizer_kernels(const double*) { return kernels().optimizer_f64; }
 
 void sgd(const py::list& params, const py::list& momenta, const std::vector<bool>& first, double lr, double momentum,
          double dampening, double weight_decay, bool nesterov) {
-  Parameters("SGD", params, {&momenta}).each([&](size_t i, int64_t n, auto* p, const auto* g, auto* buffer, auto*) {
-    const SgdStep s{lr, momentum, dampening, weight_decay, nesterov, !first.empty() && first[i]};
-    optimizer_kernels(p).sgd(n, p, g, buffer, s);
-  });
+  each_update(updates("SGD", params, {&momenta}),
+              [&](size_t i, int64_t n, auto* p, const auto* g, auto* buffer, auto*) {
+                const SgdStep s{lr, momentum, dampening, weight_decay, nesterov, !first.empty() && first[i]};
+                optimizer_kernels(p).sgd(n, p, g, buffer, s);
+              });
 }
 
 void adam(const py::list& params, const py::list& means, const py::list& squares, const std::vector<int64_t>& steps,
           double lr, double beta1, double beta2, double eps, double weight_decay, bool decoupled) {
-  Parameters("Adam", params, {&means, &squares})
-      .each([&](size_t i, int64_t n, auto* p, const auto* g, auto* m, auto* v) {
-        const AdamStep s{lr,
-                         beta1,
-                         beta2,
-                         eps,
-                         weight_decay,
-                         decoupled,
-                         1 - std::pow(beta1, double(steps[i])),
-                         1 - std::pow(beta2, double(steps[i]))};
-        optimizer_kernels(p).adam(n, p, g, m, v, s);
-      });
+  each_update(updates("Adam", params, {&means, &squares}),
+              [&](size_t i, int64_t n, auto* p, const auto* g, auto* m, auto* v) {
+                const AdamStep s{lr,
+                                 beta1,
+                                 beta2,
+                                 eps,
+                                 weight_decay,
+                                 decoupled,
+                                 1 - std::pow(beta1, double(steps[i])),
+                                 1 - std::pow(beta2, double(steps[i]))};
+                optimizer_kernels(p).adam(n, p, g, m, v, s);
+              });
 }
 
 }  // namespace
@@ -191,12 +203,16 @@ void register_nn(py::module_& m) {
     return cross_entropy_backward(g, x, labels, lse);
   });
   m.def("layer_norm", [](const Array& x, int axes, py::object weight, py::object bias, double eps) {
-    LayerNorm out = layer_norm(x, axes, optional_array(weight), optional_array(bias), eps);
+    const Array *w = optional_array(weight), *b = optional_array(bias);
+    const Unlocked unlocked(x.size());
+    LayerNorm out = layer_norm(x, axes, w, b, eps);
     return std::tuple(std::move(out.y), std::move(out.mean), std::move(out.rstd));
   });
   m.def("layer_norm_backward",
         [](const Array& g, const Array& x, int axes, py::object weight, const Array& mean, const Array& rstd) {
-          LayerNormGrads out = layer_norm_backward(g, x, axes, optional_array(weight), mean, rstd);
+          const Array* w = optional_array(weight);
+          const Unlocked unlocked(x.size());
+          LayerNormGrads out = layer_norm_backward(g, x, axes, w, mean, rstd);
           return std::tuple(std::move(out.dx), std::move(out.dweight), std::move(out.dbias));
         });
   m.def("sgd", &sgd);

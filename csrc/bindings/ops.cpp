@@ -91,7 +91,14 @@ struct Params {
   Params(const UnaryKernel& k, const py::args& args) {
     if (int(args.size()) != k.params)
       throw TypeError(message(k.name, " takes ", k.params, " parameters, not ", args.size()));
-    for (int i = 0; i < k.params; ++i) values[i] = args[size_t(i)].cast<double>();
+    for (int i = 0; i < k.params; ++i) {
+      values[i] = PyFloat_AsDouble(args[size_t(i)].ptr());
+      if (values[i] == -1 && PyErr_Occurred()) {
+        PyErr_Clear();
+        throw TypeError(
+            message(k.name, ": a parameter must be a number, not ", Py_TYPE(args[size_t(i)].ptr())->tp_name));
+      }
+    }
   }
 };
 
@@ -165,7 +172,7 @@ void binary_in_place(const BinaryKernel& k, Array& out, py::handle right) {
         message(k.name, " in place: a ", name(out.dtype), " tensor cannot hold the ", name(a.dtype), " result"));
   if (broadcast_shapes(k.name, a.shape, b.shape) != out.shape)
     throw std::invalid_argument(message(k.name, " in place: a tensor of shape ", to_string(out.shape),
-                                        " cannot hold the result of adding the shape ", to_string(b.shape)));
+                                        " cannot hold the result with an operand of shape ", to_string(b.shape)));
   check_writable(k.name, out);
   check_exponent(k, b);
   if (overlap(b, out)) b = copy(b);
@@ -206,18 +213,29 @@ Array where(const Array& condition, py::handle left, py::handle right) {
   Array y(a.dtype, broadcast_shapes("where", c.shape, broadcast_shapes("where", a.shape, b.shape)));
   const Array* inputs[] = {&c, &a, &b};
   const Unlocked unlocked(y.size());
-  elementwise(kernels().where[int(a.dtype)], inputs, y);
+  elementwise(kernels().where[int(a.dtype)], inputs, y, nullptr, true);
   return y;
+}
+
+/// An axis counted from the front.
+int axis_of(const char* op, py::handle axis, int ndim) {
+  if (!PyIndex_Check(axis.ptr()))
+    throw TypeError(message(op, ": an axis must be an integer, not ", Py_TYPE(axis.ptr())->tp_name));
+  const Py_ssize_t i = PyNumber_AsSsize_t(axis.ptr(), nullptr);  // huge numbers become the largest: out of range
+  if (i == -1 && PyErr_Occurred()) throw py::error_already_set();
+  return normalize_axis(op, i, ndim);
 }
 
 /// The axes that None (all), an integer or a tuple names, as a mask.
 unsigned axes_of(const char* op, py::handle axis, int ndim) {
   if (axis.is_none()) return (1u << ndim) - 1;
-  if (PyTuple_Check(axis.ptr()) || PyList_Check(axis.ptr())) return axes_mask(op, axis.cast<Dims>(), ndim);
-  if (!PyIndex_Check(axis.ptr()))
-    throw TypeError(
-        message(op, ": axis must be None, an integer or a tuple of integers, not ", Py_TYPE(axis.ptr())->tp_name));
-  return 1u << normalize_axis(op, py::int_(py::reinterpret_borrow<py::object>(axis)).cast<int64_t>(), ndim);
+  Dims axes;
+  if (PyTuple_Check(axis.ptr()) || PyList_Check(axis.ptr())) {
+    for (py::handle one : py::reinterpret_borrow<py::sequence>(axis)) axes.push(axis_of(op, one, ndim));
+  } else {
+    axes.push(axis_of(op, axis, ndim));
+  }
+  return axes_mask(op, axes, ndim);
 }
 
 Array arg_reduce_axis(const ArgReduceKernel& k, const Array& a, py::handle axis, bool keepdims) {
@@ -228,9 +246,7 @@ Array arg_reduce_axis(const ArgReduceKernel& k, const Array& a, py::handle axis,
     const Unlocked unlocked(a.size());
     return reshape(arg_reduce(k, reshape(a, {-1}), 0, false), ones);
   }
-  if (!PyIndex_Check(axis.ptr()))
-    throw TypeError(message(k.name, ": axis must be None or an integer, not ", Py_TYPE(axis.ptr())->tp_name));
-  const int i = normalize_axis(k.name, py::int_(py::reinterpret_borrow<py::object>(axis)).cast<int64_t>(), a.ndim());
+  const int i = axis_of(k.name, axis, a.ndim());
   const Unlocked unlocked(a.size());
   return arg_reduce(k, a, i, keepdims);
 }
@@ -254,6 +270,7 @@ void register_ops(py::module_& m) {
     binary[k.name] = py::dict(py::arg("reads_a") = k.reads_a, py::arg("reads_b") = k.reads_b,
                               py::arg("differentiable") = k.backward_a[int(DType::float32)] != nullptr);
     m.def(k.name, [&k](py::handle a, py::handle b) { return binary_forward(k, a, b); });
+    if (k.to_bool) continue;
     m.def((name + "_").c_str(), [&k](Array& out, py::handle b) { binary_in_place(k, out, b); });
     m.def((name + "_backward_a").c_str(), [&k](const Array& g, py::handle a, py::handle b, py::handle y) {
       return binary_backward(k, k.backward_a, g, a, b, y);

@@ -102,7 +102,7 @@ PyObject* record(PyObject*, PyObject* const* args, Py_ssize_t n) {
   const Py_ssize_t count = PyTuple_GET_SIZE(inputs);
   bool needed = false;
   for (Py_ssize_t i = 0; recording && i < count; ++i) needed = needed || needs_grad(PyTuple_GET_ITEM(inputs, i));
-  if (!needed) return new_reference(out);
+  if (!needed || !is_floating(array_of(out).dtype)) return new_reference(out);
   py::tuple edges(static_cast<size_t>(count));
   for (Py_ssize_t i = 0; i < count; ++i) PyTuple_SET_ITEM(edges.ptr(), i, edge_of(PyTuple_GET_ITEM(inputs, i)));
   const Py_ssize_t saved_count = n == 4 ? PyTuple_GET_SIZE(args[3]) : 0;
@@ -125,7 +125,7 @@ PyObject* record_binary(PyObject*, PyObject* const* args, Py_ssize_t n) {
   }
   PyObject *out = args[0], *a = args[2], *b = args[3];
   const bool needs_a = needs_grad(a), needs_b = needs_grad(b);
-  if (!recording || !(needs_a || needs_b)) return new_reference(out);
+  if (!recording || !(needs_a || needs_b) || !is_floating(array_of(out).dtype)) return new_reference(out);
   const long reads = (needs_a ? PyLong_AsLong(args[4]) : 0) | (needs_b ? PyLong_AsLong(args[5]) : 0);
   py::tuple edges(2);
   PyTuple_SET_ITEM(edges.ptr(), 0, edge_of(a));
@@ -141,7 +141,9 @@ PyObject* record_binary(PyObject*, PyObject* const* args, Py_ssize_t n) {
 
 PyObject* set_recording(PyObject*, PyObject* on) {
   const bool before = recording;
-  recording = PyObject_IsTrue(on) == 1;
+  const int wanted = PyObject_IsTrue(on);
+  if (wanted < 0) return nullptr;
+  recording = wanted;
   return PyBool_FromLong(before);
 }
 
@@ -149,8 +151,8 @@ PyObject* is_recording(PyObject*, PyObject*) { return PyBool_FromLong(recording)
 
 /// fits(gradient, edge): has it the shape and the dtype that the node or the leaf wants?
 PyObject* fits(PyObject*, PyObject* const* args, Py_ssize_t n) {
-  if (n != 2 || !is_tensor(args[0])) {
-    PyErr_SetString(PyExc_TypeError, "fits(gradient, edge)");
+  if (n != 2 || !is_tensor(args[0]) || !(is_tensor(args[1]) || Py_TYPE(args[1]) == node_type)) {
+    PyErr_SetString(PyExc_TypeError, "a gradient must be a Tensor: fits(gradient, edge)");
     return nullptr;
   }
   const Array& g = array_of(args[0]);
@@ -159,45 +161,53 @@ PyObject* fits(PyObject*, PyObject* const* args, Py_ssize_t n) {
   return PyBool_FromLong(g.shape == node(args[1])->shape && g.dtype == node(args[1])->dtype);
 }
 
+/// The name of a node's vjp without what marks it as one: "matmul" for _matmul_vjp.
+std::string operation_name(PyObject* o) {
+  const py::object name = py::getattr(node(o)->vjp, "__name__", py::none());
+  std::string text =
+      py::str(name.is_none() ? py::object(py::type::of(py::handle(node(o)->vjp)).attr("__name__")) : name);
+  if (text.size() > 4 && text.ends_with("_vjp")) text.resize(text.size() - 4);
+  return text.size() > 1 && text[0] == '_' ? text.substr(1) : text;
+}
+
 /// Node.saved: raises if one of the values has been changed in place since. Where operations are recorded
 /// (create_graph) a saved output gets its history back, so that the vjp's result depends on it.
-PyObject* node_saved(PyObject* o, void*) {
+PyObject* node_saved(PyObject* o) {
   if (!node(o)->saved) {
-    PyErr_Format(
-        PyExc_RuntimeError,
-        "backward a second time through '%U', whose saved values have been freed: pass retain_graph=True to the "
-        "first backward, or compute the loss again",
-        py::object(py::getattr(py::handle(o), "name")).ptr());
+    const std::string text = "backward a second time through '" + operation_name(o) +
+                             "', whose saved values have been freed: pass retain_graph=True to the first backward, or "
+                             "compute the loss again";
+    PyErr_SetString(PyExc_RuntimeError, text.c_str());
     return nullptr;
   }
   if (versions(node(o)->saved) != node(o)->versions) {
-    PyErr_Format(PyExc_RuntimeError,
-                 "backward through '%U' needs a tensor that has been changed in place since: change a copy (x = x + 1 "
-                 "instead of x += 1), or do it after backward",
-                 py::object(py::getattr(py::handle(o), "name")).ptr());
+    const std::string text =
+        "backward through '" + operation_name(o) +
+        "' needs a tensor that has been changed in place since: change a copy (x = x + 1 instead of "
+        "x += 1), or do it after backward";
+    PyErr_SetString(PyExc_RuntimeError, text.c_str());
     return nullptr;
   }
   if (!recording || !node(o)->outputs) return new_reference(node(o)->saved);
   const Py_ssize_t n = PyTuple_GET_SIZE(node(o)->saved);
-  PyObject* saved = PyTuple_New(n);
+  py::tuple saved(static_cast<size_t>(n));
   for (Py_ssize_t i = 0; i < n; ++i) {
-    PyObject* item = new_reference(PyTuple_GET_ITEM(node(o)->saved, i));
-    if (i < 64 && (node(o)->outputs >> i & 1)) {
-      Py_SETREF(item, alias(item));
-      tensor(item)->node = new_reference(o);
-      tensor(item)->requires_grad = true;
+    PyObject* item = PyTuple_GET_ITEM(node(o)->saved, i);
+    if (i >= 64 || !(node(o)->outputs >> i & 1)) {
+      PyTuple_SET_ITEM(saved.ptr(), i, new_reference(item));
+      continue;
     }
-    PyTuple_SET_ITEM(saved, i, item);
+    PyObject* output = alias(item);
+    tensor(output)->node = new_reference(o);
+    tensor(output)->requires_grad = true;
+    PyTuple_SET_ITEM(saved.ptr(), i, output);
   }
-  return saved;
+  return saved.release().ptr();
 }
 
-PyObject* node_name(PyObject* o, void*) {
-  PyObject* name = PyObject_GetAttrString(node(o)->vjp, "__name__");
-  if (!name) return nullptr;
-  const std::string text = py::reinterpret_steal<py::str>(name);
-  const size_t begin = text.starts_with('_') ? 1 : 0, end = text.ends_with("_vjp") ? text.size() - 4 : text.size();
-  return PyUnicode_FromStringAndSize(text.data() + begin, Py_ssize_t(end - begin));
+PyObject* node_name(PyObject* o) {
+  const std::string name = operation_name(o);
+  return PyUnicode_FromStringAndSize(name.data(), Py_ssize_t(name.size()));
 }
 
 PyObject* tensor_device(PyObject*, void*) { return new_reference(cpu_device); }
@@ -221,7 +231,8 @@ int set_grad(PyObject* o, PyObject* value, void*) {
 PyObject* get_requires_grad(PyObject* o, void*) { return PyBool_FromLong(tensor(o)->requires_grad); }
 
 int set_requires_grad(PyObject* o, PyObject* value, void*) {
-  const bool on = value && PyObject_IsTrue(value) == 1;
+  const int on = value ? PyObject_IsTrue(value) : 0;
+  if (on < 0) return -1;
   if (on && !is_floating(array_of(o).dtype)) {
     PyErr_Format(PyExc_TypeError,
                  "only floating-point tensors can require gradients, not %s: use x.astype(steep.float32)",
@@ -238,20 +249,41 @@ int set_requires_grad(PyObject* o, PyObject* value, void*) {
   return 0;
 }
 
+/// The C++ exception being handled, as Python's.
+PyObject* set_python_error() {
+  try {
+    throw;
+  } catch (py::error_already_set& e) {
+    e.restore();
+  } catch (const std::bad_alloc&) {
+    PyErr_NoMemory();
+  } catch (const std::exception& e) {
+    PyErr_SetString(PyExc_RuntimeError, e.what());
+  }
+  return nullptr;
+}
+
 /// A METH_FASTCALL function whose C++ exceptions become Python's.
 template <PyObject* (*function)(PyObject*, PyObject* const*, Py_ssize_t)>
 PyCFunction fast_function() {
   const auto guarded = +[](PyObject* self, PyObject* const* args, Py_ssize_t n) -> PyObject* {
     try {
       return function(self, args, n);
-    } catch (py::error_already_set& e) {
-      e.restore();
-    } catch (const std::bad_alloc&) {
-      PyErr_NoMemory();
+    } catch (...) {
+      return set_python_error();
     }
-    return nullptr;
   };
   return reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(guarded));
+}
+
+/// A property's getter, guarded in the same way.
+template <PyObject* (*get)(PyObject*)>
+PyObject* guarded_getter(PyObject* o, void*) {
+  try {
+    return get(o);
+  } catch (...) {
+    return set_python_error();
+  }
 }
 
 template <class F>
@@ -269,7 +301,7 @@ PyTypeObject* make_type(const char* name, size_t size, PyType_Slot* slots) {
 
 void make_tensor_base() {
   static PyMemberDef members[] = {
-      {"_node", T_OBJECT, offsetof(TensorObject, node), 0, nullptr},
+      {"_node", T_OBJECT, offsetof(TensorObject, node), READONLY, nullptr},
       {"__weaklistoffset__", T_PYSSIZET, offsetof(TensorObject, weak_references), READONLY, nullptr},
       {}};
   static PyGetSetDef properties[] = {
@@ -303,8 +335,8 @@ void make_node_type() {
       {"__weaklistoffset__", T_PYSSIZET, offsetof(NodeObject, weak_references), READONLY, nullptr},
       {}};
   static PyGetSetDef properties[] = {
-      property("saved", "what the vjp reads", node_saved),
-      property("name", "the operation's name", node_name),
+      property("saved", "what the vjp reads", guarded_getter<node_saved>),
+      property("name", "the operation's name", guarded_getter<node_name>),
       property("shape", "of the output", [](PyObject* o, void*) { return to_tuple(node(o)->shape).release().ptr(); }),
       property("dtype", "of the output",
                [](PyObject* o, void*) { return dtype_object(node(o)->dtype).release().ptr(); }),

@@ -48,11 +48,12 @@ struct Pool {
   alignas(64) std::atomic<int64_t> done{0};
   Task task = nullptr;
   const void* context = nullptr;
-  std::atomic<int> threads = default_threads();
+  std::atomic<int> threads;
   int workers = 0;
   std::mutex error_mutex;
   std::exception_ptr error;
 
+  explicit Pool(int n) : threads(n) {}
   void run(int64_t index) {
     try {
       task(context, index);
@@ -99,11 +100,9 @@ Pool* pool_instance = nullptr;
 
 Pool& pool() {
   static const bool created = [] {
-    pool_instance = new Pool;  // never destroyed: detached workers use it until the process ends
+    pool_instance = new Pool(default_threads());  // never destroyed: detached workers use it until the process ends
     pthread_atfork(nullptr, nullptr, [] {
-      const int threads = pool_instance->threads;
-      pool_instance = new Pool;  // the child has none of the workers, and may hold half a job
-      pool_instance->threads = threads;
+      pool_instance = new Pool(pool_instance->threads);  // the child has none of the workers, and may hold half a job
     });
     return true;
   }();

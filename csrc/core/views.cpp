@@ -44,7 +44,8 @@ Array broadcast_to(const Array& a, const Dims& shape) {
   const int extra = shape.n - a.ndim();
   bool fits = extra >= 0;
   for (int i = 0; fits && i < a.ndim(); ++i) fits = a.shape[i] == shape[i + extra] || a.shape[i] == 1;
-  for (int64_t d : shape) fits = fits && d >= 0;
+  int64_t size = 1;
+  for (int64_t d : shape) fits = fits && d >= 0 && !__builtin_mul_overflow(size, d, &size);
   if (!fits)
     throw std::invalid_argument(
         message("broadcast_to: a tensor of shape ", to_string(a.shape), " does not broadcast to ", to_string(shape)));

@@ -65,7 +65,7 @@ __all__ = [
 def from_dlpack(x: object) -> Tensor:
     """A tensor over the memory of an array of another library that supports DLPack.
 
-    Raises TypeError for dtypes that steep doesn't have and BufferError for memory that it cannot reach.
+    Raises TypeError for dtypes that steep doesn't have and for memory that the CPU cannot reach.
 
     >>> import numpy as np, steep as st
     >>> st.from_dlpack(np.arange(3.0))

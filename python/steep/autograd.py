@@ -51,6 +51,10 @@ class _GradMode:
 
     def __call__(self, function: F) -> F:
         mode = type(self)
+        if getattr(getattr(function, "__code__", None), "co_flags", 0) & 0x20:  # inspect.CO_GENERATOR
+            raise TypeError(
+                f"{mode.__name__} cannot decorate a generator: use 'with steep.{mode.__name__}():' inside it"
+            )
 
         @functools.wraps(function)
         def wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -191,7 +195,8 @@ def backward(
     """Adds the gradient of ``tensor`` with respect to every leaf it depends on to the leaf's ``.grad``.
 
     ``gradient`` is the gradient of the final result with respect to ``tensor`` (1 for a single number).
-    The graph is freed unless ``retain_graph``. With ``create_graph`` the gradients are themselves differentiable.
+    The graph is freed unless ``retain_graph``. With ``create_graph`` the gradients are themselves differentiable; a
+    leaf whose ``.grad`` has a graph back to itself is freed only when ``.grad`` is set to None: prefer ``steep.grad``.
     Raises RuntimeError without a graph, on a second backward through a freed one, and if a saved value was changed in
     place.
 
@@ -225,6 +230,11 @@ def grad(
     """
     outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
     inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    if not outputs or not inputs:
+        raise ValueError("grad: there must be at least one output and one input")
+    for x in (*outputs, *inputs):
+        if not isinstance(x, Tensor):
+            raise TypeError(f"grad: outputs and inputs must be Tensors, not {type(x).__name__}")
     if grad_outputs is None or isinstance(grad_outputs, Tensor):
         grad_outputs = [grad_outputs] if grad_outputs is not None else [None] * len(outputs)  # type: ignore[list-item]
     if len(grad_outputs) != len(outputs):
@@ -319,9 +329,9 @@ class Function:
         if not isinstance(out, Tensor):
             raise TypeError(f"{cls.__name__}.forward must return one Tensor, not {type(out).__name__}")
         saved, ctx.saved_tensors = ctx.saved_tensors, ()
-        if any(out is a for a in args):
-            given, out = out, _core.alias(out)
-            saved = tuple(out if s is given else s for s in saved)
+        # The node goes on a tensor of its own: `out` may be an argument, or be held by ctx or by anybody else.
+        given, out = out, _core.alias(out)
+        saved = tuple(out if s is given else s for s in saved)
 
         shapes = [a.shape if isinstance(a, Tensor) else None for a in args]
 
@@ -345,7 +355,8 @@ class Function:
                     raise RuntimeError(
                         f"{cls.__name__}.backward returned {got} for argument {i}, which has shape {shapes[i]}"
                     )
-            return gradients
+            # A tensor that somebody else holds must not become a .grad that is added to in place.
+            return tuple(d if d is None or is_recording() else _core.alias(d) for d in gradients)
 
         vjp.__name__ = cls.__name__
         return record(out, vjp, args, saved)

@@ -97,8 +97,9 @@ def uniform(
 ) -> Tensor:
     """Uniform on [low, high). Raises ValueError unless low ≤ high and both are finite."""
     t, shape = _floating("uniform", dtype), _shape(shape)
-    if not (low <= high and float("-inf") < low and high < float("inf")):
-        raise ValueError(f"random.uniform: low={low} and high={high} must be finite, with low ≤ high")
+    limit = 3.4e38 if t is dtypes.float32 else 1.79e308
+    if not (low <= high and max(-low, high, high - low) <= limit):
+        raise ValueError(f"random.uniform: low={low} ≤ high={high} and their distance must be finite {t.name} numbers")
     out: Tensor = _core.random.uniform(t, shape, low, high, *_advance(shape))
     out.requires_grad = requires_grad
     return out

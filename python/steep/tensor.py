@@ -48,7 +48,13 @@ class Tensor(_core.TensorBase):
         return x.copy() if copy else x
 
     def __dlpack__(self, **kwargs: Any) -> Any:
-        """A DLPack capsule over the same memory. ``max_version`` and ``copy`` as in the Array API."""
+        """A DLPack capsule over the same memory. ``copy`` as in the Array API.
+
+        Raises BufferError for memory that must not be written by others: read-only, or of a tensor that requires a
+        gradient (export ``x.detach()``, or pass ``copy=True``).
+        """
+        if self.requires_grad and not kwargs.get("copy"):
+            raise BufferError("a tensor that requires a gradient cannot be exported: use x.detach(), or copy=True")
         return _core.to_dlpack(self.detach(), **kwargs)
 
     def __dlpack_device__(self) -> tuple[int, int]:
@@ -215,7 +221,7 @@ class Tensor(_core.TensorBase):
     def fill_(self, value: builtins.float) -> Tensor:
         """Sets every element to ``value``."""
         self._check_in_place("fill_")
-        _core.assign(self, _core.full(self.dtype, (), value))
+        _core.assign(self, ops.full((), value, self.dtype))
         return self
 
     def zero_(self) -> Tensor:

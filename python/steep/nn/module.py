@@ -82,6 +82,8 @@ class Module(Trainable):
         if not isinstance(module, Module):
             hint = f": write {module.__name__}()" if isinstance(module, type) and issubclass(module, Module) else ""
             raise TypeError(f"{self._label()}: {name!r} must be a Module, not {module!r}{hint}")
+        if any(inner is self for inner in module.modules()):
+            raise ValueError(f"{self._label()}: a module cannot contain itself")
         if not name or "." in name or (name not in self.__dict__ and hasattr(self, name)):
             raise ValueError(f"{self._label()}: {name!r} cannot name a module: it is empty, has a dot, or is taken")
         setattr(self, name, module)

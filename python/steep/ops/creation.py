@@ -45,11 +45,20 @@ def tensor(data: Any, dtype: Any = None, device: Any = None, requires_grad: bool
             [3, 4]])
     """
     x = as_tensor(data)
-    x = _core.astype(x, x.dtype if dtype is None else as_dtype(dtype))
+    x = _core.astype(x, x.dtype if dtype is None else _checked(data, x, as_dtype(dtype)))
     if device is not None:
         devices.device(device)
     x.requires_grad = requires_grad
     return x
+
+
+def _checked(data: Any, x: Tensor, dtype: DType) -> DType:
+    """``dtype``, if it holds the Python integers that x was made of. Raises OverflowError if not."""
+    if dtype is dtypes.int32 and x.dtype is dtypes.int64 and not isinstance(data, Tensor | np.ndarray) and x.size:
+        values = x.numpy()
+        if values.min() < -(2**31) or values.max() >= 2**31:
+            raise OverflowError(f"{data!r:.60} does not fit in int32")
+    return dtype
 
 
 def asarray(x: Any, dtype: Any = None, device: Any = None, copy: bool | None = None) -> Tensor:
@@ -63,7 +72,12 @@ def asarray(x: Any, dtype: Any = None, device: Any = None, copy: bool | None = N
     if isinstance(x, Tensor):
         shared = x
     elif isinstance(x, np.ndarray) and copy is not True:
-        shared = _core.from_numpy(x, True)
+        try:
+            shared = _core.from_numpy(x, True)
+        except ValueError:  # its strides or alignment
+            if copy is False:
+                raise
+            shared = as_tensor(x)
     else:
         if copy is False:
             raise ValueError(f"asarray: a {type(x).__name__} needs a copy, and copy=False forbids it")
@@ -109,7 +123,9 @@ def full(shape: Any, fill_value: Any, dtype: Any = None, device: Any = None, req
     value = as_tensor(fill_value)
     if value.ndim:
         raise ValueError(f"full: the value must be a single number, not of shape {value.shape}")
-    wanted = value.dtype if dtype is None else as_dtype(dtype)
+    wanted = value.dtype if dtype is None else _checked(fill_value, value, as_dtype(dtype))
+    if wanted.kind == "int" and value.dtype.kind == "float" and not math.isfinite(float(value)):
+        raise OverflowError(f"full: {fill_value} does not fit in {wanted.name}")
     if device is not None:
         devices.device(device)
     out = _core.empty(wanted, as_shape(shape))
@@ -119,8 +135,11 @@ def full(shape: Any, fill_value: Any, dtype: Any = None, device: Any = None, req
 
 
 def _constant(value: float, args: tuple[Any, ...], dtype: Any, device: Any, requires_grad: bool) -> Tensor:
-    shape = args[0] if len(args) == 1 else args
-    return full(shape, value, dtypes.float32 if dtype is None else dtype, device, requires_grad)
+    if device is not None:
+        devices.device(device)
+    out = _core.full(_or_float32(dtype), as_shape(args[0] if len(args) == 1 else args), value)
+    out.requires_grad = requires_grad
+    return out
 
 
 def zeros(*shape: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
@@ -180,6 +199,8 @@ def arange(start: float, stop: float | None = None, step: float = 1, dtype: Any 
     if device is not None:
         devices.device(device)
     integers = all(isinstance(v, int) for v in (start, stop, step))
+    if integers and not all(-(2**63) <= v < 2**63 for v in (start, stop, step)):
+        raise OverflowError(f"arange: start={start}, stop={stop} and step={step} must fit in int64")
     default = dtypes.int64 if integers else dtypes.float32
     values = np.arange(start, stop, step, dtype=np.int64 if integers else np.float64)
     return Tensor._from_numpy(values).astype(default if dtype is None else dtype)

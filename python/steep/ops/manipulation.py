@@ -31,7 +31,9 @@ def as_axis(name: str, axis: Any, ndim: int) -> int:
         axis = operator.index(axis)
     except TypeError:
         raise TypeError(f"{name}: an axis must be an integer, not {axis!r}") from None
-    return _core.normalize_axis(name, axis, ndim)
+    if not -ndim <= axis < ndim:
+        raise IndexError(f"{name}: axis {axis} is out of range for a tensor of {ndim} dimension{'s' * (ndim != 1)}")
+    return int(axis % ndim)
 
 
 def as_shape(shape: Any) -> tuple[int, ...]:

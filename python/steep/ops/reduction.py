@@ -27,11 +27,14 @@ __all__ = [
 ]
 
 
-def _axes(axis: Any, ndim: int) -> tuple[int, ...]:
-    """The reduced axes, counted from the front. The kernel has checked them."""
+def _axes(axis: Any, ndim: int, name: str = "sum") -> tuple[int, ...]:
+    """The reduced axes, counted from the front. Raises TypeError, IndexError or ValueError naming the operation."""
     if axis is None:
         return tuple(range(ndim))
-    return tuple(i % ndim for i in (axis if isinstance(axis, tuple | list) else (axis,)))
+    axes = tuple(manipulation.as_axis(name, i, ndim) for i in (axis if isinstance(axis, tuple | list) else (axis,)))
+    if len(set(axes)) != len(axes):
+        raise ValueError(f"{name}: an axis is given twice in {axis}")
+    return axes
 
 
 def _count(x: Tensor, axis: Any) -> int:
@@ -101,6 +104,7 @@ def mean(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
     x = as_tensor(x)
     if not x.dtype.is_floating_point:
         x = x.astype(dtypes.float32)
+    axis = _axes(axis, x.ndim, "mean")
     total = sum(x, axis, keepdims)
     return total / float(_count(x, axis))
 
@@ -110,6 +114,7 @@ def var(x: Any, axis: Any = None, correction: float = 0.0, keepdims: bool = Fals
     x = as_tensor(x)
     if not x.dtype.is_floating_point:
         x = x.astype(dtypes.float32)
+    axis = _axes(axis, x.ndim, "var")
     squares = sum(elementwise.square(x - mean(x, axis, keepdims=True)), axis, keepdims)
     return squares / builtins.max(_count(x, axis) - correction, 0.0)
 
@@ -162,11 +167,10 @@ def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
     tensor(0.6931472)
     """
     x = as_tensor(x)
-    _core.any(x, axis, keepdims)  # checks the axes
-    axes = _axes(axis, x.ndim)
+    axes = _axes(axis, x.ndim, "logsumexp")
     kept = [i for i in range(x.ndim) if i not in axes]
     lines = manipulation.permute_dims(x, (*kept, *axes))
-    lines = manipulation.reshape(lines, (*lines.shape[: len(kept)], _count(x, axis)))
+    lines = manipulation.reshape(lines, (*lines.shape[: len(kept)], _count(x, axes)))
     y = _core.logsumexp(lines, -1)
     y = record(y, _logsumexp_vjp, (lines,), (lines, y))
     return _kept(y, x.shape, axes) if keepdims else y

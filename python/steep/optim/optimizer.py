@@ -78,8 +78,9 @@ class Optimizer:
             present = [p.grad is not None for p in params]
             if True in present:
                 updated = True
-                steps = self._steps[i] = [n + has for n, has in zip(self._steps[i], present, strict=True)]
+                steps = [n + has for n, has in zip(self._steps[i], present, strict=True)]
                 self._update(group, self._state[i], steps)
+                self._steps[i] = steps  # only now: an update that raises has changed nothing
         if not updated:
             warnings.warn(
                 f"{self._name()}.step(): no parameter has a gradient. Call loss.backward() first; if you did, the "

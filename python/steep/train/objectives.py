@@ -74,13 +74,16 @@ def categorical_accuracy(output: Tensor, target: Tensor) -> Tensor:
     return (output.argmax(1) == labels).mean()
 
 
-def _threshold_accuracy(threshold: float) -> Function:
-    def binary_accuracy(output: Tensor, target: Tensor) -> Tensor:
-        if output.shape != target.shape:
-            raise ValueError(f"accuracy: output has shape {output.shape}, target {target.shape}; they must be equal")
-        return ((output > threshold) == (target > 0.5)).mean()
+def binary_accuracy(output: Tensor, target: Tensor, threshold: float = 0.5) -> Tensor:
+    """Yes where the output is above the threshold, against targets of 0 and 1 of the same shape."""
+    if output.shape != target.shape:
+        raise ValueError(f"accuracy: output has shape {output.shape}, target {target.shape}; they must be equal")
+    return ((output > threshold) == (target > 0.5)).mean()
 
-    return binary_accuracy
+
+def binary_logits_accuracy(output: Tensor, target: Tensor) -> Tensor:
+    """The same for logits: a probability of ½ is a logit of 0."""
+    return binary_accuracy(output, target, 0.0)
 
 
 def _guessed_accuracy(output: Tensor, target: Tensor) -> Tensor:
@@ -93,8 +96,8 @@ def _guessed_accuracy(output: Tensor, target: Tensor) -> Tensor:
 
 ACCURACIES: dict[str, Function] = {
     "categorical": categorical_accuracy,
-    "binary": _threshold_accuracy(0.5),
-    "binary_logits": _threshold_accuracy(0.0),
+    "binary": binary_accuracy,
+    "binary_logits": binary_logits_accuracy,
     "regression": _guessed_accuracy,
     "unknown": _guessed_accuracy,
 }

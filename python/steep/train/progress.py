@@ -21,7 +21,7 @@ def progress(verbose: int | str, first: int, last: int, steps: int) -> Progress:
     and lines elsewhere. Raises ValueError for anything else.
     """
     if verbose == "auto":
-        verbose = 1 if sys.stderr.isatty() or "ipykernel" in sys.modules else 2
+        verbose = 1 if (sys.stderr and sys.stderr.isatty()) or "ipykernel" in sys.modules else 2
     if verbose not in (0, 1, 2):
         raise ValueError(f"fit: verbose={verbose!r} must be 0 (silent), 1 (bar), 2 (a line an epoch) or 'auto'")
     return (Progress, Bar, Lines)[int(verbose)](first, last, steps)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from .. import dtypes, random
 from ..autograd import no_grad
 from ..dtypes import DType
-from ..ops import empty
+from ..ops import empty, isfinite
 from ..tensor import Parameter, Tensor
 from .history import History
 
@@ -194,6 +194,12 @@ class Trainable:
                 output = self(rows[start : start + batch_size])
                 if not isinstance(output, Tensor):
                     raise TypeError(f"predict: {type(self).__name__} returned a {type(output).__name__}, not a Tensor")
+                count = min(batch_size, samples - start)
+                if output.ndim == 0 or output.shape[0] != count:
+                    raise ValueError(
+                        f"predict: {type(self).__name__} returned shape {output.shape} for {count} samples: "
+                        "the first axis of a model's output must count them"
+                    )
                 if result is None:
                     result = empty((samples, *output.shape[1:]), dtype=output.dtype)
                 result[start : start + batch_size] = output
@@ -306,7 +312,7 @@ class Trainable:
             )
 
     def _warn_not_finite(self, epoch: int, means: Means, batch: Data) -> None:
-        what = "x holds NaN or inf" if not math.isfinite(float(batch[0].sum())) else "x is finite"
+        what = "x holds NaN or inf" if not bool(isfinite(batch[0]).all()) else "x is finite"
         optimizer = getattr(self, "optimizer", None)
         rates = ", ".join(str(group["lr"]) for group in optimizer.param_groups) if optimizer else "unknown"
         warnings.warn(
