@@ -13,7 +13,7 @@ import steep as st
 
 from .cases import Case, kernel_cases, largest_difference
 from .peers import ERRORS, Library, installed, limited_blas
-from .report import Result, Table, header, print_header, write_json
+from .report import OtherWork, Result, Table, header, print_header, print_other_work, write_json
 from .timing import Failure, Plan, Runner, race
 from .training import training_cases
 
@@ -63,6 +63,7 @@ def _measure_all(
     machine = header(libraries, absent, plan)
     print_header(machine)
     table = Table(libraries, [case.name for case in cases])
+    others = OtherWork()
     results = []
     for case in cases:
         result = _measure(case, libraries, plan)
@@ -73,6 +74,8 @@ def _measure_all(
     for result in results:
         for name, reason in result.failures.items():
             print(f"{name} failed in {result.name}: {reason}")
+    machine["other_work"] = others.share()
+    print_other_work(machine["other_work"])
     if path is not None:
         try:
             write_json(path, machine, results)

@@ -18,7 +18,7 @@ import steep as st
 from .peers import Library
 from .timing import Plan, ratio, summary
 
-__all__ = ["Result", "Table", "header", "write_json"]
+__all__ = ["OtherWork", "Result", "Table", "header", "print_header", "print_other_work", "write_json"]
 
 
 @dataclass
@@ -39,6 +39,32 @@ class Result:
         return {**found, "best": min(found.values())} if found else {}
 
 
+class OtherWork:
+    """How much of the processors' time goes to other programs: more than a little spoils every figure."""
+
+    def __init__(self) -> None:
+        self.start = self._now()
+
+    @staticmethod
+    def _now() -> tuple[float, float, float] | None:
+        """Seconds of wall-clock time, of all processors' work, and of this process's work; None where unknown."""
+        try:
+            ticks = [int(n) for n in Path("/proc/stat").read_text().partition("\n")[0].split()[1:9]]
+        except (OSError, ValueError):
+            return None
+        idle, waiting = ticks[3:5]
+        own = os.times()
+        return own.elapsed, (sum(ticks) - idle - waiting) / os.sysconf("SC_CLK_TCK"), own.user + own.system
+
+    def share(self) -> float | None:
+        """The share since the start, from 0 to 1."""
+        now = self._now()
+        if self.start is None or now is None:
+            return None
+        elapsed, all_work, own_work = (b - a for a, b in zip(self.start, now, strict=True))
+        return min(1.0, max(0.0, (all_work - own_work) / (elapsed * (os.cpu_count() or 1)))) if elapsed > 0 else None
+
+
 def cpu_name() -> str:
     """The processor's name."""
     try:
@@ -55,7 +81,6 @@ def header(libraries: Sequence[Library], absent: dict[str, str], plan: Plan) -> 
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "cpu": cpu_name(),
         "cores": os.cpu_count() or 1,
-        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "instruction_set": st._core.isa,
@@ -77,11 +102,6 @@ def print_header(machine: dict[str, Any]) -> None:
         print(f"          {name} takes no part: {reason}")
     print(f"times     microseconds a call: median of {machine['rounds']} rounds, ± half the distance of the quartiles")
     print("          × is the peer's time over steep's: above 1, steep is faster; best is the row's fastest peer")
-    load = machine["load"]
-    if load is not None and load > 0.6 * machine["cores"]:
-        print(
-            f"note      the machine is busy (load {load:.1f} on {machine['cores']} cores): these times will not repeat"
-        )
     print()
 
 
@@ -138,6 +158,12 @@ def _number(x: float) -> str:
 
 def _ratio(x: float | None) -> str:
     return "–" if x is None else f"{x:.2f}" if x < 99.995 else f"{x:.0f}"
+
+
+def print_other_work(share: float | None) -> None:
+    """Warns if others worked too."""
+    if share is not None and share > 0.05:
+        print(f"\nOther programs used {share:.0%} of the processors meanwhile: these times will not repeat.")
 
 
 def write_json(path: Path, machine: dict[str, Any], results: Sequence[Result]) -> None:

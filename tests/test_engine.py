@@ -115,7 +115,9 @@ def test_dlpack_with_torch() -> None:
     assert y.tolist() == [0, 1, -1, 3]
     del y
     assert back.tolist() == [0, -1]
-    assert torch.from_dlpack(st.ones(2, requires_grad=True)).tolist() == [1, 1]
+    with pytest.raises(BufferError, match="requires a gradient"):
+        torch.from_dlpack(st.ones(2, requires_grad=True))
+    assert torch.from_dlpack(st.ones(2, requires_grad=True).detach()).tolist() == [1, 1]
 
 
 def test_numpy_functions_and_operators_leave_the_graph_alone() -> None:
