@@ -220,7 +220,8 @@ Array where(const Array& condition, py::handle left, py::handle right) {
 /// An axis counted from the front.
 int axis_of(const char* op, py::handle axis, int ndim) {
   if (!PyIndex_Check(axis.ptr()))
-    throw TypeError(message(op, ": axis must be None, an integer or a tuple of integers, not ", Py_TYPE(axis.ptr())->tp_name));
+    throw TypeError(
+        message(op, ": axis must be None, an integer or a tuple of integers, not ", Py_TYPE(axis.ptr())->tp_name));
   const Py_ssize_t i = PyNumber_AsSsize_t(axis.ptr(), nullptr);  // huge numbers become the largest: out of range
   if (i == -1 && PyErr_Occurred()) throw py::error_already_set();
   return normalize_axis(op, i, ndim);
