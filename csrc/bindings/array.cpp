@@ -174,12 +174,20 @@ void register_array(py::module_& m) {
   m.def("expand_dims", &expand_dims);
   m.def("reshape", [](const Array& a, const Dims& shape) { return reshape(a, shape); });
 
-  m.def("take", &take);
+  m.def("take", [](const Array& a, const Array& indices, int axis) {
+    const Unlocked unlocked(a.size());
+    return take(a, indices, axis);
+  });
   m.def("take_backward", &take_backward);
   m.def("take_along_axis", &take_along_axis);
   m.def("take_along_axis_backward", &take_along_axis_backward);
   m.def("one_hot", &one_hot);
-  m.def("concat", [](const std::vector<Array>& arrays, int axis) { return concat(arrays, axis); });
+  m.def("concat", [](const std::vector<Array>& arrays, int axis) {
+    int64_t elements = 0;
+    for (const Array& a : arrays) elements += a.size();
+    const Unlocked unlocked(elements);
+    return concat(arrays, axis);
+  });
 
   m.def("memory_stats", [] {
     const MemoryStats s = memory_stats();

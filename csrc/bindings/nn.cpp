@@ -95,8 +95,7 @@ auto along_backward(const char* op, const F& f) {
 /// What an optimizer updates: a parameter, its gradient, and up to two state tensors of its shape.
 struct Update {
   size_t index;
-  Array parameter, gradient;
-  void* state[2] = {};
+  Array parameter, gradient, state[2];
 };
 
 /// The parameters that have a gradient. All is checked here, so that an error leaves every parameter as it was.
@@ -107,7 +106,7 @@ std::vector<Update> updates(const char* op, const py::list& params, std::initial
     if (!is_tensor(item.ptr())) throw TypeError(message(op, ": parameter ", i, " is not a tensor"));
     auto* t = reinterpret_cast<TensorObject*>(item.ptr());
     if (!t->grad || t->grad == Py_None) continue;
-    Update u{i, t->array, contiguous(array_of(t->grad))};
+    Update u{i, t->array, contiguous(array_of(t->grad)), {}};
     const Array& p = u.parameter;
     if (!p.is_contiguous() || !is_floating(p.dtype))
       throw std::invalid_argument(message(op, ": parameter ", i, " must be a contiguous floating-point tensor"));
@@ -122,7 +121,7 @@ std::vector<Update> updates(const char* op, const py::list& params, std::initial
         throw std::invalid_argument(message(op, ": the state of parameter ", i, " has shape ", to_string(s.shape),
                                             " and dtype ", name(s.dtype), ", the parameter ", to_string(p.shape),
                                             " and ", name(p.dtype)));
-      u.state[count++] = s.data;
+      u.state[count++] = s;
     }
     out.push_back(std::move(u));
   }
@@ -133,11 +132,14 @@ std::vector<Update> updates(const char* op, const py::list& params, std::initial
 template <class F>
 void each_update(const std::vector<Update>& all, const F& f) {
   constexpr int64_t kGrain = 32768;
+  int64_t elements = 0;
+  for (const Update& u : all) elements += u.parameter.size();
+  const Unlocked unlocked(elements);
   for (const Update& u : all) {
     const auto step = [&](auto zero) {
       using T = decltype(zero);
       parallel_range(u.parameter.size(), kGrain, [&](int64_t begin, int64_t end) {
-        const auto at = [&](void* data) { return data ? static_cast<T*>(data) + begin : nullptr; };
+        const auto at = [&](const Array& state) { return state.data ? state.as<T>() + begin : nullptr; };
         f(u.index, end - begin, u.parameter.as<T>() + begin, u.gradient.as<T>() + begin, at(u.state[0]),
           at(u.state[1]));
       });

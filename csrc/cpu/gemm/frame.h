@@ -76,12 +76,12 @@ void block(const Gemm<T>& g, const GemmRange& r) {
   using Size = Tile<T>;
   const int64_t m = r.m1 - r.m0, n = r.n1 - r.n0;
   if (m <= 0 || n <= 0) return;
-  if (g.m == 1 && g.b_col == 1) return row_times_matrix(g, r.n0, r.n1);
-  if (g.n == 1 && g.a_row == 1 && g.c_row == 1 && !g.bias) {  // A·x = xᵀ·Aᵀ
+  const Path<T> path(g);
+  if (!path.dots && g.m == 1 && g.b_col == 1) return row_times_matrix(g, r.n0, r.n1);
+  if (!path.dots && g.n == 1 && g.a_row == 1 && g.c_row == 1 && !g.bias) {  // A·x = xᵀ·Aᵀ
     const Gemm<T> t{1, g.m, g.k, g.b, 0, g.b_row, g.a, g.a_col, 1, g.c, g.m, g.alpha, g.beta, nullptr, g.relu};
     return row_times_matrix(t, r.m0, r.m1);
   }
-  const Path<T> path(g);
   const int64_t kc = path.depth;
   const int64_t mc = even_part(m, Size::mc, path.rows), nc = even_part(n, Size::nc, path.columns);
   // Even tiles: 64 rows as 13 + 13 + 13 + 13 + 12, not 4·14 + 8, for short tiles are bound by loads of B.
@@ -89,7 +89,8 @@ void block(const Gemm<T>& g, const GemmRange& r) {
 
   const PackedA<T> packed_a(g.a_row, kc);
   constexpr int64_t strip = 256 / int64_t(sizeof(T));  // columns of B packed at once
-  const bool b_is_used_once = mc >= m;                 // by a single block of A: one strip at a time will do
+  static_assert(strip % Size::nr == 0);
+  const bool b_is_used_once = mc >= m;  // by a single block of A: one strip at a time will do
   const int64_t a_size = path.pack_a ? ceil_div(mc, tile_rows) * packed_a.tile_size : 0;
   const int64_t b_size = path.pack_b ? kc * (b_is_used_once ? strip : round_up(nc, strip)) : 0;
   T* const b_copy = a_size + b_size > 0 ? static_cast<T*>(scratch(size_t(a_size + b_size) * sizeof(T))) : nullptr;
@@ -132,13 +133,12 @@ void block(const Gemm<T>& g, const GemmRange& r) {
           call.epilogue.bias = last && g.bias ? g.bias + j0 + j : nullptr;
           run_tile(path, call, tile_m, tile_n);
         };
-        if (call.k <= 64 &&
-            !b_is_used_once) {  // little work per element of C: go along its rows, which are then written as streams
-          for (int64_t i = 0; i < rows; i += tile_rows)
-            for (int64_t j = 0; j < columns; j += path.columns) tile(i, j);
-        } else {  // keep the panel of B in L1 and walk down A
+        if (call.k > 64 || b_is_used_once) {  // keep the panel of B in L1 and walk down A
           for (int64_t j = 0; j < columns; j += path.columns)
             for (int64_t i = 0; i < rows; i += tile_rows) tile(i, j);
+        } else {  // little work for each element of C: go along its rows, which are then written as streams
+          for (int64_t i = 0; i < rows; i += tile_rows)
+            for (int64_t j = 0; j < columns; j += path.columns) tile(i, j);
         }
       }
     }

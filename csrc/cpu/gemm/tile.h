@@ -10,21 +10,21 @@ namespace steep::STEEP_ISA_NS {
 namespace {
 
 struct Blocking {
-  int mr, vectors;            // register tile: mr rows of `vectors` vectors. Their accumulators, one row of B and one
-                              // broadcast of A must fit the registers, and there must be enough of them to hide the
-                              // latency of the multiply-add (8 to 10 on every core here).
-  int dot_rows, dot_columns;  // register tile of the dot-product kernel: accumulators, dot_columns of B, one of A
-  int kc;                     // depth of a block: kc × NR of B stay in L1 while the tiles go down A
-  int64_t a_bytes;            // block of A (MC × kc) that stays in L2, about half of it
-  int64_t b_bytes;            // block of B (kc × NC) that stays in L3
-  int ahead;                  // how many k's B is prefetched ahead
+  int mr, vectors;  // Register tile: mr rows of `vectors` vectors. With one row of B and a broadcast of A they
+                    // must fit the registers, and be enough to hide the latency of the multiply-add (8 to 10).
+  int dot_rows, dot_columns;  // Register tile of the dot products: the sums, dot_columns of B and one of A.
+  int kc;                     // Depth of a block. Deep ones cost a panel of B (kc × nr) that L1 must share with A, but
+                              // it is prefetched from L2; shallow ones cost passes over C, and those go to memory.
+  int64_t a_bytes;            // Block of A (mc × kc): at most half of L2.
+  int64_t b_bytes;            // Block of B (kc × nc): in L3.
+  int ahead;                  // B is prefetched so many k's ahead: the latency of memory over the time of a step.
 };
 
 namespace blocking {
-constexpr Blocking sse4{6, 2, 4, 3, 384, 256 << 10, 1536 << 10, 64};      // 12 accumulators of 16 registers
-constexpr Blocking avx2{6, 2, 4, 3, 384, 256 << 10, 1536 << 10, 64};      // 12 of 16
-constexpr Blocking avx512{14, 2, 6, 4, 1024, 448 << 10, 4096 << 10, 32};  // 28 of 32
-constexpr Blocking neon{6, 4, 6, 4, 384, 256 << 10, 1536 << 10, 32};      // 24 of 32
+constexpr Blocking sse4{6, 2, 4, 3, 1024, 256 << 10, 4096 << 10, 64};     // 12 sums in 16 registers
+constexpr Blocking avx2{6, 2, 4, 3, 1024, 256 << 10, 4096 << 10, 64};     // 12 in 16
+constexpr Blocking avx512{14, 2, 6, 4, 1024, 448 << 10, 4096 << 10, 32};  // 28 in 32
+constexpr Blocking neon{6, 4, 6, 4, 512, 256 << 10, 4096 << 10, 32};      // 24 in 32
 }  // namespace blocking
 
 constexpr int64_t min(int64_t a, int64_t b) { return a < b ? a : b; }
