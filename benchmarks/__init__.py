@@ -11,13 +11,14 @@ from pathlib import Path
 
 import steep as st
 
+from . import gpu
 from .cases import Case, kernel_cases, largest_difference
 from .peers import ERRORS, Library, installed, limited_blas
 from .report import OtherWork, Result, Table, header, print_header, print_other_work, write_json
 from .timing import Failure, Plan, Runner, race
 from .training import training_cases
 
-__all__ = ["run"]
+__all__ = ["gpu", "run"]
 
 TOLERANCE = 1e-4  # of the largest expected value: five steps in float32 keep to it
 QUICK, FULL = Plan(rounds=7, seconds=0.01), Plan(rounds=15, seconds=0.03)

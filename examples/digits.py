@@ -1,6 +1,6 @@
 """Handwritten digits at the high level: a model is a sequence of layers; compile it, fit it, look at the history.
 
-python examples/digits.py [--quick] [--seed 0]
+python examples/digits.py [--quick] [--seed 0] [--device cpu]
 """
 
 import argparse
@@ -17,6 +17,7 @@ def main(argv: Sequence[str] | None = None) -> float:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="train for a few epochs only")
     parser.add_argument("--seed", type=int, default=0, help="of the weights and the order of the samples")
+    parser.add_argument("--device", default="cpu", help="where to train: cpu, or cuda for a GPU")
     args = parser.parse_args(argv)
     st.manual_seed(args.seed)
 
@@ -31,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> float:
     model = st.nn.Sequential(
         st.nn.Linear(64, 64, activation="relu"),
         st.nn.Linear(64, 10),  # one logit for each digit; the loss applies softmax itself
-    )
+    ).to(args.device)  # fit, predict and evaluate bring the data there
     print(model)
     model.compile(optimizer="adam", loss="cross_entropy", metrics=["accuracy"])
     history = model.fit(x_train, y_train, epochs=10 if args.quick else 40, validation_data=(x_test, y_test))

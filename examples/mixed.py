@@ -1,6 +1,6 @@
 """Both levels in one model: a layer of your own inside fit, then a loop of your own on the fitted model.
 
-python examples/mixed.py [--quick] [--seed 0]
+python examples/mixed.py [--quick] [--seed 0] [--device cpu]
 """
 
 import argparse
@@ -30,6 +30,7 @@ def main(argv: Sequence[str] | None = None) -> float:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="train for a few epochs only")
     parser.add_argument("--seed", type=int, default=0, help="of the weights and the order of the samples")
+    parser.add_argument("--device", default="cpu", help="where to train: cpu, or cuda for a GPU")
     args = parser.parse_args(argv)
     st.manual_seed(args.seed)
 
@@ -41,12 +42,12 @@ def main(argv: Sequence[str] | None = None) -> float:
     x_train, x_test = scaler.transform(x_train), scaler.transform(x_test)
 
     # High level: the low-level layer is a layer like any other.
-    model = st.nn.Sequential(Maxout(30, 64), st.nn.Dropout(0.2), st.nn.Linear(64, 1))
+    model = st.nn.Sequential(Maxout(30, 64), st.nn.Dropout(0.2), st.nn.Linear(64, 1)).to(args.device)
     model.compile("adamw", "bce_with_logits", metrics=["accuracy"])
     model.fit(x_train, y_train, epochs=3 if args.quick else 15, validation_data=(x_test, y_test))
 
     # Low level: the fitted model in a loop of our own, on all training data at once, with a penalty on the weights.
-    x_all, y_all = st.tensor(x_train, dtype=st.float32), st.tensor(y_train, dtype=st.float32)
+    x_all, y_all = (st.tensor(data, st.float32, args.device) for data in (x_train, y_train))
     optimizer = st.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, nesterov=True)
     model.train()
     for step in range(1, 21):

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from mpmath import mp, mpf
 
+import steep as st
+
 Array = np.ndarray[Any, Any]
 FLOATS = ("float32", "float64")
 BITS = 110  # bits of the reference: enough for 1 + exp(-x) where exp(-x) is 2^-60, and for every ulp of float64
@@ -21,6 +23,17 @@ def assert_same(actual: Any, expected: Any, zero_sign: bool = True) -> None:
     if zero_sign and actual.dtype.kind == "f":
         number = ~np.isnan(expected)
         np.testing.assert_array_equal(np.signbit(actual[number]), np.signbit(expected[number]), "signs of zeros")
+
+
+def shares(a: st.Tensor, b: st.Tensor) -> bool:
+    """Whether one is a view of the other, or both of a third."""
+    return st._core.shares_memory(a, b)
+
+
+def memory_in_use() -> int:
+    """The bytes of all tensors on the default device."""
+    on_cuda = st.get_default_device().type == "cuda"
+    return st.cuda.memory_allocated() if on_cuda else st.memory_stats()["in_use"]
 
 
 def exact(function: Callable[..., Any], *arguments: Array) -> tuple[Array, Array]:

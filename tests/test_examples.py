@@ -7,13 +7,15 @@ from pathlib import Path
 
 import pytest
 
+import steep as st
+
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
 @pytest.mark.parametrize(("name", "accuracy"), [("digits", 0.93), ("iris", 0.90), ("mixed", 0.93)])
 def test_quick_example(name: str, accuracy: float, capsys: pytest.CaptureFixture[str]) -> None:
     main = runpy.run_path(str(EXAMPLES / f"{name}.py"))["main"]
-    assert main(["--quick", "--seed", "1"]) >= accuracy
+    assert main(["--quick", "--seed", "1", "--device", str(st.get_default_device())]) >= accuracy
     assert "validation accuracy" in capsys.readouterr().out
 
 

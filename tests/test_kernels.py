@@ -126,11 +126,11 @@ def test_read_only_arrays() -> None:
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda a, b: kernels.sigmoid(a, b[:1]), ValueError, r"sigmoid: 'out' has shape \(1, 3\), the result \(2, 3\)"),
+        (lambda a, b: kernels.sigmoid(a, b[:1]), ValueError, r"sigmoid: 'out' has shape \(1, 3\), the input \(2, 3\)"),
         (lambda a, b: kernels.sigmoid(a, b.astype("f8")), TypeError, "sigmoid: 'out' has dtype float64"),
         (lambda a, b: kernels.softmax(a, b, 2), IndexError, "softmax: axis 2"),
-        (lambda a, b: kernels.softmax_backward(a[:1], b, a), ValueError, r"'g' has shape \(1, 3\), 'y' \(2, 3\)"),
-        (lambda a, b: kernels.sigmoid_backward(a, b[:1], a), ValueError, r"'g' has shape \(2, 3\), 'y' \(1, 3\)"),
+        (lambda a, b: kernels.softmax_backward(a[:1], b, a), ValueError, r"'y' has shape \(2, 3\), the input \(1, 3\)"),
+        (lambda a, b: kernels.sigmoid_backward(a, b[:1], a), ValueError, r"'y' has shape \(1, 3\), the input \(2, 3\)"),
         (lambda a, b: kernels.matmul(a, b, a), ValueError, r"matmul: shapes \(2, 3\) and \(2, 3\) do not fit"),
         (lambda a, b: kernels.matmul(a[0], b, a), ValueError, "matmul: .*two dimensions or more"),
         (lambda a, b: kernels.matmul(a, b.T, a), ValueError, r"matmul: 'out' has shape \(2, 3\), the result \(2, 2\)"),

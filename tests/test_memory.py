@@ -14,7 +14,10 @@ STATM = Path("/proc/self/statm")
 PAGE = 4096
 MIB = 1 << 20
 
-pytestmark = pytest.mark.skipif(not STATM.exists(), reason="reads Linux's /proc")
+pytestmark = [
+    pytest.mark.skipif(not STATM.exists(), reason="reads Linux's /proc"),
+    pytest.mark.host(reason="the process's own memory"),
+]
 
 
 def growth(work: Callable[[], None], warm_up: Callable[[], None]) -> float:

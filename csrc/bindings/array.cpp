@@ -3,6 +3,7 @@
 #include <pybind11/stl.h>
 
 #include "../core/allocator.h"
+#include "../core/device.h"
 #include "../core/errors.h"
 #include "../core/indexing.h"
 #include "../core/views.h"
@@ -44,13 +45,19 @@ bool borrow_numpy(const py::array& x, Array& out) {
   py::array owner = x;
   out.data = static_cast<char*>(const_cast<void*>(x.data()));
   out.storage = StorageRef(Storage::lend(
-      out.data, size_t(x.nbytes()),
+      out.data, size_t(x.nbytes()), Device(),
       [](void* o) {
         const py::gil_scoped_acquire gil;
         Py_DECREF(static_cast<PyObject*>(o));
       },
       owner.release().ptr(), x.writeable()));
   return true;
+}
+
+/// The same elements where the CPU can read them.
+Array to_host(const Array& a) {
+  const Unlocked unlocked(on_cuda(a) ? Unlocked::kAlways : 0);
+  return to_device(a, Device());
 }
 
 Array from_numpy(const py::array& x, bool share) {
@@ -64,8 +71,9 @@ Array from_numpy(const py::array& x, bool share) {
   return share ? out : copy(out);
 }
 
-/// A NumPy array over the same memory, which it keeps alive.
-py::array to_numpy(const Array& a, bool writable) {
+/// A NumPy array over the same memory, which it keeps alive, or over a copy of what is on a CUDA device.
+py::array to_numpy(const Array& x, bool writable) {
+  const Array a = to_host(x);
   py::capsule owner(new Array(a), [](void* p) { delete static_cast<Array*>(p); });
   std::vector<py::ssize_t> shape(a.shape.begin(), a.shape.end()), strides;
   for (int64_t s : a.strides) strides.push_back(py::ssize_t(s) * py::ssize_t(a.itemsize()));
@@ -75,7 +83,8 @@ py::array to_numpy(const Array& a, bool writable) {
   return out;
 }
 
-py::object item(const Array& a) {
+py::object item(const Array& x) {
+  const Array a = x.size() == 1 ? to_host(x) : x;
   if (a.size() != 1)
     throw std::invalid_argument(message("a tensor of shape ", to_string(a.shape), " has ", a.size(),
                                         " elements: only one of a single element is a Python number"));
@@ -137,7 +146,7 @@ Array basic_index(const Array& a, const py::tuple& key) {
 
 /// The transpose of basic_index: g in its place among zeros of `shape`.
 Array basic_index_backward(const Array& g, const py::tuple& key, const Dims& shape) {
-  Array out = Array::full(g.dtype, shape, 0);
+  Array out = Array::full(g.dtype, shape, 0, g.device());
   Array view = basic_index(out, key);
   assign(view, g);
   return out;
@@ -149,8 +158,12 @@ void register_array(py::module_& m) {
   m.def("from_numpy", &from_numpy, py::arg("x"), py::arg("share"));
   m.def("to_numpy", &to_numpy, py::arg("a"), py::arg("writable"));
   m.def("item", &item);
-  m.def("full", &Array::full, py::arg("dtype"), py::arg("shape"), py::arg("value"));
-  m.def("empty", [](DType t, const Dims& shape) { return Array(t, shape); });
+  m.def("full", &Array::full, py::arg("dtype"), py::arg("shape"), py::arg("value"), py::arg("device"));
+  m.def("empty", [](DType t, const Dims& shape, Device device) { return Array(t, shape, device); });
+  m.def("to_device", [](const Array& a, Device device) {
+    const Unlocked unlocked(a.size());
+    return to_device(a, device);
+  });
 
   m.def("basic_index", &basic_index);
   m.def("basic_index_backward", &basic_index_backward);

@@ -3,8 +3,10 @@
 #include <pybind11/stl.h>
 
 #include <cmath>
+#include <set>
 #include <string_view>
 
+#include "../core/device.h"
 #include "../core/errors.h"
 #include "../core/indexing.h"
 #include "../core/kernels.h"
@@ -12,6 +14,7 @@
 #include "../core/rows.h"
 #include "../core/thread_pool.h"
 #include "../core/views.h"
+#include "../cuda/table.h"
 #include "register.h"
 #include "tensor_type.h"
 #include "unlocked.h"
@@ -92,6 +95,11 @@ auto along_backward(const char* op, const F& f) {
   };
 }
 
+template <class... F>
+struct Overloaded : F... {
+  using F::operator()...;
+};
+
 /// What an optimizer updates: a parameter, its gradient, and up to two state tensors of its shape.
 struct Update {
   size_t index;
@@ -111,6 +119,7 @@ std::vector<Update> updates(const char* op, const py::list& params, std::initial
     if (!p.is_contiguous() || !is_floating(p.dtype))
       throw std::invalid_argument(message(op, ": parameter ", i, " must be a contiguous floating-point tensor"));
     check_writable(op, p);
+    check_same_device(op, {&p, &u.gradient});
     int count = 0;
     for (const py::list* list : states) {
       if (list->empty()) continue;
@@ -121,6 +130,7 @@ std::vector<Update> updates(const char* op, const py::list& params, std::initial
         throw std::invalid_argument(message(op, ": the state of parameter ", i, " has shape ", to_string(s.shape),
                                             " and dtype ", name(s.dtype), ", the parameter ", to_string(p.shape),
                                             " and ", name(p.dtype)));
+      check_same_device(op, {&p, &s});
       u.state[count++] = s;
     }
     out.push_back(std::move(u));
@@ -128,25 +138,51 @@ std::vector<Update> updates(const char* op, const py::list& params, std::initial
   return out;
 }
 
-/// f(parameter index, n, p, g, state…) for every update, in pieces on all threads.
-template <class F>
-void each_update(const std::vector<Update>& all, const F& f) {
-  constexpr int64_t kGrain = 32768;
+/// Those of one dtype and device.
+std::vector<Update> select(const std::vector<Update>& all, DType dtype, Device device) {
+  std::vector<Update> out;
+  for (const Update& u : all)
+    if (u.parameter.dtype == dtype && u.parameter.device() == device) out.push_back(u);
+  return out;
+}
+
+/// One step of all the parameters: on the CPU one after another, in pieces on all threads by cpu(n, p, g, state…, step);
+/// on CUDA in one launch for each dtype and device, by cuda(updates, steps). `step_of(i)` makes parameter i's step.
+template <class Step, class StepOf, class Cpu, class Cuda>
+void run_updates(const char* op, const std::vector<Update>& all, const StepOf& step_of, const Cpu& cpu,
+                 const Cuda& cuda) {
   int64_t elements = 0;
-  for (const Update& u : all) elements += u.parameter.size();
+  std::set<Device> devices;
+  for (const Update& u : all) elements += u.parameter.size(), devices.insert(u.parameter.device());
   const Unlocked unlocked(elements);
-  for (const Update& u : all) {
-    const auto step = [&](auto zero) {
-      using T = decltype(zero);
-      parallel_range(u.parameter.size(), kGrain, [&](int64_t begin, int64_t end) {
-        const auto at = [&](const Array& state) { return state.data ? state.as<T>() + begin : nullptr; };
-        f(u.index, end - begin, u.parameter.as<T>() + begin, u.gradient.as<T>() + begin, at(u.state[0]),
-          at(u.state[1]));
-      });
-    };
-    u.parameter.dtype == DType::float32 ? step(float{}) : step(double{});
-    u.parameter.storage->version++;
-  }
+  const auto run = [&](auto zero, Device device) {
+    using T = decltype(zero);
+    std::vector<cuda::Update<T>> updates;
+    std::vector<Step> steps;
+    std::vector<const Array*> arrays;
+    const std::vector<Update> chosen = select(all, dtype_of<T>(), device);
+    for (const Update& u : chosen) {
+      const auto data = [](const Array& state) { return state.data ? state.as<T>() : nullptr; };
+      updates.push_back({u.parameter.size(), u.parameter.as<T>(), u.gradient.as<T>(), data(u.state[0]),
+                         data(u.state[1])});
+      steps.push_back(step_of(u.index));
+      for (const Array* a : {&u.parameter, &u.gradient, &u.state[0], &u.state[1]}) arrays.push_back(a);
+    }
+    const DeviceScope scope(op, arrays);
+    if (device.type == DeviceType::cuda) {
+      if (!updates.empty()) cuda(std::span<const cuda::Update<T>>(updates), std::span<const Step>(steps));
+    } else {
+      constexpr int64_t kGrain = 32768;
+      for (size_t i = 0; i < updates.size(); ++i)
+        parallel_range(updates[i].n, kGrain, [&](int64_t begin, int64_t end) {
+          const cuda::Update<T>& u = updates[i];
+          cpu(end - begin, u.p + begin, u.g + begin, u.m ? u.m + begin : nullptr, u.v ? u.v + begin : nullptr,
+              steps[i]);
+        });
+    }
+  };
+  for (const Device device : devices) run(float{}, device), run(double{}, device);
+  for (const Update& u : all) u.parameter.storage->version++;
 }
 
 const OptimizerKernels<float>& optimizer_kernels(const float*) { return kernels().optimizer_f32; }
@@ -154,27 +190,35 @@ const OptimizerKernels<double>& optimizer_kernels(const double*) { return kernel
 
 void sgd(const py::list& params, const py::list& momenta, const std::vector<bool>& first, double lr, double momentum,
          double dampening, double weight_decay, bool nesterov) {
-  each_update(updates("SGD", params, {&momenta}),
-              [&](size_t i, int64_t n, auto* p, const auto* g, auto* buffer, auto*) {
-                const SgdStep s{lr, momentum, dampening, weight_decay, nesterov, !first.empty() && first[i]};
-                optimizer_kernels(p).sgd(n, p, g, buffer, s);
-              });
+  run_updates<SgdStep>(
+      "SGD", updates("SGD", params, {&momenta}),
+      [&](size_t i) {
+        return SgdStep{lr, momentum, dampening, weight_decay, nesterov, !first.empty() && first[i]};
+      },
+      [](int64_t n, auto* p, const auto* g, auto* buffer, auto*, const SgdStep& s) {
+        optimizer_kernels(p).sgd(n, p, g, buffer, s);
+      },
+      Overloaded{
+          [](std::span<const cuda::Update<float>> u, auto steps) { cuda::table()->sgd_f32(u, steps); },
+          [](std::span<const cuda::Update<double>> u, auto steps) { cuda::table()->sgd_f64(u, steps); },
+      });
 }
 
 void adam(const py::list& params, const py::list& means, const py::list& squares, const std::vector<int64_t>& steps,
           double lr, double beta1, double beta2, double eps, double weight_decay, bool decoupled) {
-  each_update(updates("Adam", params, {&means, &squares}),
-              [&](size_t i, int64_t n, auto* p, const auto* g, auto* m, auto* v) {
-                const AdamStep s{lr,
-                                 beta1,
-                                 beta2,
-                                 eps,
-                                 weight_decay,
-                                 decoupled,
-                                 1 - std::pow(beta1, double(steps[i])),
-                                 1 - std::pow(beta2, double(steps[i]))};
-                optimizer_kernels(p).adam(n, p, g, m, v, s);
-              });
+  run_updates<AdamStep>(
+      "Adam", updates("Adam", params, {&means, &squares}),
+      [&](size_t i) {
+        const double t = double(steps[i]);
+        return AdamStep{lr,  beta1, beta2, eps, weight_decay, decoupled, 1 - std::pow(beta1, t), 1 - std::pow(beta2, t)};
+      },
+      [](int64_t n, auto* p, const auto* g, auto* m, auto* v, const AdamStep& s) {
+        optimizer_kernels(p).adam(n, p, g, m, v, s);
+      },
+      Overloaded{
+          [](std::span<const cuda::Update<float>> u, auto steps) { cuda::table()->adam_f32(u, steps); },
+          [](std::span<const cuda::Update<double>> u, auto steps) { cuda::table()->adam_f64(u, steps); },
+      });
 }
 
 }  // namespace

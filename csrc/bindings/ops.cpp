@@ -4,8 +4,10 @@
 #include <optional>
 #include <string>
 
+#include "../core/device.h"
 #include "../core/elementwise.h"
 #include "../core/errors.h"
+#include "../core/indexing.h"
 #include "../core/reduce.h"
 #include "../core/views.h"
 #include "register.h"
@@ -27,7 +29,7 @@ DType weak_dtype(py::handle number, DType t) {
 }
 
 Array number_array(py::handle number, DType t) {
-  Array out(t, {});
+  Array out(t, {}, Device());
   visit(t, [&](auto zero) {
     using T = decltype(zero);
     if constexpr (std::is_floating_point_v<T>) {
@@ -61,6 +63,7 @@ std::pair<Array, Array> operands(const char* op, py::handle a, py::handle b) {
   }
   if (tensor_a && tensor_b) {
     const Array &x = array_of(a.ptr()), &y = array_of(b.ptr());
+    check_same_device(op, {&x, &y});
     if (x.dtype == y.dtype) return {x, y};
     const DType t = promote_types(x.dtype, y.dtype);
     return {x.dtype == t ? x : astype(x, t), y.dtype == t ? y : astype(y, t)};
@@ -76,12 +79,15 @@ std::pair<Array, Array> operands(const char* op, py::handle a, py::handle b) {
   return {convert(a, tensor_a), convert(b, tensor_b)};
 }
 
+/// Where the result of operands goes: numbers go wherever the other operand is.
+Device common_device(const Array& a, const Array& b) { return std::max(a.device(), b.device()); }
+
 /// x in a dtype that the row defines: an integer becomes float32 where only floats are defined.
-Array in_defined_dtype(const char* op, const Loop (&loops)[kDTypes], const Array& x) {
-  if (loops[int(x.dtype)]) return x;
-  const bool floats_only = loops[int(DType::float32)] && !loops[int(DType::int32)];
+Array in_defined_dtype(const char* op, const ElementwiseKernel (&kernels)[kDTypes], const Array& x) {
+  if (kernels[int(x.dtype)]) return x;
+  const bool floats_only = kernels[int(DType::float32)] && !kernels[int(DType::int32)];
   if (floats_only) return astype(x, DType::float32);
-  if (loops[int(DType::boolean)]) return astype(x, DType::boolean);  // logical operations take any truth value
+  if (kernels[int(DType::boolean)]) return astype(x, DType::boolean);  // logical operations take any truth value
   throw TypeError(message(op, " is not defined for ", name(x.dtype), " tensors: convert with .astype()"));
 }
 
@@ -104,10 +110,10 @@ struct Params {
 
 Array unary_forward(const UnaryKernel& k, const Array& a, const double* params) {
   const Array x = in_defined_dtype(k.name, k.forward, a);
-  Array y(k.to_bool ? DType::boolean : x.dtype, x.shape);
+  Array y(k.to_bool ? DType::boolean : x.dtype, x.shape, x.device());
   const Array* inputs[] = {&x};
   const Unlocked unlocked(y.size());
-  elementwise(k.forward[int(x.dtype)], inputs, y, params);
+  elementwise(k.name, k.forward[int(x.dtype)], inputs, y, params);
   return y;
 }
 
@@ -120,9 +126,9 @@ void check_saved(const char* op, py::handle saved) {
 
 Array unary_backward(const UnaryKernel& k, const Array& g, py::handle x, py::handle y, const double* params) {
   check_saved(k.name, x), check_saved(k.name, y);
-  const Loop loop = k.backward[int(g.dtype)];
-  if (!loop) throw TypeError(message(k.name, " has no gradient for ", name(g.dtype)));
-  Array dx(g.dtype, g.shape);
+  const ElementwiseKernel& kernel = k.backward[int(g.dtype)];
+  if (!kernel) throw TypeError(message(k.name, " has no gradient for ", name(g.dtype)));
+  Array dx(g.dtype, g.shape, g.device());
   const Array* inputs[] = {&g, &saved_or(x, g), &saved_or(y, g)};
   for (const Array* input : inputs)
     if (input->dtype != g.dtype || input->shape != g.shape)
@@ -130,17 +136,16 @@ Array unary_backward(const UnaryKernel& k, const Array& g, py::handle x, py::han
                                           name(g.dtype), ", the saved value ", to_string(input->shape), " and ",
                                           name(input->dtype)));
   const Unlocked unlocked(dx.size());
-  elementwise(loop, inputs, dx, params);
+  elementwise(k.name, kernel, inputs, dx, params);
   return dx;
 }
 
 void check_exponent(const BinaryKernel& k, const Array& b) {
-  if (!is_integer(b.dtype) || std::string_view(k.name) != "pow") return;
-  const Array exponents = contiguous(astype(b, DType::int64));
-  for (int64_t i = 0, n = exponents.size(); i < n; ++i)
-    if (exponents.as<int64_t>()[i] < 0)
-      throw std::invalid_argument(message("pow: an integer to the power of ", exponents.as<int64_t>()[i],
-                                          " is not an integer: make the base a float"));
+  if (!is_integer(b.dtype) || std::string_view(k.name) != "pow" || b.size() == 0) return;
+  const int64_t low = bounds(astype(b, DType::int64)).first;
+  if (low < 0)
+    throw std::invalid_argument(
+        message("pow: an integer to the power of ", low, " is not an integer: make the base a float"));
 }
 
 Array binary_forward(const BinaryKernel& k, py::handle left, py::handle right) {
@@ -148,10 +153,10 @@ Array binary_forward(const BinaryKernel& k, py::handle left, py::handle right) {
   a = in_defined_dtype(k.name, k.forward, a), b = in_defined_dtype(k.name, k.forward, b);
   check_exponent(k, b);
   Array y(k.to_bool ? DType::boolean : a.dtype,
-          a.shape == b.shape ? a.shape : broadcast_shapes(k.name, a.shape, b.shape));
+          a.shape == b.shape ? a.shape : broadcast_shapes(k.name, a.shape, b.shape), common_device(a, b));
   const Array* inputs[] = {&a, &b};
   const Unlocked unlocked(y.size());
-  elementwise(k.forward[int(a.dtype)], inputs, y, nullptr, true);
+  elementwise(k.name, k.forward[int(a.dtype)], inputs, y, nullptr, true);
   return y;
 }
 
@@ -179,15 +184,15 @@ void binary_in_place(const BinaryKernel& k, Array& out, py::handle right) {
   const Array* inputs[] = {&a, &b};
   {
     const Unlocked unlocked(out.size());
-    elementwise(k.forward[int(a.dtype)], inputs, out, nullptr, true);
+    elementwise(k.name, k.forward[int(a.dtype)], inputs, out, nullptr, true);
   }
   out.storage->version++;
 }
 
-Array binary_backward(const BinaryKernel& k, const Loop (&loops)[kDTypes], const Array& g, py::handle a, py::handle b,
+Array binary_backward(const BinaryKernel& k, const ElementwiseKernel (&kernels)[kDTypes], const Array& g, py::handle a, py::handle b,
                       py::handle y) {
-  const Loop loop = loops[int(g.dtype)];
-  if (!loop) throw TypeError(message(k.name, " has no gradient for ", name(g.dtype)));
+  const ElementwiseKernel& kernel = kernels[int(g.dtype)];
+  if (!kernel) throw TypeError(message(k.name, " has no gradient for ", name(g.dtype)));
   const auto operand = [&](py::handle h) {
     if (h.is_none()) return g;
     if (is_python_number(h)) return number_array(h, g.dtype);
@@ -196,24 +201,26 @@ Array binary_backward(const BinaryKernel& k, const Loop (&loops)[kDTypes], const
     return x.dtype == g.dtype ? x : astype(x, g.dtype);
   };
   const Array x = operand(a), z = operand(b), out = operand(y);
-  Array d(g.dtype, g.shape);
+  Array d(g.dtype, g.shape, g.device());
   const Array* inputs[] = {&g, &x, &z, &out};
   for (const Array* input : inputs)
     if (broadcast_shapes(k.name, input->shape, g.shape) != g.shape)
       throw std::invalid_argument(message(k.name, ": a saved value has shape ", to_string(input->shape),
                                           ", the gradient ", to_string(g.shape)));
   const Unlocked unlocked(d.size());
-  elementwise(loop, inputs, d);
+  elementwise(k.name, kernel, inputs, d);
   return d;
 }
 
 Array where(const Array& condition, py::handle left, py::handle right) {
   auto [a, b] = operands("where", left, right);
   const Array c = condition.dtype == DType::boolean ? condition : astype(condition, DType::boolean);
-  Array y(a.dtype, broadcast_shapes("where", c.shape, broadcast_shapes("where", a.shape, b.shape)));
+  for (const auto& [h, x] : {std::pair(left, &a), std::pair(right, &b)})
+    if (is_tensor(h.ptr())) check_same_device("where", {&c, x});
+  Array y(a.dtype, broadcast_shapes("where", c.shape, broadcast_shapes("where", a.shape, b.shape)), c.device());
   const Array* inputs[] = {&c, &a, &b};
   const Unlocked unlocked(y.size());
-  elementwise(kernels().where[int(a.dtype)], inputs, y, nullptr, true);
+  elementwise("where", kernels().where[int(a.dtype)], inputs, y, nullptr, true);
   return y;
 }
 
@@ -259,7 +266,7 @@ void register_ops(py::module_& m) {
   for (const UnaryKernel& k : kernels().unary) {
     const std::string backward = std::string(k.name) + "_backward";
     unary[k.name] = py::dict(py::arg("params") = k.params, py::arg("reads") = k.reads,
-                             py::arg("differentiable") = k.backward[int(DType::float32)] != nullptr);
+                             py::arg("differentiable") = bool(k.backward[int(DType::float32)]));
     m.def(k.name,
           [&k](const Array& x, const py::args& params) { return unary_forward(k, x, Params(k, params).values); });
     m.def(backward.c_str(), [&k](const Array& g, py::handle x, py::handle y, const py::args& params) {
@@ -269,7 +276,7 @@ void register_ops(py::module_& m) {
   for (const BinaryKernel& k : kernels().binary) {
     const std::string name = k.name;
     binary[k.name] = py::dict(py::arg("reads_a") = k.reads_a, py::arg("reads_b") = k.reads_b,
-                              py::arg("differentiable") = k.backward_a[int(DType::float32)] != nullptr);
+                              py::arg("differentiable") = bool(k.backward_a[int(DType::float32)]));
     m.def(k.name, [&k](py::handle a, py::handle b) { return binary_forward(k, a, b); });
     if (k.to_bool) continue;
     m.def((name + "_").c_str(), [&k](Array& out, py::handle b) { binary_in_place(k, out, b); });

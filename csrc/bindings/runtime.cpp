@@ -1,5 +1,6 @@
 // Threads, instruction sets and devices.
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
 
 #include "../core/kernels.h"
 #include "../core/thread_pool.h"
@@ -9,6 +10,53 @@
 namespace py = pybind11;
 
 namespace steep {
+namespace {
+
+void register_cuda(py::module_& module) {
+  py::module_ m = module.def_submodule("cuda");
+  py::register_exception<cuda::CudaError>(m, "CudaError", PyExc_RuntimeError);
+  m.def("device_count", &cuda::device_count);
+  m.def("unavailable_reason", &cuda::unavailable_reason);
+  m.def("is_built", &cuda::is_built);
+  m.def("is_emulated", &cuda::is_emulated);
+  m.def("runtime_version", &cuda::runtime_version);
+  m.def("driver_version", &cuda::driver_version);
+  m.def("properties", [](int index) {
+    const cuda::Properties p = cuda::properties(index);
+    return py::dict(py::arg("name") = p.name, py::arg("major") = p.major, py::arg("minor") = p.minor,
+                    py::arg("total_memory") = p.total_memory,
+                    py::arg("multi_processor_count") = p.multi_processor_count,
+                    py::arg("shared_memory_per_block") = p.shared_memory_per_block,
+                    py::arg("shared_memory_per_multiprocessor") = p.shared_memory_per_multiprocessor,
+                    py::arg("l2_cache_size") = p.l2_cache_size, py::arg("warp_size") = p.warp_size,
+                    py::arg("clock_rate_khz") = p.clock_rate_khz,
+                    py::arg("memory_bus_width_bits") = p.memory_bus_width_bits);
+  });
+  m.def("synchronize", &cuda::synchronize, py::call_guard<py::gil_scoped_release>());
+  m.def("memory_stats", [](int index) {
+    const cuda::MemoryStats s = cuda::memory_stats(index);
+    return py::dict(py::arg("in_use") = s.in_use, py::arg("cached") = s.cached, py::arg("peak") = s.peak,
+                    py::arg("device_allocations") = s.device_allocations, py::arg("free") = s.free,
+                    py::arg("total") = s.total);
+  });
+  m.def("empty_cache", &cuda::empty_cache, py::call_guard<py::gil_scoped_release>());
+
+  m.def("stream_create", &cuda::stream_create);
+  m.def("stream_destroy", &cuda::stream_destroy);
+  m.def("stream_synchronize", &cuda::stream_synchronize, py::call_guard<py::gil_scoped_release>());
+  m.def("stream_query", &cuda::stream_query);
+  m.def("current_stream", &cuda::current_stream_of);
+  m.def("set_stream", &cuda::set_stream);
+  m.def("stream_wait_event", &cuda::stream_wait_event);
+  m.def("event_create", &cuda::event_create);
+  m.def("event_destroy", &cuda::event_destroy);
+  m.def("event_record", &cuda::event_record);
+  m.def("event_query", &cuda::event_query);
+  m.def("event_synchronize", &cuda::event_synchronize, py::call_guard<py::gil_scoped_release>());
+  m.def("event_elapsed", &cuda::event_elapsed);
+}
+
+}  // namespace
 
 void register_runtime(py::module_& m) {
   m.attr("isa") = kernels().isa;
@@ -20,10 +68,9 @@ void register_runtime(py::module_& m) {
   m.def("num_threads", &num_threads);
   m.def("set_num_threads", &set_num_threads);
   num_threads();  // an invalid STEEP_NUM_THREADS is an error of the import, not of some later operation
-  m.def("cuda_device_count", &cuda::device_count);
-  m.def("cuda_unavailable_reason", &cuda::unavailable_reason);
   m.attr("version") = STEEP_VERSION;
   m.attr("compiler") = STEEP_COMPILER;
+  register_cuda(m);
 }
 
 }  // namespace steep

@@ -27,12 +27,15 @@ struct TapedMask {
   py::object t;
 };
 
-/// The dtype of the derivative in work: what a choice between two numbers has to give.
+/// The dtype and the device of the derivative in work: what a choice between two numbers has to give.
 thread_local DType working_dtype;
+thread_local Device working_device;
 
-/// Looks for it in a saved value.
-void work_in_dtype_of(const py::object& saved) {
-  if (is_tensor(saved.ptr())) working_dtype = array_of(saved.ptr()).dtype;
+/// Looks for them in a saved value.
+void work_like(const py::object& saved) {
+  if (!is_tensor(saved.ptr())) return;
+  working_dtype = array_of(saved.ptr()).dtype;
+  working_device = array_of(saved.ptr()).device();
 }
 
 /// A Tensor or a Python number.
@@ -61,7 +64,7 @@ struct Taped {
   }
   friend Taped select(const TapedMask& m, const Taped& a, const Taped& b) {
     const bool numbers = !is_tensor(a.t.ptr()) && !is_tensor(b.t.ptr());
-    const py::object yes = numbers ? py::cast(Array::scalar(working_dtype, a.t.cast<double>())) : a.t;
+    const py::object yes = numbers ? py::cast(Array::full(working_dtype, {}, a.t.cast<double>(), working_device)) : a.t;
     return Taped(operation("where")(m.t, yes, b.t));
   }
   friend Taped pow(const Taped& a, const Taped& b) { return Taped(operation("pow")(a.t, b.t)); }
@@ -101,7 +104,7 @@ enum class With { a, b };
 template <With with>
 py::object binary_derivative(const std::string& name, py::object a, py::object b, py::object y) {
   py::object out;
-  for (const py::object& saved : {a, b, y}) work_in_dtype_of(saved);
+  for (const py::object& saved : {a, b, y}) work_like(saved);
   with_record(BinaryOps(), name, nullptr, [&](auto op) {
     const Taped x(a), z(b), value(y);
     out = (with == With::a ? op.da(x, z, value) : op.db(x, z, value)).t;
@@ -111,7 +114,7 @@ py::object binary_derivative(const std::string& name, py::object a, py::object b
 
 py::object unary_derivative(const std::string& name, py::object x, py::object y, const std::vector<double>& params) {
   py::object out;
-  for (const py::object& saved : {x, y}) work_in_dtype_of(saved);
+  for (const py::object& saved : {x, y}) work_like(saved);
   with_record(UnaryOps(), name, params.data(), [&](auto op) { out = op.df(Taped(x), Taped(y)).t; });
   return out;
 }

@@ -3,6 +3,7 @@
 #include <structmember.h>
 
 #include <atomic>
+#include <vector>
 
 namespace py = pybind11;
 
@@ -13,7 +14,7 @@ PyTypeObject* tensor_base = nullptr;
 PyTypeObject* node_type = nullptr;
 PyTypeObject* tensor_class = nullptr;  // steep.Tensor: what results are instances of
 PyObject* dtype_objects[kDTypes] = {};
-PyObject* cpu_device = nullptr;
+std::vector<PyObject*> device_objects;  // the CPU, then the CUDA devices
 
 thread_local bool recording = true;
 std::atomic<uint64_t> next_id{1};
@@ -210,7 +211,7 @@ PyObject* node_name(PyObject* o) {
   return PyUnicode_FromStringAndSize(name.data(), Py_ssize_t(name.size()));
 }
 
-PyObject* tensor_device(PyObject*, void*) { return new_reference(cpu_device); }
+PyObject* tensor_device(PyObject* o, void*) { return device_object(array_of(o).device()).release().ptr(); }
 
 PyObject* get_grad(PyObject* o, void*) { return new_reference(tensor(o)->grad); }
 
@@ -219,8 +220,9 @@ int set_grad(PyObject* o, PyObject* value, void*) {
     Py_CLEAR(tensor(o)->grad);
     return 0;
   }
-  if (!is_tensor(value) || array_of(value).shape != array_of(o).shape || array_of(value).dtype != array_of(o).dtype) {
-    PyErr_SetString(PyExc_ValueError, "grad must be None or a Tensor with the shape and dtype of the tensor");
+  if (!is_tensor(value) || array_of(value).shape != array_of(o).shape || array_of(value).dtype != array_of(o).dtype ||
+      array_of(value).device() != array_of(o).device()) {
+    PyErr_SetString(PyExc_ValueError, "grad must be None or a Tensor with the shape, dtype and device of the tensor");
     return -1;
   }
   Py_INCREF(value);
@@ -379,6 +381,20 @@ bool to_dtype(PyObject* o, DType& t) {
   return false;
 }
 
+py::object device_object(Device d) {
+  const size_t i = d.type == DeviceType::cpu ? 0 : size_t(d.index) + 1;
+  return py::reinterpret_borrow<py::object>(device_objects[i]);
+}
+
+bool to_device(PyObject* o, Device& d) {
+  for (size_t i = 0; i < device_objects.size(); ++i) {
+    if (o != device_objects[i]) continue;
+    d = i == 0 ? Device() : Device{DeviceType::cuda, int8_t(i - 1)};
+    return true;
+  }
+  return false;
+}
+
 py::tuple to_tuple(const Dims& d) {
   py::tuple t(d.n);
   for (int i = 0; i < d.n; ++i) PyTuple_SET_ITEM(t.ptr(), i, PyLong_FromLongLong(d[i]));
@@ -405,10 +421,10 @@ void register_tensor_type(py::module_& m) {
       {"is_recording", is_recording, METH_NOARGS, nullptr},
       {}};
   if (PyModule_AddFunctions(m.ptr(), functions) != 0) throw py::error_already_set();
-  m.def("set_classes", [](py::type tensor, py::tuple dtypes, py::object cpu) {
+  m.def("set_classes", [](py::type tensor, py::tuple dtypes, py::tuple devices) {
     tensor_class = reinterpret_cast<PyTypeObject*>(tensor.release().ptr());
     for (int i = 0; i < kDTypes; ++i) dtype_objects[i] = py::object(dtypes[size_t(i)]).release().ptr();
-    cpu_device = cpu.release().ptr();
+    for (py::handle device : devices) device_objects.push_back(device.inc_ref().ptr());
   });
   m.def("alias", [](const Array& a) { return a; }, "The same memory as a tensor without history.");
   m.def("alias_as", [](const Array& a, py::type type) {
@@ -420,8 +436,21 @@ void register_tensor_type(py::module_& m) {
     return py::reinterpret_steal<py::object>(o);
   });
   m.def(
+      "move_",
+      [](py::handle to, const Array& from) {
+        if (!is_tensor(to.ptr()) || tensor(to.ptr())->node) throw py::type_error("move_: expected a leaf Tensor");
+        const uint32_t version = array_of(to.ptr()).storage->version;
+        array_of(to.ptr()) = from;
+        from.storage->version = version + 1;  // a graph that has saved it must not go on with this
+        Py_CLEAR(tensor(to.ptr())->grad);
+      },
+      "Gives a leaf the memory, dtype and device of another tensor; its gradient is forgotten.");
+  m.def(
       "is_sole_owner", [](const Array& a) { return a.storage->refs.load() == 1 && a.is_contiguous(); },
       "Does no other tensor share its memory, and are its elements contiguous?");
+  m.def(
+      "shares_memory", [](const Array& a, const Array& b) { return a.storage.get() == b.storage.get(); },
+      "Are both views of one storage?");
 }
 
 }  // namespace steep

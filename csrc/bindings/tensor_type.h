@@ -38,6 +38,10 @@ pybind11::object dtype_object(DType t);
 /// The DType of one of steep's dtype objects; false for anything else.
 bool to_dtype(PyObject* o, DType& t);
 
+/// The same for steep's device objects.
+pybind11::object device_object(Device d);
+bool to_device(PyObject* o, Device& d);
+
 pybind11::tuple to_tuple(const Dims& d);
 
 void register_tensor_type(pybind11::module_& m);
@@ -68,6 +72,13 @@ struct type_caster<steep::DType> {
   PYBIND11_TYPE_CASTER(steep::DType, const_name("DType"));
   bool load(handle h, bool) { return steep::to_dtype(h.ptr(), value); }
   static handle cast(steep::DType t, return_value_policy, handle) { return steep::dtype_object(t).release(); }
+};
+
+template <>
+struct type_caster<steep::Device> {
+  PYBIND11_TYPE_CASTER(steep::Device, const_name("Device"));
+  bool load(handle h, bool) { return steep::to_device(h.ptr(), value); }
+  static handle cast(steep::Device d, return_value_policy, handle) { return steep::device_object(d).release(); }
 };
 
 /// A tuple or list of at most kMaxNdim Python integers.

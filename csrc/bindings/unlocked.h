@@ -9,6 +9,8 @@ namespace steep {
 
 class Unlocked {
  public:
+  static constexpr int64_t kAlways = INT64_MAX;  // of work that waits for a device
+
   explicit Unlocked(int64_t work) {
     if (work >= kWork) release_.emplace();
   }

@@ -4,7 +4,10 @@
 #include <limits>
 #include <new>
 
+#include "../cuda/table.h"
 #include "allocator.h"
+#include "device.h"
+#include "elementwise.h"
 #include "errors.h"
 
 namespace steep {
@@ -32,13 +35,29 @@ std::string to_string(const Dims& d) {
   return s + (d.n == 1 ? ",)" : ")");
 }
 
-int64_t product(const Dims& d) {
-  int64_t p = 1;
-  for (int64_t x : d) p *= x;
-  return p;
+namespace {
+
+Storage* create_on_cuda(size_t bytes, Device device) {
+  const cuda::Table& cuda = *cuda::table();
+  const int before = cuda.set_device(device.index);
+  void* data = nullptr;
+  try {
+    data = cuda.allocate(bytes);
+    Storage* s = Storage::lend(data, bytes, device, cuda.deallocate, data, true);
+    s->stream = cuda.current_stream();
+    cuda.restore_device(before);
+    return s;
+  } catch (...) {
+    if (data) cuda.deallocate(data);
+    cuda.restore_device(before);
+    throw;
+  }
 }
 
-Storage* Storage::create(size_t bytes) {
+}  // namespace
+
+Storage* Storage::create(size_t bytes, Device device) {
+  if (device.type == DeviceType::cuda) return create_on_cuda(bytes, device);
   char* block = static_cast<char*>(allocate(kAlignment + bytes));
   Storage* s = new (block) Storage;
   s->data = block + kAlignment;
@@ -46,10 +65,11 @@ Storage* Storage::create(size_t bytes) {
   return s;
 }
 
-Storage* Storage::lend(void* data, size_t bytes, void (*release)(void*), void* owner, bool writable) {
+Storage* Storage::lend(void* data, size_t bytes, Device device, void (*release)(void*), void* owner, bool writable) {
   Storage* s = new (allocate(kAlignment)) Storage;
   s->data = static_cast<char*>(data);
   s->bytes = bytes;
+  s->device = device;
   s->release = release;
   s->owner = owner;
   s->writable = writable;
@@ -74,7 +94,7 @@ Dims contiguous_strides(const Dims& shape) {
   return strides;
 }
 
-Array::Array(DType t, const Dims& s) : dtype(t), shape(s) {
+Array::Array(DType t, const Dims& s, Device device) : dtype(t), shape(s) {
   constexpr int64_t kLimit = std::numeric_limits<int64_t>::max() / 16;
   int64_t elements = 1;  // zero extents count as one, so that the strides of an empty array cannot overflow either
   for (int64_t d : s) {
@@ -84,12 +104,18 @@ Array::Array(DType t, const Dims& s) : dtype(t), shape(s) {
     elements *= std::max<int64_t>(d, 1);
   }
   strides = contiguous_strides(s);
-  storage = StorageRef(Storage::create(size_t(size()) * itemsize()));
+  storage = StorageRef(Storage::create(size_t(size()) * itemsize(), device));
   data = storage->data;
 }
 
-Array Array::full(DType t, const Dims& shape, double value) {
-  Array a(t, shape);
+Array Array::full(DType t, const Dims& shape, double value, Device device) {
+  Array a(t, shape, device);
+  if (on_cuda(a)) {
+    const Array number = full(t, {}, value, Device());
+    const Array* inputs[] = {&number};
+    elementwise("full", kernels().cast[int(t)][int(t)], inputs, a);
+    return a;
+  }
   visit(t, [&](auto zero) {
     using T = decltype(zero);
     std::fill_n(a.as<T>(), a.size(), std::is_same_v<T, uint8_t> ? T(value != 0) : T(value));

@@ -1,6 +1,7 @@
 // Array: a typed, strided view of a reference-counted storage. Knows nothing of differentiation.
 #pragma once
 #include <atomic>
+#include <compare>
 #include <cstdint>
 #include <initializer_list>
 #include <string>
@@ -38,16 +39,22 @@ struct Dims {
 };
 
 std::string to_string(const Dims& d);  // "(2, 3)", "(4,)", "()"
-int64_t product(const Dims& d);        // 1 for no dimension
+/// 1 for no dimension.
+inline int64_t product(const Dims& d) {
+  int64_t p = 1;
+  for (int64_t x : d) p *= x;
+  return p;
+}
 
 enum class DeviceType : uint8_t { cpu, cuda };
 struct Device {
   DeviceType type = DeviceType::cpu;
   int8_t index = 0;
-  bool operator==(const Device&) const = default;
+  auto operator<=>(const Device&) const = default;
 };
 
-/// Bytes that several arrays may share: allocated right behind this header, or lent by somebody else.
+/// Bytes that several arrays may share: on the CPU allocated right behind this header, or on a CUDA device, or lent by
+/// somebody else.
 struct Storage {
   std::atomic<int> refs{1};
   std::atomic<uint32_t> version{0};  // grows with every change in place
@@ -55,11 +62,12 @@ struct Storage {
   size_t bytes;
   Device device;
   bool writable = true;
-  void (*release)(void* owner) = nullptr;  // of lent memory
+  void (*release)(void* owner) = nullptr;  // of memory that doesn't lie behind the header
   void* owner = nullptr;
+  void* stream = nullptr;  // of a CUDA device: where it was allocated
 
-  static Storage* create(size_t bytes);
-  static Storage* lend(void* data, size_t bytes, void (*release)(void*), void* owner, bool writable);
+  static Storage* create(size_t bytes, Device device);
+  static Storage* lend(void* data, size_t bytes, Device device, void (*release)(void*), void* owner, bool writable);
   static void destroy(Storage* s) noexcept;
 };
 
@@ -95,9 +103,8 @@ struct Array {
 
   Array() = default;
   /// A new C-contiguous array, not initialised. Throws std::invalid_argument and MemoryError.
-  Array(DType dtype, const Dims& shape);
-  static Array full(DType dtype, const Dims& shape, double value);
-  static Array scalar(DType dtype, double value) { return full(dtype, {}, value); }
+  Array(DType dtype, const Dims& shape, Device device);
+  static Array full(DType dtype, const Dims& shape, double value, Device device);
 
   int ndim() const { return shape.n; }
   int64_t size() const { return product(shape); }

@@ -2,58 +2,56 @@
 
 #include <cstring>
 
+#include "device.h"
+#include "elementwise_plan.h"
+#include "errors.h"
 #include "thread_pool.h"
 #include "views.h"
 
 namespace steep {
 namespace {
 
-constexpr int kMaxOperands = 5;
 constexpr int64_t kGrain = 16384;  // elements a thread takes at least
 constexpr int64_t kBlock = 1024;   // elements packed at a time where an operand is strided
 
-/// All operands over one set of extents; neighbouring axes that every operand crosses in even steps are one axis.
-struct Plan {
+/// Fills in an operand; in extents it lacks, and where it has one element, it is broadcast.
+void add(ElementwisePlan& plan, const Array& a) {
+  const int i = plan.operands++, extents = plan.shape.n, extra = extents - a.ndim();
+  plan.data[i] = a.data;
+  plan.item[i] = int64_t(a.itemsize());
+  plan.strides[i].n = extents;
+  for (int d = 0; d < extents; ++d)
+    plan.strides[i][d] = d < extra || a.shape[d - extra] == 1 ? 0 : a.strides[d - extra];
+}
+
+bool mergeable(const ElementwisePlan& plan, int outer, int inner) {
+  for (int i = 0; i < plan.operands; ++i)
+    if (plan.strides[i][outer] != plan.strides[i][inner] * plan.shape[inner]) return false;
+  return true;
+}
+
+void coalesce(ElementwisePlan& plan) {
+  int last = -1;  // axes 0…last are done
+  for (int d = 0; d < plan.shape.n; ++d) {
+    if (plan.shape[d] == 1) continue;
+    const bool merge = last >= 0 && mergeable(plan, last, d);
+    if (!merge) ++last;
+    plan.shape[last] = merge ? plan.shape[last] * plan.shape[d] : plan.shape[d];
+    for (int i = 0; i < plan.operands; ++i) plan.strides[i][last] = plan.strides[i][d];
+  }
+  if (last < 0) {
+    plan.shape[last = 0] = 1;
+    for (int i = 0; i < plan.operands; ++i) plan.strides[i][0] = 0;
+  }
+  plan.shape.n = last + 1;
+  for (int i = 0; i < plan.operands; ++i) plan.strides[i].n = last + 1;
+}
+
+/// The CPU's side of an operation.
+struct Work : ElementwisePlan {
   Loop loop;
   const double* params;
-  int operands;  // inputs, then the output
-  Dims shape;
-  char* data[kMaxOperands];
-  int64_t item[kMaxOperands];
-  Dims strides[kMaxOperands];  // in elements
   bool scalars_ok;
-
-  void add(const Array& a, int extents) {
-    const int i = operands++;
-    data[i] = a.data;
-    item[i] = int64_t(a.itemsize());
-    const int extra = extents - a.ndim();
-    strides[i].n = extents;
-    for (int d = 0; d < extents; ++d) strides[i][d] = d < extra || a.shape[d - extra] == 1 ? 0 : a.strides[d - extra];
-  }
-
-  bool mergeable(int outer, int inner) const {
-    for (int i = 0; i < operands; ++i)
-      if (strides[i][outer] != strides[i][inner] * shape[inner]) return false;
-    return true;
-  }
-
-  void coalesce() {
-    int last = -1;  // axes 0…last are done
-    for (int d = 0; d < shape.n; ++d) {
-      if (shape[d] == 1) continue;
-      const bool merge = last >= 0 && mergeable(last, d);
-      if (!merge) ++last;
-      shape[last] = merge ? shape[last] * shape[d] : shape[d];
-      for (int i = 0; i < operands; ++i) strides[i][last] = strides[i][d];
-    }
-    if (last < 0) {
-      shape[last = 0] = 1;
-      for (int i = 0; i < operands; ++i) strides[i][0] = 0;
-    }
-    shape.n = last + 1;
-    for (int i = 0; i < operands; ++i) strides[i].n = last + 1;
-  }
 };
 
 template <class Word>
@@ -70,7 +68,7 @@ void copy_strided(int64_t item, int64_t n, const char* from, int64_t from_step, 
 }
 
 /// n elements along the last axis, from p[i].
-void run_line(const Plan& plan, char* const* p, int64_t n) {
+void run_line(const Work& plan, char* const* p, int64_t n) {
   const int inner = plan.shape.n - 1, output = plan.operands - 1;
   void* direct[kMaxOperands];
   unsigned scalars = 0, packed = 0;
@@ -105,7 +103,7 @@ void run_line(const Plan& plan, char* const* p, int64_t n) {
 }
 
 /// Elements begin…end in C order.
-void run_range(const Plan& plan, int64_t begin, int64_t end) {
+void run_range(const Work& plan, int64_t begin, int64_t end) {
   const int inner = plan.shape.n - 1;
   Dims index;
   index.n = plan.shape.n;
@@ -135,18 +133,38 @@ void run_range(const Plan& plan, int64_t begin, int64_t end) {
 
 }  // namespace
 
-void elementwise(Loop loop, std::span<const Array* const> inputs, const Array& out, const double* params,
-                 bool scalars_ok) {
+void throw_no_kernel(const char* op, const Array& a) {
+  throw std::runtime_error(message(op, " has no kernel for ", name(a.dtype), " tensors on ", to_string(a.device()),
+                                   ": move the tensor with .to('cpu')"));
+}
+
+void elementwise(const char* op, const ElementwiseKernel& kernel, std::span<const Array* const> inputs,
+                 const Array& out, const double* params, bool scalars_ok) {
   const int64_t n = out.size();
   if (n == 0) return;
-  Plan plan;
-  plan.loop = loop, plan.params = params, plan.scalars_ok = scalars_ok;
-  plan.operands = 0;
-  plan.shape = out.shape;
-  for (const Array* a : inputs) plan.add(*a, out.ndim());
-  plan.add(out, out.ndim());
-  plan.coalesce();
-  parallel_range(n, kGrain, [&](int64_t begin, int64_t end) { run_range(plan, begin, end); });
+  Work work;
+  work.loop = kernel.loop, work.params = params, work.scalars_ok = scalars_ok;
+  work.shape = out.shape;
+  for (const Array* a : inputs) add(work, *a);
+  add(work, out);
+  coalesce(work);
+  if (!on_cuda(out)) {
+    for (const Array* a : inputs) check_same_device(op, {a, &out});
+    return parallel_range(n, kGrain, [&](int64_t begin, int64_t end) { run_range(work, begin, end); });
+  }
+  if (!kernel.launch) throw_no_kernel(op, out);
+  const Array* on_device[kMaxOperands] = {};
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    if (inputs[i]->ndim() == 0 && !on_cuda(*inputs[i])) {
+      work.immediates |= 1u << i;
+      std::memcpy(&work.value[i], inputs[i]->data, inputs[i]->itemsize());
+    } else {
+      on_device[i] = inputs[i];
+    }
+  }
+  on_device[inputs.size()] = &out;
+  const DeviceScope scope(op, on_device);
+  kernel.launch(work, params);
 }
 
 }  // namespace steep

@@ -1,4 +1,4 @@
-// Runs elementwise loops over operands of any strides, in pieces, on all threads.
+// Runs elementwise kernels over operands of any strides: on the CPU in pieces, on all threads.
 #pragma once
 #include <span>
 
@@ -9,8 +9,11 @@ namespace steep {
 
 /// out = loop(inputs…), inputs broadcast to out's shape (the caller has checked that they do). `out` may be any view
 /// and may be one of the inputs, but must not overlap one in another layout. `scalars_ok`: the loop takes operands of a
-/// single element as they are.
-void elementwise(Loop loop, std::span<const Array* const> inputs, const Array& out, const double* params = nullptr,
-                 bool scalars_ok = false);
+/// single element as they are. On CUDA an input may also be a 0-d array of the CPU's: it travels with the launch.
+void elementwise(const char* op, const ElementwiseKernel& kernel, std::span<const Array* const> inputs,
+                 const Array& out, const double* params = nullptr, bool scalars_ok = false);
+
+/// What an operation that has no kernel for an array's device throws.
+[[noreturn]] void throw_no_kernel(const char* op, const Array& a);
 
 }  // namespace steep

@@ -1,6 +1,7 @@
 // Gathering, scattering and joining. Indices are int32 or int64, may count from the end, and are checked first.
 #pragma once
 #include <span>
+#include <utility>
 
 #include "array.h"
 
@@ -18,6 +19,9 @@ Array take_along_axis_backward(const Array& g, const Array& indices, int axis, c
 /// A new last axis of `classes` elements, one of them 1.
 Array one_hot(const Array& indices, int64_t classes, DType dtype);
 Array concat(std::span<const Array> arrays, int axis);
+
+/// The smallest and the largest of contiguous int64 elements, of which there are some. On CUDA it waits for them.
+std::pair<int64_t, int64_t> bounds(const Array& a);
 
 /// Contiguous int64 class labels in 0…classes - 1; throws naming `op` and the range found.
 Array checked_labels(const char* op, const Array& labels, int64_t classes);

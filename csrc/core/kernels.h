@@ -1,6 +1,7 @@
 // The kernel table: what an instruction set (csrc/cpu, compiled once for each) offers to the engine (csrc/core).
-// Kernels see plain contiguous runs; shapes, strides, broadcasting, dtypes and threads are the engine's business.
-// Every member is filled by the function of its room, e.g. steep::avx2::fill_unary (see cpu/dispatch.cpp).
+// CPU kernels see plain contiguous runs; shapes, strides, broadcasting, dtypes and threads are the engine's business.
+// Every member is filled by the function of its room, e.g. steep::avx2::fill_unary (see cpu/dispatch.cpp). The rows of
+// elementwise operations and reductions also hold what launches them on CUDA, null where that isn't built.
 #pragma once
 #include <cstdint>
 #include <span>
@@ -13,6 +14,18 @@ namespace steep {
 /// Bit i of `scalars`: operand i is a single element that stands for all n (only where the kernel's row allows it).
 using Loop = void (*)(int64_t n, void* const* operands, unsigned scalars, const double* params);
 
+/// The same on CUDA: queues the whole operation on the current stream. Operands may have any strides, and inputs may be
+/// single elements, whatever the loop allows.
+struct ElementwisePlan;
+using Launch = void (*)(const ElementwisePlan& plan, const double* params);
+
+/// One operation on elements of one dtype, on each kind of device.
+struct ElementwiseKernel {
+  Loop loop = nullptr;  // null where the operation is not defined
+  Launch launch = nullptr;
+  explicit constexpr operator bool() const { return loop; }
+};
+
 /// Which values a derivative reads. The tape keeps only those; a loop's operand that isn't read may be any array.
 enum Reads : unsigned { kReadsNothing = 0, kReadsA = 1, kReadsB = 2, kReadsY = 4, kReadsX = kReadsA };
 
@@ -21,17 +34,17 @@ struct UnaryKernel {
   int params;              // how many doubles follow the input, e.g. 1 for leaky_relu(x, negative_slope)
   bool to_bool;            // the output is boolean (isnan)
   unsigned reads;          // what `backward` reads: kReadsX, kReadsY
-  Loop forward[kDTypes];   // by input dtype, null where not defined; operands x, y
-  Loop backward[kDTypes];  // null where not differentiable; operands g, x, y, dx: dx = g · f'(x)
+  ElementwiseKernel forward[kDTypes];   // by input dtype; operands x, y
+  ElementwiseKernel backward[kDTypes];  // null where not differentiable; operands g, x, y, dx: dx = g · f'(x)
 };
 
 struct BinaryKernel {
   const char* name;
   bool to_bool;               // comparisons
   unsigned reads_a, reads_b;  // what backward_a and backward_b read
-  Loop forward[kDTypes];      // operands a, b, y; a or b may be a scalar
-  Loop backward_a[kDTypes];   // operands g, a, b, y, da: da = g · ∂f/∂a
-  Loop backward_b[kDTypes];   // operands g, a, b, y, db
+  ElementwiseKernel forward[kDTypes];     // operands a, b, y; a or b may be a scalar
+  ElementwiseKernel backward_a[kDTypes];  // operands g, a, b, y, da: da = g · ∂f/∂a
+  ElementwiseKernel backward_b[kDTypes];  // operands g, a, b, y, db
 };
 
 /// A reduction keeps an accumulator of `acc_size` bytes per result. Long sums of float32 accumulate in float64.
@@ -46,15 +59,18 @@ struct ReduceLoops {
   void (*finish)(int64_t n, const void* acc, void* y);
 };
 
+struct ReducePlan;
 struct ReduceKernel {
   const char* name;
   bool needs_elements;            // no identity: an empty reduction is an error (max, min)
   ReduceLoops by_dtype[kDTypes];  // run is null where not defined
+  void (*launch[kDTypes])(const ReducePlan& plan) = {};
 };
 
 struct ArgReduceKernel {  // index of the first maximum or minimum; a NaN wins, as in NumPy
   const char* name;
   int64_t (*run[kDTypes])(int64_t n, const void* x);
+  void (*launch[kDTypes])(int64_t rows, int64_t n, const void* x, int64_t* y) = {};  // of contiguous rows, n ≥ 1
 };
 
 /// Kernels over the rows of a contiguous (rows, n) array, n ≥ 1. y may be x, and dx any input of its shape.
@@ -124,8 +140,8 @@ struct Kernels {
   std::span<const BinaryKernel> binary;
   std::span<const ReduceKernel> reduce;
   std::span<const ArgReduceKernel> arg_reduce;
-  Loop where[kDTypes];          // operands condition (boolean), a, b, y
-  Loop cast[kDTypes][kDTypes];  // [from][to]; operands x, y
+  ElementwiseKernel where[kDTypes];          // operands condition (boolean), a, b, y
+  ElementwiseKernel cast[kDTypes][kDTypes];  // [from][to]; operands x, y
   RowKernels<float> rows_f32;
   RowKernels<double> rows_f64;
   OptimizerKernels<float> optimizer_f32;

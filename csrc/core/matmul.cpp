@@ -2,6 +2,8 @@
 
 #include <string_view>
 
+#include "../cuda/table.h"
+#include "device.h"
 #include "elementwise.h"
 #include "errors.h"
 #include "matmul_plan.h"
@@ -43,16 +45,39 @@ Dims matmul_shape(const Array& a, const Array& b) {
   return shape;
 }
 
+void launch(const Gemm<float>& g, const cuda::GemmBatch& batch, cuda::Activation activation) {
+  cuda::table()->gemm_f32(g, batch, activation);
+}
+void launch(const Gemm<double>& g, const cuda::GemmBatch& batch, cuda::Activation activation) {
+  cuda::table()->gemm_f64(g, batch, activation);
+}
+void launch(const Gemm<int32_t>& g, const cuda::GemmBatch& batch, cuda::Activation) {
+  cuda::table()->gemm_i32(g, batch);
+}
+void launch(const Gemm<int64_t>& g, const cuda::GemmBatch& batch, cuda::Activation) {
+  cuda::table()->gemm_i64(g, batch);
+}
+void launch(const Gemm<uint8_t>&, const cuda::GemmBatch&, cuda::Activation) {}  // matmul_shape refuses booleans
+
 bool overlap(const Array& a, const Array& b) {
   const auto [a_begin, a_end] = extent(a);
   const auto [b_begin, b_end] = extent(b);
   return a_begin < b_end && b_begin < a_end;
 }
 
+/// What CUDA's epilogue computes; the CPU's does relu.
+cuda::Activation fused_activation(const UnaryKernel* activation) {
+  const std::string_view name = activation ? activation->name : "";
+  if (name == "relu") return cuda::Activation::relu;
+  if (name == "sigmoid") return cuda::Activation::sigmoid;
+  return name == "tanh" ? cuda::Activation::tanh : cuda::Activation::none;
+}
+
 }  // namespace
 
 Array matmul(const Array& a, const Array& b) {
-  Array out(a.dtype, matmul_shape(a, b));
+  check_same_device("matmul", {&a, &b});
+  Array out(a.dtype, matmul_shape(a, b), a.device());
   matmul(a, b, out);
   return out;
 }
@@ -77,8 +102,22 @@ void matmul(const Array& a, const Array& b, Array& out) {
   shape_a[d + 1] = a.shape[p + 1];
   shape_b[d] = b.shape[q];
   const Array x = broadcast_to(a, shape_a), y = broadcast_to(b, shape_b);
+  const DeviceScope scope("matmul", {&a, &b, &out});
   visit(a.dtype, [&](auto zero) {
     using T = decltype(zero);
+    Gemm<T> g{};
+    g.m = shape[d], g.n = shape[d + 1], g.k = shape_a[d + 1];
+    g.a = x.as<T>(), g.a_row = x.strides[d], g.a_col = x.strides[d + 1];
+    g.b = y.as<T>(), g.b_row = y.strides[d], g.b_col = y.strides[d + 1];
+    g.c = out.as<T>(), g.c_row = out.strides[d];
+    g.alpha = 1, g.beta = 0;
+    if (on_cuda(out)) {
+      const auto outer = [&](Dims strides) {
+        strides.n = d;
+        return strides;
+      };
+      return launch(g, {batch, outer(x.strides), outer(y.strides), outer(out.strides)}, cuda::Activation::none);
+    }
     const auto one = [&](int64_t index) {
       int64_t at_x = 0, at_y = 0, at_out = 0, rest = index;
       for (int i = d - 1; i >= 0; --i) {
@@ -87,13 +126,9 @@ void matmul(const Array& a, const Array& b, Array& out) {
         at_out += rest % batch[i] * out.strides[i];
         rest /= batch[i];
       }
-      Gemm<T> g{};
-      g.m = shape[d], g.n = shape[d + 1], g.k = shape_a[d + 1];
-      g.a = x.as<T>() + at_x, g.a_row = x.strides[d], g.a_col = x.strides[d + 1];
-      g.b = y.as<T>() + at_y, g.b_row = y.strides[d], g.b_col = y.strides[d + 1];
-      g.c = out.as<T>() + at_out, g.c_row = out.strides[d];
-      g.alpha = 1, g.beta = 0;
-      multiply(g);
+      Gemm<T> at = g;
+      at.a += at_x, at.b += at_y, at.c += at_out;
+      multiply(at);
     };
     const int64_t products = product(batch);
     if (products < num_threads()) {  // each product on all threads
@@ -111,10 +146,13 @@ Array linear(const Array& x, const Array& weight, const Array* bias, const Unary
   const int64_t in = weight.shape[1], features = weight.shape[0];
   Dims shape = x.shape;
   shape[shape.n - 1] = features;
-  Array out(x.dtype, shape);
+  check_same_device("linear", {&x, &weight, bias});
+  Array out(x.dtype, shape, x.device());
   if (out.size() == 0) return out;
-  const bool relu = activation && std::string_view(activation->name) == "relu";
+  const cuda::Activation fused = fused_activation(activation);
+  const bool relu = fused == cuda::Activation::relu;
   const Array rows = contiguous(x), b = bias ? contiguous(*bias) : Array();
+  const DeviceScope scope("linear", {&rows, &weight, &b, &out});
   visit(x.dtype, [&](auto zero) {
     using T = decltype(zero);
     Gemm<T> g{};
@@ -124,11 +162,11 @@ Array linear(const Array& x, const Array& weight, const Array* bias, const Unary
     g.c = out.as<T>(), g.c_row = features;
     g.alpha = 1, g.beta = 0;
     g.bias = bias ? b.as<T>() : nullptr, g.relu = relu;
-    multiply(g);
+    on_cuda(out) ? launch(g, {}, fused) : multiply(g);
   });
-  if (activation && !relu) {
+  if (activation && !relu && !(on_cuda(out) && fused != cuda::Activation::none)) {
     const Array* inputs[] = {&out};
-    elementwise(activation->forward[int(out.dtype)], inputs, out);
+    elementwise("linear", activation->forward[int(out.dtype)], inputs, out);
   }
   return out;
 }

@@ -5,7 +5,11 @@
 #include <memory>
 #include <string_view>
 
+#include "../cuda/table.h"
+#include "device.h"
+#include "elementwise.h"
 #include "errors.h"
+#include "reduce_plan.h"
 #include "thread_pool.h"
 #include "views.h"
 
@@ -30,6 +34,11 @@ struct Axes {
     }
   }
   int64_t size() const { return product(shape); }
+  Dims steps(int64_t item) const {  // the strides in elements
+    Dims out = strides;
+    for (int d = 0; d < out.n; ++d) out[d] /= item;
+    return out;
+  }
   int64_t offset(int64_t index) const {
     int64_t at = 0;
     for (int d = shape.n - 1; d >= 0; --d) {
@@ -84,6 +93,10 @@ struct Job {
 
 }  // namespace
 
+const ReduceKernel& reduction(std::string_view name) {
+  return *std::ranges::find(kernels().reduce, name, [](const ReduceKernel& k) { return std::string_view(k.name); });
+}
+
 Array reduce(const ReduceKernel& kernel, const Array& a, unsigned mask, bool keepdims) {
   const ReduceLoops& loops = kernel.by_dtype[int(a.dtype)];
   if (!loops.run) throw TypeError(message(kernel.name, " is not defined for ", name(a.dtype), " tensors"));
@@ -97,11 +110,18 @@ Array reduce(const ReduceKernel& kernel, const Array& a, unsigned mask, bool kee
     if (is_reduced) count *= a.shape[d];
     if (!is_reduced || keepdims) out_shape.push(is_reduced ? 1 : a.shape[d]);
   }
-  Array out(loops.result, out_shape);
+  Array out(loops.result, out_shape, a.device());
   if (out.size() == 0) return out;
   if (count == 0 && kernel.needs_elements)
     throw std::invalid_argument(message(kernel.name, ": the reduced axes of shape ", to_string(a.shape),
                                         " have no elements, and an empty ", kernel.name, " has no value"));
+  if (on_cuda(a)) {
+    const auto launch = kernel.launch[int(a.dtype)];
+    if (!launch) throw_no_kernel(kernel.name, a);
+    const DeviceScope scope(kernel.name, {&a, &out});
+    launch({a.data, out.data, kept.shape, kept.steps(item), reduced.shape, reduced.steps(item)});
+    return out;
+  }
   const auto [columns, column_step] = kept.pop();
   auto [run, run_step] = reduced.pop();
   const bool by_columns = run_step != item && column_step == item;
@@ -189,7 +209,15 @@ Array arg_reduce(const ArgReduceKernel& kernel, const Array& a, int axis, bool k
     out_shape[axis] = 1;
   else
     out_shape.erase(axis);
-  Array out(DType::int64, out_shape);
+  Array out(DType::int64, out_shape, a.device());
+  if (out.size() == 0) return out;
+  if (on_cuda(a)) {
+    const auto launch = kernel.launch[int(a.dtype)];
+    if (!launch) throw_no_kernel(kernel.name, a);
+    const DeviceScope scope(kernel.name, {&rows, &out});
+    launch(out.size(), a.shape[axis], rows.data, out.as<int64_t>());
+    return out;
+  }
   const int64_t n = a.shape[axis], step = n * int64_t(a.itemsize());
   const auto run = kernel.run[int(a.dtype)];
   parallel_range(out.size(), std::max<int64_t>(1, kGrain / n), [&](int64_t begin, int64_t end) {
@@ -203,7 +231,7 @@ Array sum_to_shape(const Array& a, const Dims& shape) {
   unsigned mask = 0;
   for (int d = 0; d < a.ndim(); ++d)
     if (d < extra || (shape[d - extra] == 1 && a.shape[d] != 1)) mask |= 1u << d;
-  static const ReduceKernel& sum = *std::ranges::find(kernels().reduce, std::string_view("sum"), &ReduceKernel::name);
+  static const ReduceKernel& sum = reduction("sum");
   return reshape(reduce(sum, a, mask, true), shape);
 }
 

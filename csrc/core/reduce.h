@@ -1,10 +1,14 @@
 // Reductions over any axes.
 #pragma once
+#include <string_view>
+
 #include "array.h"
 #include "kernels.h"
 
 namespace steep {
 
+/// The row of that name.
+const ReduceKernel& reduction(std::string_view name);
 /// Reduces the axes in `mask` (bit i: axis i). The result has the same bits at any number of threads.
 Array reduce(const ReduceKernel& kernel, const Array& a, unsigned mask, bool keepdims);
 /// int64 index of the first extremum along one axis.

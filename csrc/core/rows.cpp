@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <limits>
-#include <memory>
 
+#include "../cuda/table.h"
+#include "device.h"
 #include "errors.h"
 #include "kernels.h"
+#include "reduce.h"
 #include "thread_pool.h"
 #include "views.h"
 
@@ -14,8 +16,12 @@ namespace {
 
 constexpr int64_t kGrain = 4096;  // elements a thread takes at least: a row costs an exp an element
 
-const RowKernels<float>& row_kernels(float) { return kernels().rows_f32; }
-const RowKernels<double>& row_kernels(double) { return kernels().rows_f64; }
+const RowKernels<float>& row_kernels(const Array& a, float) {
+  return on_cuda(a) ? cuda::table()->rows_f32 : kernels().rows_f32;
+}
+const RowKernels<double>& row_kernels(const Array& a, double) {
+  return on_cuda(a) ? cuda::table()->rows_f64 : kernels().rows_f64;
+}
 
 template <class F>
 void visit_floating(const char* op, DType t, const F& f) {
@@ -24,9 +30,10 @@ void visit_floating(const char* op, DType t, const F& f) {
   throw TypeError(message(op, " needs a floating-point tensor, not ", name(t), ": use .astype(steep.float32)"));
 }
 
-/// f(first row, number of rows), in pieces on all threads.
+/// f(first row, number of rows): on the CPU in pieces on all threads, on CUDA for all the rows at once.
 template <class F>
-void over_rows(int64_t rows, int64_t n, const F& f) {
+void over_rows(const Array& out, int64_t rows, int64_t n, const F& f) {
+  if (on_cuda(out)) return f(int64_t(0), rows);
   parallel_range(rows, std::max<int64_t>(1, kGrain / std::max<int64_t>(n, 1)),
                  [&](int64_t begin, int64_t end) { f(begin, end - begin); });
 }
@@ -44,20 +51,22 @@ Array rows_of(const Array& a, int axis) { return contiguous(move_axis(a, axis, a
 
 enum class Row { softmax, log_softmax };
 
-/// kernel(row count, row length, first element of each operand…, of the output's) over the rows of `out` along `axis`.
+/// kernel(zero, row count, row length, offset of the first row, its output) over the rows of `out` along `axis`.
 template <class F>
-void each_row(const char* op, int axis, Array& out, const F& kernel) {
+void each_row(const char* op, std::initializer_list<const Array*> inputs, int axis, Array& out, const F& kernel) {
+  check_same_device(op, {*inputs.begin(), &out});
   if (out.size() == 0) return;
+  const DeviceScope scope(op, inputs);
   // Rows that lie otherwise in `out` are computed beside it.
   const bool direct = axis == out.ndim() - 1 && out.is_contiguous();
   Dims shape = out.shape;
   shape.erase(axis);
   const int64_t n = out.shape[axis];
   shape.push(n);
-  const Array rows = direct ? out : Array(out.dtype, shape);
+  const Array rows = direct ? out : Array(out.dtype, shape, out.device());
   visit_floating(op, out.dtype, [&](auto zero) {
     using T = decltype(zero);
-    over_rows(rows.size() / n, n,
+    over_rows(rows, rows.size() / n, n,
               [&](int64_t row, int64_t count) { kernel(zero, count, n, row * n, rows.as<T>() + row * n); });
   });
   if (!direct) assign(out, move_axis(rows, rows.ndim() - 1, axis));
@@ -65,17 +74,17 @@ void each_row(const char* op, int axis, Array& out, const F& kernel) {
 
 void forward(const char* op, Row kind, const Array& a, int axis, Array& out) {
   const Array x = rows_of(a, axis);
-  each_row(op, axis, out, [&](auto zero, int64_t rows, int64_t n, int64_t at, auto* y) {
-    const auto& k = row_kernels(zero);
+  each_row(op, {&x}, axis, out, [&](auto zero, int64_t rows, int64_t n, int64_t at, auto* y) {
+    const auto& k = row_kernels(x, zero);
     (kind == Row::softmax ? k.softmax : k.log_softmax)(rows, n, x.as<decltype(zero)>() + at, y);
   });
 }
 
 void backward(const char* op, Row kind, const Array& gradient, const Array& result, int axis, Array& out) {
   const Array g = rows_of(gradient, axis), y = rows_of(result, axis);
-  each_row(op, axis, out, [&](auto zero, int64_t rows, int64_t n, int64_t at, auto* dx) {
+  each_row(op, {&g, &y}, axis, out, [&](auto zero, int64_t rows, int64_t n, int64_t at, auto* dx) {
     using T = decltype(zero);
-    const auto& k = row_kernels(zero);
+    const auto& k = row_kernels(y, zero);
     (kind == Row::softmax ? k.softmax_backward : k.log_softmax_backward)(rows, n, g.as<T>() + at, y.as<T>() + at, dx);
   });
 }
@@ -94,25 +103,25 @@ void softmax_backward(const Array& g, const Array& y, int axis, Array& out) {
 }
 
 Array softmax(const Array& x, int axis) {
-  Array out(x.dtype, x.shape);
+  Array out(x.dtype, x.shape, x.device());
   softmax(x, axis, out);
   return out;
 }
 
 Array softmax_backward(const Array& g, const Array& y, int axis) {
-  Array out(y.dtype, y.shape);
+  Array out(y.dtype, y.shape, y.device());
   softmax_backward(g, y, axis, out);
   return out;
 }
 
 Array log_softmax(const Array& x, int axis) {
-  Array out(x.dtype, x.shape);
+  Array out(x.dtype, x.shape, x.device());
   forward("log_softmax", Row::log_softmax, x, axis, out);
   return out;
 }
 
 Array log_softmax_backward(const Array& g, const Array& y, int axis) {
-  Array out(y.dtype, y.shape);
+  Array out(y.dtype, y.shape, y.device());
   backward("log_softmax", Row::log_softmax, g, y, axis, out);
   return out;
 }
@@ -122,12 +131,13 @@ Array logsumexp(const Array& a, int axis) {
   Dims shape = a.shape;
   shape.erase(axis);
   const int64_t n = a.shape[axis];
-  if (n == 0) return Array::full(a.dtype, shape, -std::numeric_limits<double>::infinity());  // the log of an empty sum
-  Array y(a.dtype, shape);
+  if (n == 0) return Array::full(a.dtype, shape, -std::numeric_limits<double>::infinity(), a.device());  // the log of an empty sum
+  Array y(a.dtype, shape, a.device());
+  const DeviceScope scope("logsumexp", {&x, &y});
   visit_floating("logsumexp", a.dtype, [&](auto zero) {
     using T = decltype(zero);
-    over_rows(y.size(), n, [&](int64_t row, int64_t rows) {
-      row_kernels(zero).logsumexp(rows, n, x.as<T>() + row * n, y.as<T>() + row);
+    over_rows(y, y.size(), n, [&](int64_t row, int64_t rows) {
+      row_kernels(x, zero).logsumexp(rows, n, x.as<T>() + row * n, y.as<T>() + row);
     });
   });
   return y;
@@ -136,11 +146,12 @@ Array logsumexp(const Array& a, int axis) {
 CrossEntropy cross_entropy(const Array& logits, const Array& labels) {
   const Array x = contiguous(logits);
   const int64_t rows = x.shape[0], n = x.shape[1];
-  CrossEntropy out{Array(x.dtype, {rows}), Array(x.dtype, {rows})};
+  CrossEntropy out{Array(x.dtype, {rows}, x.device()), Array(x.dtype, {rows}, x.device())};
+  const DeviceScope scope("cross_entropy", {&x, &labels, &out.loss, &out.lse});
   visit_floating("cross_entropy", x.dtype, [&](auto zero) {
     using T = decltype(zero);
-    over_rows(rows, n, [&](int64_t row, int64_t count) {
-      row_kernels(zero).cross_entropy(count, n, x.as<T>() + row * n, labels.as<int64_t>() + row, out.loss.as<T>() + row,
+    over_rows(x, rows, n, [&](int64_t row, int64_t count) {
+      row_kernels(x, zero).cross_entropy(count, n, x.as<T>() + row * n, labels.as<int64_t>() + row, out.loss.as<T>() + row,
                                       out.lse.as<T>() + row);
     });
   });
@@ -150,11 +161,12 @@ CrossEntropy cross_entropy(const Array& logits, const Array& labels) {
 Array cross_entropy_backward(const Array& g, const Array& logits, const Array& labels, const Array& lse) {
   const Array x = contiguous(logits), gr = contiguous(broadcast_to(g, lse.shape));
   const int64_t rows = x.shape[0], n = x.shape[1];
-  Array dx(x.dtype, x.shape);
+  Array dx(x.dtype, x.shape, x.device());
+  const DeviceScope scope("cross_entropy", {&gr, &x, &labels, &lse, &dx});
   visit_floating("cross_entropy", x.dtype, [&](auto zero) {
     using T = decltype(zero);
-    over_rows(rows, n, [&](int64_t row, int64_t count) {
-      row_kernels(zero).cross_entropy_backward(count, n, gr.as<T>() + row, x.as<T>() + row * n,
+    over_rows(x, rows, n, [&](int64_t row, int64_t count) {
+      row_kernels(x, zero).cross_entropy_backward(count, n, gr.as<T>() + row, x.as<T>() + row * n,
                                                labels.as<int64_t>() + row, lse.as<T>() + row, dx.as<T>() + row * n);
     });
   });
@@ -165,13 +177,15 @@ LayerNorm layer_norm(const Array& a, int axes, const Array* weight, const Array*
   const Array x = contiguous(a);
   Dims outer = x.shape;
   outer.n -= axes;
-  LayerNorm out{Array(x.dtype, x.shape), Array(x.dtype, outer), Array(x.dtype, outer)};
+  const Device device = x.device();
+  LayerNorm out{Array(x.dtype, x.shape, device), Array(x.dtype, outer, device), Array(x.dtype, outer, device)};
+  const DeviceScope scope("layer_norm", {&x, weight, bias, &out.y, &out.mean, &out.rstd});
   if (x.size() == 0) return out;
   const int64_t rows = product(outer), n = x.size() / rows;
   visit_floating("layer_norm", x.dtype, [&](auto zero) {
     using T = decltype(zero);
-    over_rows(rows, n, [&](int64_t row, int64_t count) {
-      row_kernels(zero).layer_norm(count, n, x.as<T>() + row * n, data_or_null<T>(weight), data_or_null<T>(bias), eps,
+    over_rows(x, rows, n, [&](int64_t row, int64_t count) {
+      row_kernels(x, zero).layer_norm(count, n, x.as<T>() + row * n, data_or_null<T>(weight), data_or_null<T>(bias), eps,
                                    out.y.as<T>() + row * n, out.mean.as<T>() + row, out.rstd.as<T>() + row);
     });
   });
@@ -183,32 +197,29 @@ LayerNormGrads layer_norm_backward(const Array& gradient, const Array& a, int ax
   const Array x = contiguous(a), g = contiguous(gradient);
   Dims inner;
   for (int d = x.ndim() - axes; d < x.ndim(); ++d) inner.push(x.shape[d]);
-  LayerNormGrads out{Array(x.dtype, x.shape), Array::full(x.dtype, inner, 0), Array::full(x.dtype, inner, 0)};
-  if (x.size() == 0) return out;
-  const int64_t rows = mean.size(), n = x.size() / rows;
-  // Sums over the rows: pieces by the size alone, merged in order, so that they don't depend on the number of threads.
-  const int64_t pieces = std::clamp<int64_t>(x.size() / 65536, 1, std::min<int64_t>(rows, 32));
-  const auto sums = std::make_unique<double[]>(size_t(pieces * 2 * n));
-  visit_floating("layer_norm", x.dtype, [&](auto zero) {
-    using T = decltype(zero);
-    parallel_for(pieces, [&](int64_t piece) {
-      const int64_t row = rows * piece / pieces, count = rows * (piece + 1) / pieces - row;
-      double* sum = sums.get() + piece * 2 * n;
-      row_kernels(zero).layer_norm_backward(count, n, g.as<T>() + row * n, x.as<T>() + row * n, data_or_null<T>(weight),
-                                            mean.as<T>() + row, rstd.as<T>() + row, out.dx.as<T>() + row * n, sum,
-                                            sum + n);
+  const int64_t rows = mean.size(), n = product(inner);
+  // Sums over the rows: on the CPU pieces by the size alone, merged in order, so that they don't depend on the number of
+  // threads.
+  const int64_t pieces =
+      on_cuda(x) ? 1 : std::clamp<int64_t>(x.size() / 65536, 1, std::clamp<int64_t>(rows, 1, 32));
+  const Array sums = Array::full(DType::float64, {pieces, 2, n}, 0, x.device());
+  Array dx(x.dtype, x.shape, x.device());
+  const DeviceScope scope("layer_norm", {&g, &x, weight, &mean, &rstd, &dx, &sums});
+  if (x.size() > 0) {
+    visit_floating("layer_norm", x.dtype, [&](auto zero) {
+      using T = decltype(zero);
+      parallel_for(pieces, [&](int64_t piece) {
+        const int64_t row = rows * piece / pieces, count = rows * (piece + 1) / pieces - row;
+        double* sum = sums.as<double>() + piece * 2 * n;
+        row_kernels(x, zero).layer_norm_backward(count, n, g.as<T>() + row * n, x.as<T>() + row * n,
+                                                 data_or_null<T>(weight), mean.as<T>() + row, rstd.as<T>() + row,
+                                                 dx.as<T>() + row * n, sum, sum + n);
+      });
     });
-    for (int64_t j = 0; j < n; ++j) {
-      double dweight = 0, dbias = 0;
-      for (int64_t piece = 0; piece < pieces; ++piece) {
-        dweight += sums[size_t((piece * 2) * n + j)];
-        dbias += sums[size_t((piece * 2 + 1) * n + j)];
-      }
-      out.dweight.as<T>()[j] = T(dweight);
-      out.dbias.as<T>()[j] = T(dbias);
-    }
-  });
-  return out;
+  }
+  const Array total = astype(sum_to_shape(sums, {1, 2, n}), x.dtype);
+  const auto row_of = [&](int64_t which) { return reshape(select(select(total, 0, 0), 0, which), inner); };
+  return {dx, row_of(0), row_of(1)};
 }
 
 }  // namespace steep

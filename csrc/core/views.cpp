@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "device.h"
 #include "elementwise.h"
 #include "errors.h"
 #include "kernels.h"
@@ -183,9 +184,9 @@ Array select(const Array& a, int axis, int64_t index) {
 }
 
 Array astype(const Array& a, DType dtype) {
-  Array out(dtype, a.shape);
+  Array out(dtype, a.shape, a.device());
   const Array* inputs[] = {&a};
-  elementwise(kernels().cast[int(a.dtype)][int(dtype)], inputs, out);
+  elementwise("astype", kernels().cast[int(a.dtype)][int(dtype)], inputs, out);
   return out;
 }
 
@@ -204,12 +205,13 @@ void check_writable(const char* op, const Array& a) {
 
 void assign(Array& to, const Array& from) {
   check_writable("assignment", to);
-  Array source = broadcast_to(from, to.shape);
+  const bool number = from.ndim() == 0 && !on_cuda(from);  // goes to any device
+  Array source = broadcast_to(number ? from : to_device(from, to.device()), number ? Dims() : to.shape);
   const auto [to_begin, to_end] = extent(to);
   const auto [from_begin, from_end] = extent(source);
   if (to_begin < from_end && from_begin < to_end) source = copy(source);
   const Array* inputs[] = {&source};
-  elementwise(kernels().cast[int(from.dtype)][int(to.dtype)], inputs, to);
+  elementwise("assignment", kernels().cast[int(from.dtype)][int(to.dtype)], inputs, to);
   to.storage->version++;
 }
 

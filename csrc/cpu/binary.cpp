@@ -1,7 +1,7 @@
-#include "../ops/binary.h"
-
-#include "../ops/math.h"
 #include "elementwise.h"
+//
+#include "../ops/math.h"
+#include "../ops/binary.h"
 
 namespace steep::STEEP_ISA_NS {
 void fill_binary(Kernels& k);
@@ -44,17 +44,17 @@ constexpr Loop forward_row() {
 template <class Op>
 constexpr BinaryKernel row() {
   BinaryKernel k = {Op::name, Op::to_bool, kReadsNothing, kReadsNothing, {}, {}, {}};
-  k.forward[int(DType::boolean)] = forward_row<Op, uint8_t>();
-  k.forward[int(DType::int32)] = forward_row<Op, int32_t>();
-  k.forward[int(DType::int64)] = forward_row<Op, int64_t>();
-  k.forward[int(DType::float32)] = forward_row<Op, float>();
-  k.forward[int(DType::float64)] = forward_row<Op, double>();
+  k.forward[int(DType::boolean)].loop = forward_row<Op, uint8_t>();
+  k.forward[int(DType::int32)].loop = forward_row<Op, int32_t>();
+  k.forward[int(DType::int64)].loop = forward_row<Op, int64_t>();
+  k.forward[int(DType::float32)].loop = forward_row<Op, float>();
+  k.forward[int(DType::float64)].loop = forward_row<Op, double>();
   if constexpr (!Op::to_bool) {
     k.reads_a = Op::reads_a, k.reads_b = Op::reads_b;
-    k.backward_a[int(DType::float32)] = backward<Op, float, true>;
-    k.backward_a[int(DType::float64)] = backward<Op, double, true>;
-    k.backward_b[int(DType::float32)] = backward<Op, float, false>;
-    k.backward_b[int(DType::float64)] = backward<Op, double, false>;
+    k.backward_a[int(DType::float32)].loop = backward<Op, float, true>;
+    k.backward_a[int(DType::float64)].loop = backward<Op, double, true>;
+    k.backward_b[int(DType::float32)].loop = backward<Op, float, false>;
+    k.backward_b[int(DType::float64)].loop = backward<Op, double, false>;
   }
   return k;
 }

@@ -1,27 +1,11 @@
 // Changes of dtype, and the choice between two arrays.
-#include "../core/kernels.h"
+#include "../ops/cast.h"
 #include "elementwise.h"
 
 namespace steep::STEEP_ISA_NS {
 void fill_cast(Kernels& k);
 
 namespace {
-
-/// From floats to integers: truncated, saturating, and NaN is 0, on every instruction set. To booleans: x ≠ 0, so NaN
-/// is true. From wide to narrow integers: the low bits.
-template <class To, class From>
-STEEP_INLINE To to(From x) {
-  if constexpr (std::is_same_v<To, uint8_t>) {
-    return x != 0;
-  } else if constexpr (std::is_integral_v<To> && std::is_floating_point_v<From>) {
-    constexpr From limit = From(1ull << (8 * sizeof(To) - 1));  // the first that is too large; -limit fits
-    const bool fits = x >= -limit && x < limit;
-    constexpr To largest = To((1ull << (8 * sizeof(To) - 1)) - 1);
-    return fits ? To(x) : x >= limit ? largest : x < 0 ? To(-largest - 1) : To(0);
-  } else {
-    return To(x);
-  }
-}
 
 template <class From, class To>
 void cast(int64_t n, void* const* operands, unsigned, const double*) {
@@ -30,7 +14,7 @@ void cast(int64_t n, void* const* operands, unsigned, const double*) {
   if constexpr (std::is_same_v<From, To>) {
     __builtin_memmove(y, x, n * sizeof(To));
   } else {
-    for (int64_t i = 0; i < n; ++i) y[i] = to<To>(x[i]);
+    for (int64_t i = 0; i < n; ++i) y[i] = convert<To>(x[i]);
   }
 }
 
@@ -44,18 +28,14 @@ void where(int64_t n, void* const* operands, unsigned scalars, const double*) {
   });
 }
 
-template <class... T>
-struct Types {};
-using EveryType = Types<uint8_t, int32_t, int64_t, float, double>;
-
 template <class From, class... To>
-void fill_from(Loop* row, Types<To...>) {
-  ((row[int(dtype_of<To>())] = cast<From, To>), ...);
+void fill_from(ElementwiseKernel* row, Types<To...>) {
+  ((row[int(dtype_of<To>())].loop = cast<From, To>), ...);
 }
 template <class... T>
 void fill_all(Kernels& k, Types<T...>) {
   (fill_from<T>(k.cast[int(dtype_of<T>())], EveryType()), ...);
-  ((k.where[int(dtype_of<T>())] = where<T>), ...);
+  ((k.where[int(dtype_of<T>())].loop = where<T>), ...);
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 
 #include "../core/errors.h"
 #include "../core/kernels.h"
+#include "../cuda/table.h"
 
 #define STEEP_DECLARE(set)                                                                               \
   namespace steep::set {                                                                                 \
@@ -75,9 +76,27 @@ Kernels choose() {
 
 }  // namespace
 
+namespace {
+
+/// The chosen set's table, its rows copied so that they can take CUDA's launches too.
+struct Everything {
+  Kernels table = choose();
+  std::vector<UnaryKernel> unary{table.unary.begin(), table.unary.end()};
+  std::vector<BinaryKernel> binary{table.binary.begin(), table.binary.end()};
+  std::vector<ReduceKernel> reduce{table.reduce.begin(), table.reduce.end()};
+  std::vector<ArgReduceKernel> arg_reduce{table.arg_reduce.begin(), table.arg_reduce.end()};
+
+  Everything() {
+    table.unary = unary, table.binary = binary, table.reduce = reduce, table.arg_reduce = arg_reduce;
+    cuda::fill_launches(unary, binary, reduce, arg_reduce, table);
+  }
+};
+
+}  // namespace
+
 const Kernels& kernels() {
-  static const Kernels table = choose();
-  return table;
+  static const Everything all;
+  return all.table;
 }
 
 std::span<const char* const> available_isas() {

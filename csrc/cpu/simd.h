@@ -12,6 +12,8 @@
 #endif
 
 #define STEEP_INLINE inline __attribute__((always_inline))
+#define STEEP_NOINLINE [[gnu::noinline]] inline
+#define STEEP_LIBM(function) __builtin_##function
 
 namespace steep::STEEP_ISA_NS {
 namespace {
@@ -81,6 +83,7 @@ struct Vec {
   STEEP_INLINE Vec(S s) : v(T(s) - Raw{}) {}  // x - 0 and not x + 0, which would turn -0 into 0
 
   STEEP_INLINE T operator[](int i) const { return v[i]; }
+  STEEP_INLINE void set(int i, T x) { v[i] = x; }
 
   static STEEP_INLINE Vec load(const T* p) { return Raw(*reinterpret_cast<const typename Lanes<T>::Unaligned*>(p)); }
   STEEP_INLINE void store(T* p) const { *reinterpret_cast<typename Lanes<T>::Unaligned*>(p) = v; }

@@ -1,7 +1,8 @@
 // What softmax, logsumexp and cross-entropy share.
 #pragma once
-#include "../ops/math.h"
 #include "lanes.h"
+//
+#include "../ops/math.h"
 
 namespace steep::STEEP_ISA_NS {
 namespace {

@@ -1,7 +1,7 @@
-#include "../ops/unary.h"
-
-#include "../ops/math.h"
 #include "elementwise.h"
+//
+#include "../ops/math.h"
+#include "../ops/unary.h"
 
 namespace steep::STEEP_ISA_NS {
 void fill_unary(Kernels& k);
@@ -42,15 +42,15 @@ constexpr Loop forward_row() {
 template <class Op>
 constexpr UnaryKernel row() {
   UnaryKernel k = {Op::name, Op::params, Op::to_bool, kReadsNothing, {}, {}};
-  k.forward[int(DType::boolean)] = forward_row<Op, uint8_t>();
-  k.forward[int(DType::int32)] = forward_row<Op, int32_t>();
-  k.forward[int(DType::int64)] = forward_row<Op, int64_t>();
-  k.forward[int(DType::float32)] = forward_row<Op, float>();
-  k.forward[int(DType::float64)] = forward_row<Op, double>();
+  k.forward[int(DType::boolean)].loop = forward_row<Op, uint8_t>();
+  k.forward[int(DType::int32)].loop = forward_row<Op, int32_t>();
+  k.forward[int(DType::int64)].loop = forward_row<Op, int64_t>();
+  k.forward[int(DType::float32)].loop = forward_row<Op, float>();
+  k.forward[int(DType::float64)].loop = forward_row<Op, double>();
   if constexpr (!Op::to_bool) {
     k.reads = Op::reads;
-    k.backward[int(DType::float32)] = backward<Op, float>;
-    k.backward[int(DType::float64)] = backward<Op, double>;
+    k.backward[int(DType::float32)].loop = backward<Op, float>;
+    k.backward[int(DType::float64)].loop = backward<Op, double>;
   }
   return k;
 }

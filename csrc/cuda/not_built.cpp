@@ -1,9 +1,46 @@
 // Stands in for the CUDA room where it is not built.
 #include "cuda.h"
+#include "table.h"
 
 namespace steep::cuda {
+namespace {
 
+[[noreturn]] void fail() { throw CudaError(unavailable_reason()); }
+
+}  // namespace
+
+bool is_built() { return false; }
+bool is_emulated() { return false; }
 int device_count() { return 0; }
-const char* unavailable_reason() { return "not built: this version of steep has CPU kernels only"; }
+
+const std::string& unavailable_reason() {
+  static const std::string reason = "not built: this installation has CPU kernels only";
+  return reason;
+}
+
+int runtime_version() { return 0; }
+int driver_version() { return 0; }
+
+const Table* table() { return nullptr; }
+void fill_launches(std::span<UnaryKernel>, std::span<BinaryKernel>, std::span<ReduceKernel>, std::span<ArgReduceKernel>,
+                   Kernels&) {}
+
+void empty_cache() {}
+Properties properties(int) { fail(); }
+void synchronize(int) { fail(); }
+MemoryStats memory_stats(int) { fail(); }
+Handle stream_create(int) { fail(); }
+void stream_destroy(int, Handle) { fail(); }
+void stream_synchronize(int, Handle) { fail(); }
+bool stream_query(int, Handle) { fail(); }
+Handle current_stream_of(int) { fail(); }
+void set_stream(int, Handle) { fail(); }
+void stream_wait_event(int, Handle, Handle) { fail(); }
+Handle event_create(int, bool) { fail(); }
+void event_destroy(int, Handle) { fail(); }
+void event_record(int, Handle, Handle) { fail(); }
+bool event_query(int, Handle) { fail(); }
+void event_synchronize(int, Handle) { fail(); }
+double event_elapsed(int, Handle, Handle) { fail(); }
 
 }  // namespace steep::cuda

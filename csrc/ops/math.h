@@ -2,9 +2,11 @@
 // NumPy on NaN, infinities, signed zeros, overflow and gradual underflow. The polynomials are minimax fits (Remez) with
 // rounded coefficients. Each function's error is the largest measured, float32 / float64, in ulp, over the whole domain
 // with subnormal results, and with and without FMA. The reductions and rearrangements are those of W. Cody, W. Waite,
-// Software Manual for the Elementary Functions; J.-M. Muller, Elementary Functions; FDLIBM (SunPro).
+// Software Manual for the Elementary Functions; J.-M. Muller, Elementary Functions; FDLIBM (SunPro). Include the Vec of
+// the CPU (cpu/simd.h) or of CUDA (cuda/vec.cuh) first.
 #pragma once
-#include "../cpu/simd.h"
+#include <cstdint>
+#include <type_traits>
 
 namespace steep::STEEP_ISA_NS {
 namespace {
@@ -230,9 +232,9 @@ STEEP_INLINE Vec<T> sin_quadrant(Vec<T> x, int turns) {
 
 /// The lanes whose argument needs hundreds of bits of π, or isn't finite. Rare, and libm has them right.
 template <class T, class F>
-[[gnu::noinline]] void replace_far(const Vec<T>& x, Vec<T>& y, F f) {
+STEEP_NOINLINE void replace_far(const Vec<T>& x, Vec<T>& y, F f) {
   for (int i = 0; i < Vec<T>::n; ++i)
-    if (!(__builtin_fabs(x[i]) <= kReducible)) y.v[i] = f(x[i]);
+    if (!(x[i] >= -kReducible && x[i] <= kReducible)) y.set(i, f(x[i]));
 }
 
 // Error 1.5 / 0.8 ulp.
@@ -241,14 +243,14 @@ STEEP_INLINE Vec<T> sin(Vec<T> x) {
   const Vec<T> size = abs(x);
   Vec<T> y = select(size < 0x1p-30, x, sin_quadrant(x, 0));  // keeps -0
   if (!(size <= kReducible).all())
-    replace_far(x, y, [](T a) { return is_float<T> ? __builtin_sinf(a) : __builtin_sin(a); });
+    replace_far(x, y, [](T a) { return is_float<T> ? STEEP_LIBM(sinf)(a) : STEEP_LIBM(sin)(a); });
   return y;
 }
 template <class T>
 STEEP_INLINE Vec<T> cos(Vec<T> x) {
   Vec<T> y = sin_quadrant(x, 1);
   if (!(abs(x) <= kReducible).all())
-    replace_far(x, y, [](T a) { return is_float<T> ? __builtin_cosf(a) : __builtin_cos(a); });
+    replace_far(x, y, [](T a) { return is_float<T> ? STEEP_LIBM(cosf)(a) : STEEP_LIBM(cos)(a); });
   return y;
 }
 
@@ -334,8 +336,8 @@ STEEP_INLINE Vec<T> normal_cdf(Vec<T> x) {
 
 /// libm, lane by lane: the exponent's rounding is multiplied by y·log(x), up to 745, so the logarithm needs ten bits
 /// more than a double has.
-[[gnu::noinline]] inline void pow_lanes(const Vec<double>& x, const Vec<double>& y, Vec<double>& z) {
-  for (int i = 0; i < Vec<double>::n; ++i) z.v[i] = __builtin_pow(x[i], y[i]);
+STEEP_NOINLINE void pow_lanes(const Vec<double>& x, const Vec<double>& y, Vec<double>& z) {
+  for (int i = 0; i < Vec<double>::n; ++i) z.set(i, STEEP_LIBM(pow)(x[i], y[i]));
 }
 STEEP_INLINE Vec<double> pow(Vec<double> x, Vec<double> y) {
   Vec<double> z;
@@ -355,7 +357,9 @@ STEEP_INLINE Vec<double> pow_of_floats(Vec<double> x, Vec<double> y) {
   const auto one = (x == 1) | (y == 0) | ((x == -1) & (abs(y) == kInfinity));
   return select(one, 1, select(complex, kNaN, z));
 }
-STEEP_INLINE Vec<float> pow(Vec<float> x, Vec<float> y) {
+template <class T>
+  requires is_float<T>
+STEEP_INLINE Vec<T> pow(Vec<T> x, Vec<T> y) {
   Vec<double> x_low, x_high, y_low, y_high;
   widen(x, x_low, x_high);
   widen(y, y_low, y_high);

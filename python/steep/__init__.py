@@ -6,11 +6,11 @@ Low level: tensors (``st.tensor``), operations (``st.exp``, ``@``, …), gradien
 High level: layers (``st.nn``), optimizers (``st.optim``), ``model.compile(…)`` and ``model.fit(…)``.
 """
 
-from . import _core, autograd, dtypes, kernels, nn, ops, optim, random, train
+from . import _core, autograd, cuda, dtypes, kernels, nn, ops, optim, random, train
 from ._core import empty_cache, memory_stats
 from .autograd import enable_grad, grad, is_grad_enabled, no_grad, value_and_grad
 from .config import get_num_threads, set_num_threads, show_config
-from .devices import Device, device
+from .devices import Device, device, get_default_device, set_default_device
 from .dtypes import DType, bool, float32, float64, int32, int64
 from .ops import __all__ as _operations
 from .ops.creation import *
@@ -33,6 +33,7 @@ __all__ = [
     "Parameter",
     "Tensor",
     "autograd",
+    "cuda",
     "bool",
     "device",
     "dtypes",
@@ -41,6 +42,7 @@ __all__ = [
     "float32",
     "float64",
     "from_dlpack",
+    "get_default_device",
     "get_num_threads",
     "grad",
     "int32",
@@ -54,6 +56,7 @@ __all__ = [
     "ops",
     "optim",
     "random",
+    "set_default_device",
     "set_num_threads",
     "show_config",
     "train",

@@ -17,6 +17,7 @@ import numpy as np
 
 from . import _core
 from ._core import Node, fits, is_recording, record, set_recording
+from .ops._apply import as_tensor
 from .tensor import Tensor
 
 __all__ = [
@@ -179,12 +180,17 @@ def _seed(output: Tensor, gradient: Tensor | None, name: str) -> Tensor:
                 f"{name}: the output has shape {output.shape}, and only a single number has a gradient of its own: "
                 "reduce it first, with .sum() or .mean(), or pass a gradient of that shape"
             )
-        return _core.full(output.dtype, output.shape, 1.0)
+        return _core.full(output.dtype, output.shape, 1.0, output.device)
     if not isinstance(gradient, Tensor):
         raise TypeError(f"{name}: the gradient must be a Tensor, not {type(gradient).__name__}")
     if gradient.shape != output.shape:
         raise ValueError(
             f"{name}: the gradient has shape {gradient.shape}, the output {output.shape}: they must be equal"
+        )
+    if gradient.device is not output.device:
+        raise ValueError(
+            f"{name}: the gradient is on {gradient.device}, the output on {output.device}: "
+            f"move it with gradient.to('{output.device}')"
         )
     return gradient.astype(output.dtype)
 
@@ -334,6 +340,7 @@ class Function:
         saved = tuple(out if s is given else s for s in saved)
 
         shapes = [a.shape if isinstance(a, Tensor) else None for a in args]
+        devices = [a.device if isinstance(a, Tensor) else None for a in args]
 
         def vjp(g: Tensor, *saved: Tensor) -> tuple[Tensor | None, ...]:
             ctx.saved_tensors = saved
@@ -354,6 +361,11 @@ class Function:
                     got = f"a Tensor of shape {d.shape}" if isinstance(d, Tensor) else f"a {type(d).__name__}"
                     raise RuntimeError(
                         f"{cls.__name__}.backward returned {got} for argument {i}, which has shape {shapes[i]}"
+                    )
+                if d.device is not devices[i]:
+                    raise RuntimeError(
+                        f"{cls.__name__}.backward returned a Tensor on {d.device} for argument {i}, "
+                        f"which is on {devices[i]}"
                     )
             # A tensor that somebody else holds must not become a .grad that is added to in place.
             return tuple(d if d is None or is_recording() else _core.alias(d) for d in gradients)
@@ -399,14 +411,14 @@ def gradcheck(
             out = function(*leaves)
         u = rng.standard_normal(out.shape)
         gradients = grad(
-            out, [leaves[i] for i in checked], Tensor._from_numpy(np.asarray(u)).astype(out.dtype), allow_unused=True
+            out, [leaves[i] for i in checked], as_tensor(np.asarray(u), out).astype(out.dtype), allow_unused=True
         )
         directions = [rng.standard_normal(inputs[i].shape) for i in checked]
 
         def moved(t: float, directions: list[Any] = directions, u: Any = u) -> float:
             shifted = list(leaves)
             for i, v in zip(checked, directions, strict=True):
-                shifted[i] = Tensor._from_numpy(np.asarray(inputs[i].detach().numpy() + t * v))
+                shifted[i] = as_tensor(np.asarray(inputs[i].detach().numpy() + t * v), inputs[i])
                 shifted[i].requires_grad = True  # the function may itself take gradients
             return float(np.sum(u * function(*shifted).numpy()))
 

@@ -26,12 +26,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     bench.add_argument("--quick", action="store_true", help="fewer and smaller cases, about half a minute")
     bench.add_argument("--filter", default="", metavar="TEXT", help="only the rows whose name contains TEXT")
     bench.add_argument("--json", metavar="FILE", help="also write the figures to FILE")
+    bench.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="cuda: with PyTorch, on the GPU")
     bench.add_argument("--threads", type=_positive, metavar="N", help="threads for every library")
     args = parser.parse_args(argv)
     if args.command == "info":
         show_config()
         return 0
-    from .benchmarks import run
+    from . import benchmarks
 
-    status: int = run(quick=args.quick, only=args.filter, json_path=args.json, threads=args.threads)
+    if args.device == "cuda":
+        return benchmarks.gpu.run(quick=args.quick, only=args.filter, json_path=args.json)
+    status: int = benchmarks.run(quick=args.quick, only=args.filter, json_path=args.json, threads=args.threads)
     return status

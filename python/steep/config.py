@@ -27,7 +27,6 @@ def set_num_threads(n: int) -> None:
 def config_lines() -> list[tuple[str, str]]:
     """The rows of ``show_config``."""
     isas = _core.available_isas()
-    reason = _core.cuda_unavailable_reason()
     return [
         ("steep", _core.version),
         ("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
@@ -36,8 +35,27 @@ def config_lines() -> list[tuple[str, str]]:
         ("instruction set", f"{_core.isa} (available: {', '.join(isas)}; STEEP_ISA chooses)"),
         ("threads", f"{_core.num_threads()} (STEEP_NUM_THREADS or steep.set_num_threads chooses)"),
         ("device cpu", "available"),
-        ("device cuda", reason or f"{_core.cuda_device_count()} devices"),
+        *_cuda_lines(),
     ]
+
+
+def _cuda_lines() -> list[tuple[str, str]]:
+    """How many CUDA devices there are and what they are, or why there is none."""
+    count = _core.cuda.device_count()
+    if not count:
+        return [("device cuda", _core.cuda.unavailable_reason())]
+    how = ", emulated on the CPU" if _core.cuda.is_emulated() else ""
+    runtime, driver = (_version(v) for v in (_core.cuda.runtime_version(), _core.cuda.driver_version()))
+    lines = [("device cuda", f"{count} available{how} (CUDA {runtime}, the driver supports {driver})")]
+    for i in range(count):
+        p = _core.cuda.properties(i)
+        memory, capability = p["total_memory"] / 2**30, f"{p['major']}.{p['minor']}"
+        lines.append((f"device cuda:{i}", f"{p['name']}, {memory:.1f} GiB, compute capability {capability}"))
+    return lines
+
+
+def _version(number: int) -> str:
+    return f"{number // 1000}.{number % 1000 // 10}"
 
 
 def show_config() -> None:

@@ -12,6 +12,7 @@ import threading
 from typing import Any
 
 from . import _core, dtypes
+from .devices import cpu, resolve
 from .dtypes import as_dtype
 from .tensor import Tensor
 
@@ -93,56 +94,67 @@ def _floating(name: str, dtype: Any) -> dtypes.DType:
 
 
 def uniform(
-    shape: Any = (), low: float = 0.0, high: float = 1.0, dtype: Any = dtypes.float32, requires_grad: bool = False
+    shape: Any = (),
+    low: float = 0.0,
+    high: float = 1.0,
+    dtype: Any = dtypes.float32,
+    device: Any = None,
+    requires_grad: bool = False,
 ) -> Tensor:
     """Uniform on [low, high). Raises ValueError unless low ≤ high and both are finite."""
-    t, shape = _floating("uniform", dtype), _shape(shape)
+    t, shape, target = _floating("uniform", dtype), _shape(shape), resolve(device)
     limit = 3.4e38 if t is dtypes.float32 else 1.79e308
     if not (low <= high and max(-low, high, high - low) <= limit):
         raise ValueError(f"random.uniform: low={low} ≤ high={high} and their distance must be finite {t.name} numbers")
-    out: Tensor = _core.random.uniform(t, shape, low, high, *_advance(shape))
+    out: Tensor = _core.random.uniform(t, shape, low, high, *_advance(shape), target)
     out.requires_grad = requires_grad
     return out
 
 
 def normal(
-    shape: Any = (), mean: float = 0.0, std: float = 1.0, dtype: Any = dtypes.float32, requires_grad: bool = False
+    shape: Any = (),
+    mean: float = 0.0,
+    std: float = 1.0,
+    dtype: Any = dtypes.float32,
+    device: Any = None,
+    requires_grad: bool = False,
 ) -> Tensor:
     """Normal with the given mean and standard deviation, by Box and Muller. Raises ValueError if std < 0."""
-    t, shape = _floating("normal", dtype), _shape(shape)
+    t, shape, target = _floating("normal", dtype), _shape(shape), resolve(device)
     if not std >= 0:
         raise ValueError(f"random.normal: std={std} must not be negative")
-    out: Tensor = _core.random.normal(t, shape, mean, std, *_advance(shape))
+    out: Tensor = _core.random.normal(t, shape, mean, std, *_advance(shape), target)
     out.requires_grad = requires_grad
     return out
 
 
-def randint(low: int, high: int, shape: Any = (), dtype: Any = dtypes.int64) -> Tensor:
+def randint(low: int, high: int, shape: Any = (), dtype: Any = dtypes.int64, device: Any = None) -> Tensor:
     """Uniform integers from low to high − 1. Raises ValueError unless low < high."""
-    t, shape = as_dtype(dtype), _shape(shape)
+    t, shape, target = as_dtype(dtype), _shape(shape), resolve(device)
     if t.kind != "int":
         raise TypeError(f"random.randint: dtype must be int32 or int64, not {t.name}")
     low, high = _index("randint", "low", low), _index("randint", "high", high)
     bits = 8 * t.itemsize - 1
     if not -(2**bits) <= low < high <= 2**bits - 1:
         raise ValueError(f"random.randint: low={low} must be less than high={high}, and both must fit in {t.name}")
-    out: Tensor = _core.random.randint(t, shape, low, high, *_advance(shape))
+    out: Tensor = _core.random.randint(t, shape, low, high, *_advance(shape), target)
     return out
 
 
-def bernoulli(shape: Any, p: float = 0.5) -> Tensor:
+def bernoulli(shape: Any, p: float = 0.5, device: Any = None) -> Tensor:
     """True with probability p, as a bool tensor. Raises ValueError unless 0 ≤ p ≤ 1."""
     if not 0 <= p <= 1:
         raise ValueError(f"random.bernoulli: p={p} must be a probability, from 0 to 1")
-    shape = _shape(shape)
-    out: Tensor = _core.random.bernoulli(shape, p, *_advance(shape))
+    shape, target = _shape(shape), resolve(device)
+    out: Tensor = _core.random.bernoulli(shape, p, *_advance(shape), target)
     return out
 
 
-def permutation(n: int) -> Tensor:
+def permutation(n: int, device: Any = None) -> Tensor:
     """The integers 0…n − 1 in random order, as an int64 tensor."""
     n = _index("permutation", "n", n)
     if n < 0:
         raise ValueError(f"random.permutation: n={n} must not be negative")
+    target = resolve(device)
     out: Tensor = _core.random.permutation(n, *_advance((n,)))
-    return out
+    return out if target is cpu else _core.to_device(out, target)

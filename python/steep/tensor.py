@@ -31,15 +31,17 @@ class Tensor(_core.TensorBase):
 
     # --- conversion -----------------------------------------------------------------------------------------------
 
-    @staticmethod
-    def _from_numpy(x: np.ndarray[Any, Any]) -> Tensor:
-        return _core.from_numpy(x, False)
-
     def numpy(self) -> np.ndarray[Any, Any]:
-        """The elements as a NumPy array over the same memory. Read-only if the tensor requires a gradient."""
+        """The elements as a NumPy array over the same memory. Read-only if the tensor requires a gradient.
+
+        Of a CUDA tensor they are copied, once what computes them is done; so do ``item``, ``tolist``, ``print``, and
+        every other way to a tensor's values.
+        """
         return _core.to_numpy(self, not self.requires_grad)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        if copy is False and self.device is not devices.cpu:
+            raise ValueError(f"a tensor on {self.device} as a NumPy array needs a copy, and copy=False forbids it")
         x = self.numpy()
         if dtype is not None and x.dtype != dtype:
             if copy is False:
@@ -58,7 +60,8 @@ class Tensor(_core.TensorBase):
         return _core.to_dlpack(self.detach(), **kwargs)
 
     def __dlpack_device__(self) -> tuple[int, int]:
-        return (1, 0)  # kDLCPU
+        device = self.device
+        return (1, 0) if device is devices.cpu else (2, device.index)  # kDLCPU, kDLCUDA
 
     def item(self) -> Any:
         """The only element as a Python number. Raises ValueError if there are more."""
@@ -93,6 +96,8 @@ class Tensor(_core.TensorBase):
             text += f", shape={self.shape}"
         if self.dtype not in (dtypes.float32, dtypes.int64, dtypes.bool) or self.size == 0:
             text += f", dtype={self.dtype.name}"
+        if self.device is not devices.get_default_device():
+            text += f", device='{self.device}'"
         if self._node is not None:
             text += f", grad_fn={self._node.name}"
         elif self.requires_grad:
@@ -110,7 +115,7 @@ class Tensor(_core.TensorBase):
         return (self[i] for i in range(self.shape[0]))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (type(self), self.detach().numpy().copy(), self.requires_grad)
+        return _rebuild, (type(self), self.detach().numpy().copy(), self.requires_grad, str(self.device))
 
     def __copy__(self) -> Tensor:
         return self.__deepcopy__({})
@@ -159,17 +164,22 @@ class Tensor(_core.TensorBase):
         return ops.astype(self, dtype, copy)
 
     def to(self, *target: Any, dtype: Any = None, device: Any = None) -> Tensor:
-        """The tensor on a device, in a dtype, or both: ``x.to("cuda")``, ``x.to(steep.float64)``."""
-        for t in target:
-            is_device = isinstance(t, devices.Device) or (isinstance(t, str) and t.startswith(("cpu", "cuda")))
-            device, dtype = (t, dtype) if is_device else (device, t)
-        if device is not None:
-            devices.device(device)  # the CPU is the only one there is
-        return self if dtype is None else self.astype(dtype)
+        """The tensor on a device, in a dtype, or both: ``x.to("cuda")``, ``x.to(steep.float64)``; itself if it is so.
+
+        Differentiable: the gradient comes back to this tensor's device and dtype. Where there is no CUDA device, the
+        tensor stays on the CPU, with one warning.
+
+        >>> import steep as st
+        >>> st.ones(2).to("cpu", st.float64)
+        tensor([1., 1.], dtype=float64)
+        """
+        dtype, device = move_target(target, dtype, device)
+        x = self if dtype is None else self.astype(dtype)
+        return x if device is None else ops.to_device(x, device)
 
     def cpu(self) -> Tensor:
         """The tensor on the CPU."""
-        return self.to("cpu")
+        return self.to(devices.cpu)
 
     def cuda(self, index: int = 0) -> Tensor:
         """The tensor on a CUDA device; where there is none, on the CPU, with one warning."""
@@ -212,8 +222,8 @@ class Tensor(_core.TensorBase):
             )
 
     def copy_(self, other: Any) -> Tensor:
-        """Overwrites the elements with those of ``other``, broadcast and cast."""
-        other = ops.as_tensor(other)
+        """Overwrites the elements with those of ``other``, broadcast, cast, and brought from whatever device."""
+        other = ops.as_tensor(other, self)
         self._check_in_place("copy_", other)
         _core.assign(self, other)
         return self
@@ -221,7 +231,7 @@ class Tensor(_core.TensorBase):
     def fill_(self, value: builtins.float) -> Tensor:
         """Sets every element to ``value``."""
         self._check_in_place("fill_")
-        _core.assign(self, ops.full((), value, self.dtype))
+        _core.assign(self, ops.full((), value, self.dtype, devices.cpu))  # a number goes to any device
         return self
 
     def zero_(self) -> Tensor:
@@ -230,7 +240,7 @@ class Tensor(_core.TensorBase):
 
     def _in_place(self, name: str, other: Any) -> Tensor:
         self._check_in_place(f"{name}_", other)
-        getattr(_core, f"{name}_")(self, ops.operand(other))
+        getattr(_core, f"{name}_")(self, ops.operand(other, self))
         return self
 
     def add_(self, other: Any) -> Tensor:
@@ -356,7 +366,7 @@ class Tensor(_core.TensorBase):
         return ops.getitem(self, key)
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        value = ops.as_tensor(value)
+        value = ops.as_tensor(value, self)
         self._check_in_place("an assignment to elements", value)
         ops.setitem(self, key, value)
 
@@ -520,12 +530,24 @@ class Parameter(Tensor):
         return out
 
 
-def _rebuild(cls: type[Tensor], x: np.ndarray[Any, Any], requires_grad: bool) -> Tensor:
-    out: Tensor = _core.alias_as(_core.from_numpy(x, False), cls)
+def move_target(target: tuple[Any, ...], dtype: Any, device: Any) -> tuple[dtypes.DType | None, devices.Device | None]:
+    """The dtype and the device that the arguments of ``to`` mean, in whatever order."""
+    for t in target:
+        is_device = isinstance(t, devices.Device) or (isinstance(t, str) and t.startswith(("cpu", "cuda")))
+        device, dtype = (t, dtype) if is_device else (device, t)
+    return (
+        None if dtype is None else dtypes.as_dtype(dtype),
+        None if device is None else devices.device(device),
+    )
+
+
+def _rebuild(cls: type[Tensor], x: np.ndarray[Any, Any], requires_grad: bool, device: str = "cpu") -> Tensor:
+    made = _core.to_device(_core.from_numpy(x, False), devices.device_or_cpu(device))
+    out: Tensor = _core.alias_as(made, cls)
     out.requires_grad = requires_grad
     return out
 
 
-_core.set_classes(Tensor, dtypes.ALL, devices.cpu)
+_core.set_classes(Tensor, dtypes.ALL, devices.ALL)
 
 from . import autograd, ops  # noqa: E402  (they need Tensor, whose methods call them)

@@ -45,7 +45,7 @@ def ones_(tensor: Tensor) -> Tensor:
 @no_grad()
 def uniform_(tensor: Tensor, low: float = 0.0, high: float = 1.0) -> Tensor:
     """Uniform in [low, high)."""
-    return tensor.copy_(random.uniform(tensor.shape, low, high, dtype=tensor.dtype))
+    return tensor.copy_(random.uniform(tensor.shape, low, high, tensor.dtype, tensor.device))
 
 
 @no_grad()
@@ -57,7 +57,7 @@ def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
     >>> abs(float(w.mean())) < 0.01
     True
     """
-    return tensor.copy_(random.normal(tensor.shape, mean, std, dtype=tensor.dtype))
+    return tensor.copy_(random.normal(tensor.shape, mean, std, tensor.dtype, tensor.device))
 
 
 def xavier_uniform_(tensor: Tensor, gain: float = 1.0) -> Tensor:

@@ -52,7 +52,7 @@ class Linear(Module):
         return y if self._then is None else self._then(y)
 
     def _admit(self, x: Any) -> Tensor:
-        rows = as_tensor(x)
+        rows = as_tensor(x, self.weight)
         if rows.ndim == 0 or rows.shape[-1] != self.in_features:
             raise ValueError(
                 f"{self._label()} (in_features={self.in_features}) got input of shape {rows.shape}: "

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from .. import _core
 from ..autograd import no_grad
-from ..ops._apply import as_tensor
-from ..tensor import Parameter, Tensor
+from ..ops import to_device
+from ..ops._apply import as_tensor, host_tensor
+from ..tensor import Parameter, Tensor, move_target
 from ..train.trainable import Trainable
 
 if TYPE_CHECKING:
@@ -63,7 +65,20 @@ class Module(Trainable):
         raise NotImplementedError(f"{type(self).__name__} needs a method forward(self, x) that computes its output")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self.forward(*args, **kwargs)
+        try:
+            return self.forward(*args, **kwargs)
+        except ValueError as error:
+            self._check_devices(args, error)
+            raise
+
+    def _check_devices(self, inputs: tuple[Any, ...], error: ValueError) -> None:
+        """Says what is wrong if an operation failed because the input is not where this module's parameters are."""
+        own = next((value.device for value in vars(self).values() if isinstance(value, Parameter)), None)
+        there = next((x.device for x in inputs if isinstance(x, Tensor) and x.device is not own), None)
+        if own is not None and there is not None:
+            raise ValueError(
+                f"{self._label()} is on {own}, its input on {there}: call model(x.to('{own}')), or model.to('{there}')"
+            ) from error
 
     # --- registration ---------------------------------------------------------------------------------------------
 
@@ -183,6 +198,7 @@ class Module(Trainable):
     def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> LoadReport:
         """Copies values (tensors or arrays) into the parameters and buffers of the same paths.
 
+        They may be on any device: the module's own stay where they are.
         Raises ValueError, with nothing changed, if a shape differs, or, if ``strict``, if names are missing or
         unexpected; otherwise returns those names.
         """
@@ -204,21 +220,42 @@ class Module(Trainable):
                 own[path].copy_(value)
         return report
 
-    def to(self, target: Any) -> Self:
-        """Moves parameters and buffers to a device or a floating-point dtype, in this module, and returns it.
+    def to(self, *target: Any, dtype: Any = None, device: Any = None) -> Self:
+        """Moves parameters, their gradients and buffers to a device, a floating-point dtype, or both; returns itself.
 
-        Changed parameters are new objects: create the optimizer (or ``compile``) afterwards. Buffers of integers keep
-        their dtype. Raises TypeError for a dtype that cannot hold parameters.
+        Parameters stay the same objects, so that optimizers keep training them; an optimizer's state follows at its
+        next step. Buffers of integers keep their dtype. Raises TypeError for a dtype that cannot hold parameters, and
+        ValueError for a device that does not exist; where there is no CUDA device at all, the module stays on the CPU,
+        with one warning.
+
+        >>> import steep as st
+        >>> st.nn.Linear(2, 1).to("cpu", st.float64).weight.dtype
+        steep.float64
         """
-        moved: dict[int, Tensor] = {}
+        wanted, place = move_target(target, dtype, device)
+        if wanted is not None and not wanted.is_floating_point:
+            raise TypeError(f"parameters are floating-point: they cannot be moved to {wanted.name}")
+
+        def moved(x: Tensor) -> Tensor:
+            x = x.detach() if wanted is None or not x.dtype.is_floating_point else x.detach().astype(wanted)
+            return x if place is None else to_device(x, place)
+
+        buffers: dict[int, Tensor] = {}
         for module in self.modules():
             for name, value in list(vars(module).items()):
-                if isinstance(value, Parameter) or module._is_buffer(name, value):
-                    if id(value) not in moved:
-                        moved[id(value)] = _moved(value, target)
-                    if moved[id(value)] is not value:
-                        setattr(module, name, moved[id(value)])
+                if isinstance(value, Parameter):
+                    _move_parameter(value, moved)
+                elif module._is_buffer(name, value):
+                    setattr(module, name, buffers.setdefault(id(value), moved(value)))
         return self
+
+    def cuda(self, index: int = 0) -> Self:
+        """``to("cuda")``, or to another CUDA device by its number."""
+        return self.to(f"cuda:{index}")
+
+    def cpu(self) -> Self:
+        """``to("cpu")``."""
+        return self.to("cpu")
 
     # --- modes ----------------------------------------------------------------------------------------------------
 
@@ -280,16 +317,13 @@ class Module(Trainable):
 
 
 def _as_values(x: Any) -> Tensor:
-    return x if isinstance(x, Tensor) else as_tensor(np.asarray(x))  # in the dtype of any library's array
+    return x if isinstance(x, Tensor) else host_tensor(np.asarray(x))  # in the dtype of any library's array
 
 
-def _moved(value: Tensor, target: Any) -> Tensor:
-    new = value.detach().to(target)
-    is_parameter = isinstance(value, Parameter)
-    if new.dtype.kind != value.dtype.kind:
-        if is_parameter:
-            raise TypeError(f"parameters are floating-point: they cannot be moved to {new.dtype.name}")
-        new = value
-    if new.dtype is value.dtype and new.device == value.device:
-        return value
-    return Parameter(new, requires_grad=value.requires_grad) if is_parameter else new
+def _move_parameter(parameter: Parameter, moved: Callable[[Tensor], Tensor]) -> None:
+    new, gradient = moved(parameter), parameter.grad
+    if new.dtype is parameter.dtype and new.device is parameter.device:
+        return
+    gradient = None if gradient is None else moved(gradient)
+    _core.move_(parameter, new)
+    parameter.grad = gradient

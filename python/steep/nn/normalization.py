@@ -37,7 +37,7 @@ class LayerNorm(Module):
 
     def forward(self, x: Any) -> Tensor:
         """The normalised x, of x's shape."""
-        x = as_tensor(x)
+        x = as_tensor(x, self.weight)
         shape = self.normalized_shape
         if x.shape[-len(shape) :] != shape:
             raise ValueError(

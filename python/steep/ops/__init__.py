@@ -5,6 +5,7 @@ from ._apply import as_tensor as as_tensor
 from ._apply import is_operand as is_operand
 from ._apply import operand as operand
 from .creation import *
+from .creation import to_device as to_device
 from .elementwise import *
 from .elementwise import logical as logical
 from .indexing import *

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
 from .. import _core
 from .._core import is_recording, record, record_binary
+from ..devices import cpu, get_default_device
 from ..tensor import Tensor
 
 NUMBERS = (bool, int, float)  # NumPy's float64 scalars are floats too
+TENSOR_OR_NUMBER = (Tensor, *NUMBERS)
 READS_X, READS_Y = 1, 4
 
 
@@ -20,12 +22,22 @@ def is_operand(x: object) -> bool:
     return isinstance(x, (Tensor, *NUMBERS, np.ndarray, np.generic))
 
 
-def as_tensor(x: Any) -> Tensor:
-    """x itself if it is a Tensor, else a new one: arrays keep their dtype, numbers and lists take the default one."""
+def as_tensor(x: Any, beside: Any = None) -> Tensor:
+    """x itself if it is a Tensor, else a new one: arrays keep their dtype, numbers and lists take the default one.
+
+    It is on the device of ``beside``, if that is a Tensor, else on the default device.
+    """
     if isinstance(x, Tensor):
         return x
+    device = beside.device if isinstance(beside, Tensor) else get_default_device()
+    made = host_tensor(x)
+    return made if device is cpu else _core.to_device(made, device)
+
+
+def host_tensor(x: Any) -> Tensor:
+    """A new tensor of what is no Tensor, on the CPU."""
     if isinstance(x, np.ndarray | np.generic) or hasattr(x, "__array__"):  # another library's array keeps its dtype
-        return Tensor._from_numpy(np.asarray(x))
+        return _core.from_numpy(np.asarray(x), False)
     if isinstance(x, list | tuple) and any(isinstance(item, Tensor) for item in x):
         raise TypeError("cannot make a tensor of a list of tensors: use steep.stack or steep.concat")
     try:
@@ -40,7 +52,7 @@ def as_tensor(x: Any) -> Tensor:
         raise TypeError(f"cannot make a tensor of {type(x).__name__} {x!r:.60}: expected numbers, a list or an array")
     elif array.size == 0 and isinstance(x, list | tuple):
         array = array.astype(np.float32)
-    return Tensor._from_numpy(array)
+    return _core.from_numpy(array, False)
 
 
 def _has_huge_integer(x: Any) -> bool:
@@ -49,9 +61,25 @@ def _has_huge_integer(x: Any) -> bool:
     return isinstance(x, int) and not -(2**63) <= x < 2**63
 
 
-def operand(x: Any) -> Any:
+def operand(x: Any, beside: Any = None) -> Any:
     """A Tensor or a Python number, which takes the dtype of the tensor beside it."""
-    return x if isinstance(x, (Tensor, *NUMBERS)) else as_tensor(x)
+    return x if isinstance(x, TENSOR_OR_NUMBER) else as_tensor(x, beside)
+
+
+def operands(a: Any, b: Any) -> tuple[Any, Any]:
+    """Both operands of a binary operation. Arrays and lists go to the device of the tensor beside them."""
+    if not isinstance(a, TENSOR_OR_NUMBER):
+        a = as_tensor(a, b)
+    if not isinstance(b, TENSOR_OR_NUMBER):
+        b = as_tensor(b, a)
+    elif not isinstance(a, Tensor) and not isinstance(b, Tensor) and get_default_device() is not cpu:
+        a = as_tensor(a)  # of two numbers, or the engine would put the result on the CPU
+    return a, b
+
+
+def first_tensor(items: Iterable[Any]) -> Tensor | None:
+    """The one whose device the others take."""
+    return next((x for x in items if isinstance(x, Tensor)), None)
 
 
 class UnaryRule:
@@ -115,5 +143,5 @@ def unary(name: str, x: Any, *params: float) -> Tensor:
 def binary(name: str, a: Any, b: Any) -> Tensor:
     """Runs and records the operation ``name`` of the binary table, with broadcasting and type promotion."""
     rule = BINARY[name]
-    a, b = operand(a), operand(b)
+    a, b = operands(a, b)
     return record_binary(rule.forward(a, b), rule.vjp, a, b, rule.reads_a, rule.reads_b)

@@ -1,4 +1,7 @@
-"""New tensors. ``dtype`` is anything that ``steep.dtypes.as_dtype`` takes; the default for floats is float32."""
+"""New tensors. ``dtype`` is anything that ``steep.dtypes.as_dtype`` takes; the default for floats is float32.
+
+``device`` is anything that ``steep.device`` takes; without it they go to the default device.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from .. import _core, devices, dtypes
+from .. import _core, dtypes
 from .._core import record
+from ..devices import Device, cpu, resolve
 from ..dtypes import DType, as_dtype
 from ..tensor import Tensor
-from ._apply import as_tensor
+from ._apply import as_tensor, host_tensor
 from .manipulation import as_shape
 
 __all__ = [
@@ -36,7 +40,8 @@ __all__ = [
 def tensor(data: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """A new tensor with a copy of ``data``: a number, nested lists, a NumPy array or a tensor.
 
-    Without ``dtype``, arrays keep theirs, and Python numbers become bool, int64 or float32.
+    Without ``dtype``, arrays keep theirs, and Python numbers become bool, int64 or float32. Without ``device``, a
+    tensor stays on its device.
     Raises TypeError or ValueError for data that is not a regular array of numbers.
 
     >>> import steep as st
@@ -44,12 +49,15 @@ def tensor(data: Any, dtype: Any = None, device: Any = None, requires_grad: bool
     tensor([[1, 2],
             [3, 4]])
     """
-    x = as_tensor(data)
-    x = _core.astype(x, x.dtype if dtype is None else _checked(data, x, as_dtype(dtype)))
-    if device is not None:
-        devices.device(device)
-    x.requires_grad = requires_grad
-    return x
+    given = isinstance(data, Tensor)
+    x: Tensor = data if given else host_tensor(data)
+    wanted = x.dtype if dtype is None else _checked(data, x, as_dtype(dtype))
+    target = x.device if given and device is None else resolve(device)
+    out = x if x.device is target else _core.to_device(x, target)
+    if out is data or out.dtype is not wanted:
+        out = _core.astype(out, wanted)
+    out.requires_grad = requires_grad
+    return out
 
 
 def _checked(data: Any, x: Tensor, dtype: DType) -> DType:
@@ -64,11 +72,10 @@ def _checked(data: Any, x: Tensor, dtype: DType) -> DType:
 def asarray(x: Any, dtype: Any = None, device: Any = None, copy: bool | None = None) -> Tensor:
     """``x`` as a tensor, over the same memory where it is a tensor or NumPy array of that dtype, unless ``copy``.
 
-    Raises ValueError if ``copy=False`` and a copy is needed.
+    Raises ValueError if ``copy=False`` and a copy is needed, which includes a move to another device.
     """
     wanted = None if dtype is None else as_dtype(dtype)
-    if device is not None:
-        devices.device(device)
+    target = x.device if isinstance(x, Tensor) and device is None else resolve(device)
     if isinstance(x, Tensor):
         shared = x
     elif isinstance(x, np.ndarray) and copy is not True:
@@ -77,11 +84,15 @@ def asarray(x: Any, dtype: Any = None, device: Any = None, copy: bool | None = N
         except ValueError:  # its strides or alignment
             if copy is False:
                 raise
-            shared = as_tensor(x)
+            shared = host_tensor(x)
     else:
         if copy is False:
             raise ValueError(f"asarray: a {type(x).__name__} needs a copy, and copy=False forbids it")
-        shared = as_tensor(x)
+        shared = host_tensor(x)
+    if shared.device is not target:
+        if copy is False:
+            raise ValueError(f"asarray: from {shared.device} to {target} needs a copy, and copy=False forbids it")
+        return astype(to_device(shared, target), wanted or shared.dtype)
     if copy or (wanted is not None and shared.dtype != wanted):
         if copy is False:
             raise ValueError(f"asarray: {shared.dtype.name} as {dtype!r} needs a copy, and copy=False forbids it")
@@ -103,6 +114,17 @@ def _astype_vjp(g: Tensor) -> tuple[Tensor]:
     return (g,)
 
 
+def to_device(x: Any, device: Any) -> Tensor:
+    """The elements on another device; x itself if it is there. Its gradient comes back to x's device."""
+    x, target = as_tensor(x), resolve(device)
+    before = x.device
+    return x if before is target else record(_core.to_device(x, target), _to_device_vjp, (x,), (before,))
+
+
+def _to_device_vjp(g: Tensor, device: Device) -> tuple[Tensor]:
+    return (to_device(g, device),)
+
+
 def copy(x: Any) -> Tensor:
     """A contiguous copy with memory of its own; differentiable."""
     x = as_tensor(x)
@@ -120,24 +142,21 @@ def full(shape: Any, fill_value: Any, dtype: Any = None, device: Any = None, req
     >>> st.full((2,), 7.0)
     tensor([7., 7.])
     """
-    value = as_tensor(fill_value)
+    value = fill_value if isinstance(fill_value, Tensor) else host_tensor(fill_value)
     if value.ndim:
         raise ValueError(f"full: the value must be a single number, not of shape {value.shape}")
     wanted = value.dtype if dtype is None else _checked(fill_value, value, as_dtype(dtype))
     if wanted.kind == "int" and value.dtype.kind == "float" and not math.isfinite(float(value)):
         raise OverflowError(f"full: {fill_value} does not fit in {wanted.name}")
-    if device is not None:
-        devices.device(device)
-    out = _core.empty(wanted, as_shape(shape))
+    out = _core.empty(wanted, as_shape(shape), resolve(device))
     _core.assign(out, value)
     out.requires_grad = requires_grad
     return out
 
 
 def _constant(value: float, args: tuple[Any, ...], dtype: Any, device: Any, requires_grad: bool) -> Tensor:
-    if device is not None:
-        devices.device(device)
-    out = _core.full(_or_float32(dtype), as_shape(args[0] if len(args) == 1 else args), value)
+    shape = as_shape(args[0] if len(args) == 1 else args)
+    out = _core.full(_or_float32(dtype), shape, value, resolve(device))
     out.requires_grad = requires_grad
     return out
 
@@ -154,33 +173,31 @@ def ones(*shape: Any, dtype: Any = None, device: Any = None, requires_grad: bool
 
 def empty(*shape: Any, dtype: Any = None, device: Any = None) -> Tensor:
     """A tensor whose elements are not set, float32 by default. The extents may be given one by one or as a tuple."""
-    if device is not None:
-        devices.device(device)
-    return _core.empty(_or_float32(dtype), as_shape(shape[0] if len(shape) == 1 else shape))
+    return _core.empty(_or_float32(dtype), as_shape(shape[0] if len(shape) == 1 else shape), resolve(device))
 
 
 def _or_float32(dtype: Any) -> DType:
     return dtypes.float32 if dtype is None else as_dtype(dtype)
 
 
-def zeros_like(x: Tensor, dtype: Any = None) -> Tensor:
-    """Zeros with x's shape, and its dtype by default."""
-    return full(x.shape, 0, x.dtype if dtype is None else dtype)
+def zeros_like(x: Tensor, dtype: Any = None, device: Any = None) -> Tensor:
+    """Zeros with x's shape, and its dtype and device by default."""
+    return full_like(x, 0, dtype, device)
 
 
-def ones_like(x: Tensor, dtype: Any = None) -> Tensor:
-    """Ones with x's shape, and its dtype by default."""
-    return full(x.shape, 1, x.dtype if dtype is None else dtype)
+def ones_like(x: Tensor, dtype: Any = None, device: Any = None) -> Tensor:
+    """Ones with x's shape, and its dtype and device by default."""
+    return full_like(x, 1, dtype, device)
 
 
-def full_like(x: Tensor, fill_value: Any, dtype: Any = None) -> Tensor:
-    """One value with x's shape, and its dtype by default."""
-    return full(x.shape, fill_value, x.dtype if dtype is None else dtype)
+def full_like(x: Tensor, fill_value: Any, dtype: Any = None, device: Any = None) -> Tensor:
+    """One value with x's shape, and its dtype and device by default."""
+    return full(x.shape, fill_value, x.dtype if dtype is None else dtype, x.device if device is None else device)
 
 
-def empty_like(x: Tensor, dtype: Any = None) -> Tensor:
-    """A tensor whose elements are not set, with x's shape, and its dtype by default."""
-    return _core.empty(x.dtype if dtype is None else as_dtype(dtype), x.shape)
+def empty_like(x: Tensor, dtype: Any = None, device: Any = None) -> Tensor:
+    """A tensor whose elements are not set, with x's shape, and its dtype and device by default."""
+    return empty(x.shape, dtype=x.dtype if dtype is None else dtype, device=x.device if device is None else device)
 
 
 def arange(start: float, stop: float | None = None, step: float = 1, dtype: Any = None, device: Any = None) -> Tensor:
@@ -196,17 +213,22 @@ def arange(start: float, stop: float | None = None, step: float = 1, dtype: Any 
         raise ValueError("arange: step must not be 0")
     if not all(math.isfinite(v) for v in (start, stop, step)):
         raise ValueError(f"arange: start={start}, stop={stop} and step={step} must be finite")
-    if device is not None:
-        devices.device(device)
     integers = all(isinstance(v, int) for v in (start, stop, step))
     if integers and not all(-(2**63) <= v < 2**63 for v in (start, stop, step)):
         raise OverflowError(f"arange: start={start}, stop={stop} and step={step} must fit in int64")
     default = dtypes.int64 if integers else dtypes.float32
     values = np.arange(start, stop, step, dtype=np.int64 if integers else np.float64)
-    return Tensor._from_numpy(values).astype(default if dtype is None else dtype)
+    return _placed(values, default if dtype is None else as_dtype(dtype), device)
 
 
-def linspace(start: float, stop: float, num: int = 50, dtype: Any = None, endpoint: bool = True) -> Tensor:
+def _placed(values: np.ndarray[Any, Any], dtype: DType, device: Any) -> Tensor:
+    made, target = _core.astype(_core.from_numpy(values, False), dtype), resolve(device)
+    return made if target is cpu else _core.to_device(made, target)
+
+
+def linspace(
+    start: float, stop: float, num: int = 50, dtype: Any = None, device: Any = None, endpoint: bool = True
+) -> Tensor:
     """``num`` evenly spaced numbers from start to stop (which is left out unless ``endpoint``), float32 by default.
 
     >>> import steep as st
@@ -215,9 +237,9 @@ def linspace(start: float, stop: float, num: int = 50, dtype: Any = None, endpoi
     """
     if num < 0:
         raise ValueError(f"linspace: num={num} must not be negative")
-    return Tensor._from_numpy(np.linspace(start, stop, num, endpoint=endpoint)).astype(_or_float32(dtype))
+    return _placed(np.linspace(start, stop, num, endpoint=endpoint), _or_float32(dtype), device)
 
 
-def eye(n_rows: int, n_cols: int | None = None, k: int = 0, dtype: Any = None) -> Tensor:
+def eye(n_rows: int, n_cols: int | None = None, k: int = 0, dtype: Any = None, device: Any = None) -> Tensor:
     """A matrix with ones on the k-th diagonal and zeros elsewhere, float32 by default."""
-    return Tensor._from_numpy(np.eye(n_rows, n_cols, k)).astype(_or_float32(dtype))
+    return _placed(np.eye(n_rows, n_cols, k), _or_float32(dtype), device)

@@ -8,7 +8,7 @@ from typing import Any
 from .. import _core, dtypes
 from .._core import record
 from ..tensor import Tensor
-from ._apply import as_tensor, binary, operand, unary
+from ._apply import as_tensor, binary, first_tensor, operand, operands, unary
 
 __all__ = [
     "abs",
@@ -199,11 +199,12 @@ def clip(x: Any, min: Any = None, max: Any = None) -> Tensor:
     >>> st.clip(st.tensor([-2.0, 0.5, 3.0]), 0, 1)
     tensor([0. , 0.5, 1. ])
     """
-    low, high = operand(min) if min is not None else None, operand(max) if max is not None else None
+    beside = first_tensor((x, min, max))
+    low, high = (None if bound is None else operand(bound, beside) for bound in (min, max))
     if low is None and high is None:
         raise ValueError("clip: give min, max or both")
     if isinstance(low, Tensor) or isinstance(high, Tensor):
-        y = as_tensor(x) if low is None else maximum(x, low)
+        y = as_tensor(x, high) if low is None else maximum(x, low)
         return y if high is None else minimum(y, high)
     x = as_tensor(x)
     if not x.dtype.is_floating_point and (isinstance(low, float) or isinstance(high, float)):
@@ -278,47 +279,52 @@ def minimum(a: Any, b: Any) -> Tensor:
 
 def equal(a: Any, b: Any) -> Tensor:
     """a == b, elementwise with broadcasting, as a bool tensor."""
-    return _core.equal(operand(a), operand(b))
+    return _core.equal(*operands(a, b))
 
 
 def not_equal(a: Any, b: Any) -> Tensor:
     """a != b, elementwise with broadcasting, as a bool tensor."""
-    return _core.not_equal(operand(a), operand(b))
+    return _core.not_equal(*operands(a, b))
 
 
 def less(a: Any, b: Any) -> Tensor:
     """a < b, elementwise with broadcasting, as a bool tensor."""
-    return _core.less(operand(a), operand(b))
+    return _core.less(*operands(a, b))
 
 
 def less_equal(a: Any, b: Any) -> Tensor:
     """a <= b, elementwise with broadcasting, as a bool tensor."""
-    return _core.less_equal(operand(a), operand(b))
+    return _core.less_equal(*operands(a, b))
 
 
 def greater(a: Any, b: Any) -> Tensor:
     """a > b, elementwise with broadcasting, as a bool tensor."""
-    return _core.greater(operand(a), operand(b))
+    return _core.greater(*operands(a, b))
 
 
 def greater_equal(a: Any, b: Any) -> Tensor:
     """a >= b, elementwise with broadcasting, as a bool tensor."""
-    return _core.greater_equal(operand(a), operand(b))
+    return _core.greater_equal(*operands(a, b))
 
 
 def logical_and(a: Any, b: Any) -> Tensor:
     """Whether a and b are both true (not 0), elementwise with broadcasting, as a bool tensor."""
-    return _core.logical_and(as_tensor(a).astype(dtypes.bool), as_tensor(b).astype(dtypes.bool))
+    return _core.logical_and(*_truths(a, b))
 
 
 def logical_or(a: Any, b: Any) -> Tensor:
     """Whether a or b is true (not 0), elementwise with broadcasting, as a bool tensor."""
-    return _core.logical_or(as_tensor(a).astype(dtypes.bool), as_tensor(b).astype(dtypes.bool))
+    return _core.logical_or(*_truths(a, b))
 
 
 def logical_xor(a: Any, b: Any) -> Tensor:
     """Whether exactly one of a and b is true (not 0), elementwise with broadcasting, as a bool tensor."""
-    return _core.logical_xor(as_tensor(a).astype(dtypes.bool), as_tensor(b).astype(dtypes.bool))
+    return _core.logical_xor(*_truths(a, b))
+
+
+def _truths(a: Any, b: Any) -> tuple[Tensor, Tensor]:
+    a = as_tensor(a, b)
+    return a.astype(dtypes.bool), as_tensor(b, a).astype(dtypes.bool)
 
 
 def logical(operation: Callable[[Any, Any], Tensor], sign: str, a: Any, b: Any) -> Tensor:
@@ -342,7 +348,8 @@ def where(condition: Any, a: Any, b: Any) -> Tensor:
     >>> st.where(st.tensor([True, False]), st.tensor([1.0, 2.0]), 0.0)
     tensor([1., 0.])
     """
-    c, a, b = as_tensor(condition), operand(a), operand(b)
+    beside = first_tensor((condition, a, b))
+    c, a, b = as_tensor(condition, beside), operand(a, beside), operand(b, beside)
     return record(_core.where(c, a, b), _where_vjp, (a, b), (c,))
 
 

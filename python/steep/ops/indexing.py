@@ -22,11 +22,11 @@ __all__ = [
 _BASIC = (int, slice, type(None), type(...), np.integer)
 
 
-def _array_index(key: Any) -> Any:
-    """Lists and arrays in an index, as tensors."""
+def _array_index(key: Any, x: Tensor) -> Any:
+    """Lists and arrays in an index, as tensors beside x."""
     if not isinstance(key, list | np.ndarray):
         return key
-    return _integer_indices(key) if np.size(key) == 0 else as_tensor(key)
+    return _integer_indices(key, x) if np.size(key) == 0 else as_tensor(key, x)
 
 
 def _is_array(key: Any) -> bool:
@@ -41,7 +41,7 @@ def getitem(x: Tensor, key: Any) -> Tensor:
     >>> x[1, ::2], x[[0, 2], 0]
     (tensor([4, 6]), tensor([0, 8]))
     """
-    parts = tuple(map(_array_index, key)) if isinstance(key, tuple) else (_array_index(key),)
+    parts = tuple([_array_index(k, x) for k in key]) if isinstance(key, tuple) else (_array_index(key, x),)
     arrays = [i for i, part in enumerate(parts) if _is_array(part)]
     if not arrays:
         _check_basic(parts)
@@ -90,7 +90,7 @@ def _check_basic(parts: tuple[Any, ...]) -> None:
 def setitem(x: Tensor, key: Any, value: Tensor) -> None:
     """x[key] = value in place, for integers, slices, None and ...; value is broadcast and cast to x's dtype."""
     parts = key if isinstance(key, tuple) else (key,)
-    if any(_is_array(_array_index(part)) for part in parts):
+    if any(_is_array(_array_index(part, x)) for part in parts):
         raise NotImplementedError("assignment through an index tensor is not supported: use steep.where")
     _check_basic(parts)
     view = _core.basic_index(x, parts)
@@ -111,7 +111,8 @@ def take(x: Any, indices: Any, axis: int | None = None) -> Tensor:
     >>> st.take(st.tensor([10, 20, 30]), st.tensor([2, 0]))
     tensor([30, 10])
     """
-    x, indices = as_tensor(x), _integer_indices(indices)
+    x = as_tensor(x, indices)
+    indices = _integer_indices(indices, x)
     if axis is None:
         if x.ndim != 1:
             raise ValueError(f"take: axis must be given for a tensor of shape {x.shape}")
@@ -120,8 +121,8 @@ def take(x: Any, indices: Any, axis: int | None = None) -> Tensor:
     return record(_core.take(x, indices, axis), _take_vjp, (x,), (indices, axis, x.shape))
 
 
-def _integer_indices(indices: Any) -> Tensor:
-    indices = as_tensor(indices)
+def _integer_indices(indices: Any, beside: Any = None) -> Tensor:
+    indices = as_tensor(indices, beside)
     return indices.astype(dtypes.int64) if indices.size == 0 else indices
 
 
@@ -143,7 +144,8 @@ def take_along_axis(x: Any, indices: Any, axis: int = -1) -> Tensor:
     tensor([[2],
             [3]])
     """
-    x, indices = as_tensor(x), _integer_indices(indices)
+    x = as_tensor(x, indices)
+    indices = _integer_indices(indices, x)
     axis = manipulation.as_axis("take_along_axis", axis, x.ndim)
     return record(_core.take_along_axis(x, indices, axis), _take_along_axis_vjp, (x,), (indices, axis, x.shape))
 

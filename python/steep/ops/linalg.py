@@ -29,7 +29,8 @@ def matmul(a: Any, b: Any) -> Tensor:
     >>> st.tensor([[1.0, 2.0], [3.0, 4.0]]) @ st.tensor([1.0, 1.0])
     tensor([3., 7.])
     """
-    a, b = as_tensor(a), as_tensor(b)
+    a = as_tensor(a, b)
+    b = as_tensor(b, a)
     if a.ndim == 1 and b.ndim > 0:
         return manipulation.squeeze(matmul(a.expand_dims(0), b), 0 if b.ndim <= 2 else -2)
     if b.ndim == 1 and a.ndim > 0:
@@ -54,8 +55,9 @@ def linear(x: Any, weight: Any, bias: Any = None, activation: str | None = None)
     >>> st.linear(st.ones((1, 2)), st.tensor([[1.0, -3.0]]), st.tensor([1.0]), activation="relu")
     tensor([[0.]])
     """
-    x, weight = as_tensor(x), as_tensor(weight)
-    bias = None if bias is None else as_tensor(bias)
+    x = as_tensor(x, weight)
+    weight = as_tensor(weight, x)
+    bias = None if bias is None else as_tensor(bias, x)
     if activation is not None and activation not in FUSED_ACTIVATIONS:
         raise ValueError(f"linear: activation={activation!r} must be None or one of {', '.join(FUSED_ACTIVATIONS)}")
     y = _core.linear(x, weight, bias, activation)

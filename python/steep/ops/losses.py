@@ -33,7 +33,8 @@ def _reduce(name: str, loss: Tensor, how: str) -> Tensor:
 
 def _pair(name: str, input: Any, target: Any) -> tuple[Tensor, Tensor]:
     """Floating-point tensors of one shape and dtype."""
-    input, target = as_tensor(input), as_tensor(target)
+    input = as_tensor(input, target)
+    target = as_tensor(target, input)
     if input.shape != target.shape:
         hint = "they must be equal"
         if input.ndim != target.ndim and input.size == target.size:
@@ -56,7 +57,8 @@ def cross_entropy(input: Any, target: Any, reduction: str = "mean", axis: int = 
     >>> st.cross_entropy(st.tensor([[2.0, 2.0]]), st.tensor([1]))
     tensor(0.6931472)
     """
-    input, target = as_tensor(input), as_tensor(target)
+    input = as_tensor(input, target)
+    target = as_tensor(target, input)
     if not input.dtype.is_floating_point:
         raise TypeError(f"cross_entropy: input (logits) must be floating-point, not {input.dtype.name}")
     if input.ndim == 0:

@@ -9,7 +9,7 @@ from typing import Any
 from .. import _core
 from .._core import record
 from ..tensor import Tensor
-from ._apply import as_tensor
+from ._apply import as_tensor, first_tensor
 
 __all__ = [
     "broadcast_to",
@@ -138,7 +138,7 @@ def concat(tensors: Sequence[Any], axis: int | None = 0) -> Tensor:
     >>> st.concat([st.zeros(2), st.ones(1)])
     tensor([0., 0., 1.])
     """
-    tensors = tuple(as_tensor(x) for x in tensors)
+    tensors = _all_tensors(tensors)
     if not tensors:
         raise ValueError("concat: there are no tensors to join")
     if axis is None:
@@ -150,13 +150,19 @@ def concat(tensors: Sequence[Any], axis: int | None = 0) -> Tensor:
     return record(_core.concat(tensors, axis), _concat_vjp, tensors, (axis, extents))
 
 
+def _all_tensors(items: Sequence[Any]) -> tuple[Tensor, ...]:
+    items = tuple(items)
+    beside = first_tensor(items)
+    return tuple(as_tensor(x, beside) for x in items)
+
+
 def _concat_vjp(g: Tensor, axis: int, extents: tuple[int, ...]) -> tuple[Tensor, ...]:
     return tuple(_parts(g, extents, axis))
 
 
 def stack(tensors: Sequence[Any], axis: int = 0) -> Tensor:
     """Tensors of one shape joined along a new axis. Raises ValueError if the shapes differ or there are no tensors."""
-    tensors = [as_tensor(x) for x in tensors]
+    tensors = _all_tensors(tensors)
     if not tensors:
         raise ValueError("stack: there are no tensors to join")
     for x in tensors:

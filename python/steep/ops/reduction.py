@@ -93,7 +93,7 @@ def _products_of_others(x: Tensor, axes: tuple[int, ...]) -> Tensor:
     moved = manipulation.permute_dims(x, order)
     n = math.prod(x.shape[i] for i in axes)
     lines = manipulation.reshape(moved, (*moved.shape[: len(kept)], 1, n))
-    diagonal = indexing.one_hot(creation.arange(n), n, dtypes.bool)
+    diagonal = indexing.one_hot(creation.arange(n, device=x.device), n, dtypes.bool)
     others = manipulation.reshape(prod(elementwise.where(diagonal, 1.0, lines), -1), moved.shape)
     inverse = sorted(range(x.ndim), key=order.__getitem__)
     return manipulation.permute_dims(others, inverse)

@@ -8,7 +8,7 @@ from .. import _core, random
 from .._core import is_recording, record
 from ..tensor import Tensor
 from . import elementwise, manipulation, reduction
-from ._apply import as_tensor
+from ._apply import as_tensor, first_tensor
 
 __all__ = [
     "dropout",
@@ -66,10 +66,10 @@ def layer_norm(x: Any, normalized_shape: Any, weight: Any = None, bias: Any = No
     >>> st.layer_norm(st.tensor([[1.0, 3.0]]), 2)
     tensor([[-0.999995,  0.999995]])
     """
-    x = as_tensor(x)
+    x = as_tensor(x, first_tensor((weight, bias)))
     shape = manipulation.as_shape(normalized_shape)
-    weight = None if weight is None else as_tensor(weight)
-    bias = None if bias is None else as_tensor(bias)
+    weight = None if weight is None else as_tensor(weight, x)
+    bias = None if bias is None else as_tensor(bias, x)
     if not shape or x.shape[-len(shape) :] != shape:
         raise ValueError(f"layer_norm: the last axes of input shape {x.shape} must be normalized_shape={shape}")
     for name, p in (("weight", weight), ("bias", bias)):
@@ -112,4 +112,4 @@ def dropout(x: Any, p: float = 0.5, training: bool = True) -> Tensor:
     if not x.dtype.is_floating_point:
         raise TypeError(f"dropout needs a floating-point tensor, not {x.dtype.name}")
     scale = 0.0 if p == 1 else 1 / (1 - p)
-    return x * (random.bernoulli(x.shape, 1 - p).astype(x.dtype) * scale)
+    return x * (random.bernoulli(x.shape, 1 - p, device=x.device).astype(x.dtype) * scale)

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..autograd import no_grad
-from ..ops import zeros_like
-from ..ops._apply import as_tensor
+from ..ops import to_device, zeros_like
+from ..ops._apply import host_tensor
 from ..tensor import Parameter, Tensor
 
 __all__ = ["Group", "Optimizer"]
@@ -79,7 +79,12 @@ class Optimizer:
             if True in present:
                 updated = True
                 steps = [n + has for n, has in zip(self._steps[i], present, strict=True)]
-                self._update(group, self._state[i], steps)
+                try:
+                    self._update(group, self._state[i], steps)
+                except ValueError:  # raised before anything has changed
+                    if not self._follow(params, self._state[i]):
+                        raise
+                    self._update(group, self._state[i], steps)
                 self._steps[i] = steps  # only now: an update that raises has changed nothing
         if not updated:
             warnings.warn(
@@ -146,15 +151,27 @@ class Optimizer:
                 tensors = state[name] = [zeros_like(p) for p in group["params"]]
         return tensors
 
+    @staticmethod
+    def _follow(params: list[Tensor], state: dict[str, list[Tensor]]) -> bool:
+        """Brings the state to the device and dtype of parameters that have moved; whether there was any."""
+        moved = False
+        for tensors in state.values():
+            for i, (p, kept) in enumerate(zip(params, tensors, strict=True)):
+                if kept.device is not p.device or kept.dtype is not p.dtype:
+                    tensors[i] = kept.to(p.dtype, p.device)
+                    moved = True
+        return moved
+
     def _loaded(self, parameter: Tensor, value: Any, name: str) -> Tensor:
         if value is None:
             return zeros_like(parameter.detach())
-        kept = as_tensor(value if isinstance(value, Tensor) else np.asarray(value))
+        kept = value if isinstance(value, Tensor) else host_tensor(np.asarray(value))
         if kept.shape != parameter.shape:
             raise ValueError(
                 f"{self._name()}.load_state_dict: {name} has shape {kept.shape}, its parameter {parameter.shape}"
             )
-        return kept.detach().astype(parameter.dtype, copy=True).contiguous()
+        kept = to_device(kept.detach(), parameter.device)
+        return kept.astype(parameter.dtype, copy=True).contiguous()
 
     def _check_parameters(self, params: list[Any]) -> None:
         known = {id(p) for group in self.param_groups for p in group["params"]}

@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from .. import _core
+from .. import _core, cuda
+from ..devices import Device, cpu
 from ..dtypes import DType, int64
-from ..ops import asarray, take
+from ..ops import asarray, take, to_device
 from ..tensor import Tensor
 
-__all__ = ["Data", "as_data", "as_rows", "batches", "split"]
+__all__ = ["Data", "as_data", "as_rows", "batches", "placed", "split"]
 
 Data = tuple[Tensor, Tensor]
 
@@ -35,7 +36,7 @@ def as_rows(name: str, x: Any, dtype: DType) -> Tensor:
             raise TypeError(
                 f"{name} holds {array.dtype} values, not numbers: encode them first, classes as the integers 0, 1, 2, …"
             )
-        rows = asarray(np.ascontiguousarray(array) if array.ndim else array)
+        rows = asarray(np.ascontiguousarray(array) if array.ndim else array, device=cpu)
     if rows.ndim == 0:
         raise ValueError(f"{name} is a single number: it needs a first axis that counts the samples")
     if rows.shape[0] == 0:
@@ -59,15 +60,30 @@ def as_data(x: Any, y: Any, dtype: DType, kind: str) -> Data:
     return inputs, targets if kind == "unknown" else targets.astype(dtype)
 
 
-def batches(data: Data, batch_size: int, order: Tensor | None) -> Iterator[Data]:
-    """Consecutive rows of both tensors, in their order or in that of the row numbers in ``order``."""
-    x, y = data
+def placed(x: Tensor, device: Device) -> Tensor:
+    """All of ``x`` on the model's device, if a copy takes at most an eighth of the memory that is free there.
+
+    Other data stays where it is, and goes to the device batch by batch.
+    """
+    if device is cpu or x.device is device:
+        return x
+    stats = cuda.memory_stats(device)
+    return to_device(x, device) if 8 * x.size * x.dtype.itemsize <= stats["free"] + stats["cached"] else x
+
+
+def batches(data: Data, batch_size: int, order: Tensor | None, device: Device) -> Iterator[Data]:
+    """Consecutive rows of both tensors, in their order or in that of the row numbers in ``order``, on the device."""
+    # Data on a CUDA device is gathered once an epoch: each gather there checks its indices, and waits for the result.
+    x, y = (x if order is None or x.device is cpu else take(x, to_device(order, x.device), 0) for x in data)
     for start in range(0, len(x), batch_size):
-        if order is None:
-            yield x[start : start + batch_size], y[start : start + batch_size]
-        else:
-            rows = order[start : start + batch_size]
-            yield take(x, rows, 0), take(y, rows, 0)
+        stop = start + batch_size
+        rows = None if order is None else order[start:stop]
+        yield _part(x, start, stop, rows, device), _part(y, start, stop, rows, device)
+
+
+def _part(x: Tensor, start: int, stop: int, rows: Tensor | None, device: Device) -> Tensor:
+    part = x[start:stop] if rows is None or x.device is not cpu else take(x, rows, 0)
+    return part if part.device is device else to_device(part, device)
 
 
 def split(data: Data, fraction: float) -> tuple[Data, Data]:
@@ -89,8 +105,8 @@ def split(data: Data, fraction: float) -> tuple[Data, Data]:
         raise ValueError(f"validation_split={fraction} of {n} samples leaves one part empty")
 
     def part(rows: np.ndarray[Any, Any]) -> Data:
-        index = asarray(np.sort(rows))
-        return take(data[0], index, 0), take(data[1], index, 0)
+        rows = np.sort(rows)
+        return take(data[0], rows, 0), take(data[1], rows, 0)
 
     return part(shuffled[~held_out]), part(shuffled[held_out])
 

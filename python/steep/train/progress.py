@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .trainable import Means
+    from .means import Means
 
 __all__ = ["Progress", "progress"]
 

@@ -6,14 +6,17 @@ import math
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from .. import dtypes, random
 from ..autograd import no_grad
+from ..devices import Device, cpu, get_default_device
 from ..dtypes import DType
-from ..ops import empty, isfinite
+from ..ops import empty, isfinite, to_device
 from ..tensor import Parameter, Tensor
 from .history import History
+from .means import Means
 
 if TYPE_CHECKING:
     from ..nn import Module
@@ -60,6 +63,7 @@ class Trainable:
 
         def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
         def parameters(self) -> Iterator[Parameter]: ...
+        def named_parameters(self) -> Iterator[tuple[str, Parameter]]: ...
         def modules(self) -> Iterator[Module]: ...
         def train(self, mode: bool = True) -> Any: ...
 
@@ -102,14 +106,16 @@ class Trainable:
         """Trains for ``epochs`` more epochs and returns their History: "loss", the metrics, and "val_…" of both.
 
         ``x`` and ``y`` are arrays, tensors or lists whose first axis counts the samples; floating-point numbers are
-        cast to the model's dtype. Loss and metrics of an epoch are running means over its batches, while the model
-        changes; validation measures the model at the epoch's end. ``validation_split`` holds out that share of the
-        samples, at random and with every class in proportion; ``validation_data`` is a pair (x, y). Another ``fit``
-        continues: the optimizer's state and the epoch count are kept. ``verbose``: 0 silent, 1 a progress bar, 2 a
-        line an epoch, "auto" a bar in a terminal and lines elsewhere.
+        cast to the model's dtype, and all goes to the model's device. Loss and metrics of an epoch are running means
+        over its batches, while the model changes; validation measures the model at the epoch's end.
+        ``validation_split`` holds out that share of the samples, at random and with every class in proportion;
+        ``validation_data`` is a pair (x, y). Another ``fit`` continues: the optimizer's state and the epoch count are
+        kept. ``verbose``: 0 silent, 1 a progress bar, 2 a line an epoch, "auto" a bar in a terminal and lines
+        elsewhere.
 
-        Warns when the loss becomes NaN or infinite. Raises RuntimeError before ``compile``; ValueError for lengths
-        that differ, no data, and arguments out of range; TypeError for data that is not numbers.
+        Warns when the loss becomes NaN or infinite (on CUDA some batches later, as a look at it waits for the
+        device). Raises RuntimeError before ``compile``; ValueError for lengths that differ, no data, arguments out of
+        range, and a model on several devices; TypeError for data that is not numbers.
 
         >>> import steep as st
         >>> st.random.manual_seed(0)
@@ -120,10 +126,10 @@ class Trainable:
         >>> history["loss"][-1] < 1e-4
         True
         """
-        from .batches import as_data, batches, split
+        from .batches import as_data, batches, placed, split
         from .progress import progress
 
-        state = self._state_for("fit", "train_step")
+        state, device = self._state_for("fit", "train_step"), self._device("fit")
         _check_count("batch_size", batch_size)
         _check_count("epochs", epochs)
         data = as_data(x, y, self._dtype(), state.kind)
@@ -135,26 +141,32 @@ class Trainable:
         elif validation_split:
             data, validation = split(data, validation_split)
         self._check_optimizer(state)
+        data = placed(data[0], device), placed(data[1], device)
+        if validation is not None:
+            validation = placed(validation[0], device), placed(validation[1], device)
 
         samples = len(data[0])
         last = state.epoch + epochs
         history = History()
         finite = True
-        display = progress(verbose, state.epoch + 1, last, math.ceil(samples / batch_size))
+        steps = math.ceil(samples / batch_size)
+        display = progress(verbose, state.epoch + 1, last, steps)
         with self._mode(training=True):
             try:
                 while state.epoch < last:
                     means = Means()
-                    order = random.permutation(samples) if shuffle else None
-                    for batch in batches(data, batch_size, order):
-                        means.add(self.train_step(batch), len(batch[0]))
+                    order = random.permutation(samples, cpu) if shuffle else None
+                    for batch in batches(data, batch_size, order, device):
+                        means.add(self.train_step(batch), len(batch[0]), last=means.batches + 1 == steps)
                         display.step(means)
-                        if finite and not math.isfinite(means.totals.get("loss", 0.0)):
+                        if finite and means.lost is not None:
                             finite = False
-                            self._warn_not_finite(state.epoch + 1, means, batch)
+                            number, loss = means.lost
+                            first = islice(batches(data, batch_size, order, device), number - 1, None)
+                            self._warn_not_finite(state.epoch + 1, number, loss, next(first)[0])
                     results = means.result()
                     if validation is not None:
-                        measured = self._measure(validation, batch_size)
+                        measured = self._measure(validation, batch_size, device)
                         results.update({f"val_{name}": value for name, value in measured.items()})
                     state.epoch += 1
                     history.append(state.epoch, results)
@@ -170,14 +182,14 @@ class Trainable:
         """
         from .batches import as_data
 
-        state = self._state_for("evaluate", "validation_step")
+        state, device = self._state_for("evaluate", "validation_step"), self._device("evaluate")
         _check_count("batch_size", batch_size)
-        return self._measure(as_data(x, y, self._dtype(), state.kind), batch_size)
+        return self._measure(as_data(x, y, self._dtype(), state.kind), batch_size, device)
 
     def predict(self, x: Any, batch_size: int = 32) -> Tensor:
         """The outputs for ``x``, computed batch by batch, as one tensor; no graph is kept and nothing is dropped.
 
-        Raises ValueError without samples, TypeError for an output that is not a Tensor.
+        They are on the model's device. Raises ValueError without samples, TypeError for an output that is not a Tensor.
 
         >>> import steep as st
         >>> st.nn.Linear(4, 3).predict([[0.0, 0.0, 0.0, 0.0]] * 100).shape
@@ -186,12 +198,13 @@ class Trainable:
         from .batches import as_rows
 
         _check_count("batch_size", batch_size)
+        device = self._device("predict")
         rows = as_rows("x", x, self._dtype())
         samples = len(rows)
         result: Tensor | None = None
         with self._mode(training=False), no_grad():
             for start in range(0, samples, batch_size):
-                output = self(rows[start : start + batch_size])
+                output = self(to_device(rows[start : start + batch_size], device))
                 if not isinstance(output, Tensor):
                     raise TypeError(f"predict: {type(self).__name__} returned a {type(output).__name__}, not a Tensor")
                 count = min(batch_size, samples - start)
@@ -201,7 +214,7 @@ class Trainable:
                         "the first axis of a model's output must count them"
                     )
                 if result is None:
-                    result = empty((samples, *output.shape[1:]), dtype=output.dtype)
+                    result = empty((samples, *output.shape[1:]), dtype=output.dtype, device=output.device)
                 result[start : start + batch_size] = output
         assert result is not None  # as_rows refuses empty data
         return result
@@ -249,12 +262,12 @@ class Trainable:
 
     # --- helpers --------------------------------------------------------------------------------------------------
 
-    def _measure(self, data: Data, batch_size: int) -> dict[str, float]:
+    def _measure(self, data: Data, batch_size: int, device: Device) -> dict[str, float]:
         from .batches import batches
 
         means = Means()
         with self._mode(training=False), no_grad():
-            for batch in batches(data, batch_size, None):
+            for batch in batches(data, batch_size, None, device):
                 means.add(self.validation_step(batch), len(batch[0]))
         return means.result()
 
@@ -273,6 +286,19 @@ class Trainable:
         for parameter in self.parameters():
             return parameter.dtype
         return dtypes.float32
+
+    def _device(self, method: str) -> Device:
+        """That of the parameters. Raises ValueError if they are on several: nothing would say where the data goes."""
+        found: dict[Device, str] = {}
+        for name, parameter in self.named_parameters():
+            found.setdefault(parameter.device, name)
+        if len(found) > 1:
+            places = ", ".join(f"{name} on {device}" for device, name in found.items())
+            raise ValueError(
+                f"{method}: the parameters of {type(self).__name__} are on several devices ({places}): "
+                "move the model to one, for example with model.to('cuda')"
+            )
+        return next(iter(found), get_default_device())
 
     def _state_for(self, method: str, step: str) -> Compiled:
         if self._compiled is None:
@@ -311,37 +337,16 @@ class Trainable:
                 "layers were added, replaced or moved since): create it from model.parameters() and compile again"
             )
 
-    def _warn_not_finite(self, epoch: int, means: Means, batch: Data) -> None:
-        what = "x holds NaN or inf" if not bool(isfinite(batch[0]).all()) else "x is finite"
+    def _warn_not_finite(self, epoch: int, batch: int, loss: float, x: Tensor) -> None:
+        what = "x holds NaN or inf" if not bool(isfinite(x).all()) else "x is finite"
         optimizer = getattr(self, "optimizer", None)
         rates = ", ".join(str(group["lr"]) for group in optimizer.param_groups) if optimizer else "unknown"
         warnings.warn(
-            f"fit: the loss became {means.totals['loss']} in epoch {epoch}, batch {means.batches} ({what} there; "
+            f"fit: the loss became {loss} in epoch {epoch}, batch {batch} ({what} there; "
             f"learning rate {rates}): check the data, normalise it, or lower the learning rate",
             RuntimeWarning,
             stacklevel=3,
         )
-
-
-class Means:
-    """Running means over batches, weighted by their sizes."""
-
-    def __init__(self) -> None:
-        self.totals: dict[str, float] = {}
-        self.samples = 0
-        self.batches = 0
-
-    def add(self, values: Mapping[str, Any], samples: int) -> None:
-        """Adds the means of a batch."""
-        totals = self.totals
-        for name, value in values.items():
-            totals[name] = totals.get(name, 0.0) + float(value) * samples
-        self.samples += samples
-        self.batches += 1
-
-    def result(self) -> dict[str, float]:
-        """The means so far."""
-        return {name: total / self.samples for name, total in self.totals.items()}
 
 
 def _check_count(name: str, value: Any) -> None:

@@ -1,0 +1,227 @@
+#include "dlpack.h"
+
+#include <memory>
+#include <string_view>
+
+#include "../core/device.h"
+#include "../core/errors.h"
+#include "../core/views.h"
+#include "../cuda/table.h"
+#include "tensor_type.h"
+
+namespace nb = nanobind;
+
+namespace steep {
+namespace {
+
+using Readable = nb::ndarray<nb::ro>;
+using Writable = nb::ndarray<>;
+
+std::optional<DType> steep_dtype(nb::dlpack::dtype t) {
+  if (t == nb::dtype<bool>()) return DType::boolean;
+  if (t == nb::dtype<int32_t>()) return DType::int32;
+  if (t == nb::dtype<int64_t>()) return DType::int64;
+  if (t == nb::dtype<float>()) return DType::float32;
+  if (t == nb::dtype<double>()) return DType::float64;
+  return std::nullopt;
+}
+
+nb::dlpack::dtype dlpack_dtype(DType t) {
+  switch (t) {
+    case DType::boolean:
+      return nb::dtype<bool>();
+    case DType::int32:
+      return nb::dtype<int32_t>();
+    case DType::int64:
+      return nb::dtype<int64_t>();
+    case DType::float32:
+      return nb::dtype<float>();
+    case DType::float64:
+      break;
+  }
+  return nb::dtype<double>();
+}
+
+/// Where an array is. Pinned memory is the CPU's as well, managed memory the device's.
+Device device_of(const char* what, int type, int index) {
+  if (type == nb::device::cpu::value || type == nb::device::cuda_host::value) return Device();
+  if (type != nb::device::cuda::value && type != nb::device::cuda_managed::value)
+    throw TypeError(message(what, " is on a device that is neither the CPU nor CUDA's"));
+  if (index < 0 || index >= cuda::device_count()) {
+    const std::string& reason = cuda::unavailable_reason();
+    throw std::invalid_argument(message(
+        what, " is on cuda:", index,
+        ", which steep cannot use: ", reason.empty() ? message("it has ", cuda::device_count(), " devices") : reason));
+  }
+  return {DeviceType::cuda, int8_t(index)};
+}
+
+/// An Array over somebody else's memory, which `release` gives back.
+template <class NdArray>
+Array lend(const std::string& what, const NdArray& x, void (*release)(void*), void* owner, bool writable) {
+  const std::optional<DType> dtype = steep_dtype(x.dtype());
+  if (!dtype)
+    throw TypeError(
+        message(what, ": the array's dtype has no steep counterpart: use bool, int32, int64, float32 or float64"));
+  const Device device = device_of(what.c_str(), x.device_type(), x.device_id());
+  Array out;
+  out.dtype = *dtype;
+  for (size_t i = 0; i < x.ndim(); ++i) {
+    out.shape.push(int64_t(x.shape(i)));
+    out.strides.push(x.stride(i));
+  }
+  out.data = const_cast<char*>(static_cast<const char*>(static_cast<const void*>(x.data())));
+  out.storage = StorageRef(Storage::lend(out.data, 0, device, release, owner, writable));
+  return out;
+}
+
+/// The stream that the array's library queues its work on: the current one of PyTorch and CuPy, for others steep's.
+cuda::Handle stream_of(nb::handle x, int device) {
+  const std::string module = nb::cast<std::string>(nb::handle(Py_TYPE(x.ptr())).attr("__module__"));
+  const auto is_of = [&](std::string_view library) {
+    return module == library || module.starts_with(std::string(library) + ".");
+  };
+  if (is_of("torch"))
+    return nb::cast<cuda::Handle>(
+        nb::module_::import_("torch.cuda").attr("current_stream")(device).attr("cuda_stream"));
+  if (is_of("cupy"))
+    return nb::cast<cuda::Handle>(nb::module_::import_("cupy.cuda").attr("get_current_stream")().attr("ptr"));
+  return cuda::current_stream_of(device);
+}
+
+/// A stream as DLPack writes it: 1 is the legacy default stream.
+nb::object dlpack_stream(cuda::Handle stream) { return nb::cast(stream ? stream : cuda::Handle(1)); }
+
+/// x as an ndarray, once what is queued on it comes before later work on `stream`; by default on the default stream.
+template <class NdArray>
+bool import_array(nb::handle x, NdArray& out, cuda::Handle stream = 0) {
+  if (stream == 0) return nb::try_cast(x, out);
+  const nb::object capsule = x.attr("__dlpack__")(nb::arg("stream") = dlpack_stream(stream));
+  return nb::try_cast(capsule, out);
+}
+
+template <class NdArray>
+NdArray import_argument(const char* op, const char* argument, nb::handle x, cuda::Handle stream = 0) {
+  NdArray out;
+  if (!import_array(x, out, stream))
+    throw TypeError(
+        message(op, ": '", argument, "' must be ", std::is_same_v<NdArray, Writable> ? "a writable array" : "an array",
+                " of NumPy, PyTorch, CuPy or another library with __dlpack__, not ", Py_TYPE(x.ptr())->tp_name));
+  return out;
+}
+
+bool is_cuda(const nb::ndarray<nb::ro>& x) {
+  return x.device_type() == nb::device::cuda::value || x.device_type() == nb::device::cuda_managed::value;
+}
+
+std::string described(const char* op, const char* argument) { return message(op, ": '", argument, "'"); }
+
+// --- exchange of tensors
+
+/// A tensor over the array's memory, which the array's handle keeps alive.
+template <class NdArray>
+nb::object adopt(NdArray x, bool writable) {
+  auto keep = std::make_unique<NdArray>(std::move(x));
+  const auto release = [](void* p) {
+    const nb::gil_scoped_acquire gil;
+    delete static_cast<NdArray*>(p);
+  };
+  Array out = lend("from_dlpack", *keep, release, keep.get(), writable);
+  if (on_cuda(out)) out.storage->stream = reinterpret_cast<void*>(cuda::current_stream_of(out.device().index));
+  keep.release();  // the array's storage owns it now
+  return nb::steal(wrap(std::move(out)));
+}
+
+nb::object from_dlpack(nb::handle x) {
+  Readable found;
+  if (!import_array(x, found))
+    throw TypeError(message("from_dlpack: expected an array with __dlpack__, not ", Py_TYPE(x.ptr())->tp_name));
+  cuda::Handle stream = 0;
+  if (is_cuda(found))
+    stream = cuda::current_stream_of(device_of("from_dlpack: the array", found.device_type(), found.device_id()).index);
+  Writable writable;
+  if (import_array(x, writable, stream)) return adopt(std::move(writable), true);
+  if (stream) import_array(x, found, stream);
+  return adopt(std::move(found), false);
+}
+
+/// Lets a consumer's stream wait for what is queued on the array; -1 asks for nothing, None for the default stream.
+void hand_over(const Array& a, nb::handle stream) {
+  const int64_t number = stream.is_none() ? 1 : nb::cast<int64_t>(stream);
+  if (number == -1) return;
+  const int device = a.device().index;
+  const cuda::Handle ours = cuda::current_stream_of(device), theirs = number == 1 ? 0 : cuda::Handle(number);
+  if (ours == theirs) return;
+  const cuda::Handle event = cuda::event_create(device, false);
+  cuda::event_record(device, event, ours);
+  cuda::stream_wait_event(device, theirs, event);
+  cuda::event_destroy(device, event);
+  const OnStream on(device, theirs);
+  cuda::table()->use_on_current_stream(*a.storage.get());
+}
+
+nb::object to_dlpack(nb::handle tensor, nb::handle stream, nb::handle max_version, nb::handle device,
+                     nb::handle copy_wanted) {
+  if (!is_tensor(tensor.ptr())) throw TypeError("to_dlpack: expected a Tensor");
+  (void)max_version;
+  const auto refuse = [](const char* why) {
+    PyErr_SetString(PyExc_BufferError, why);
+    return nb::python_error();
+  };
+  Array a = array_of(tensor.ptr());
+  const bool may_copy = copy_wanted.is_none() || nb::cast<bool>(copy_wanted);
+  const bool must_copy = !copy_wanted.is_none() && may_copy;
+  if (!device.is_none()) {
+    const auto [type, index] = nb::cast<std::pair<int, int>>(device);
+    const Device wanted = device_of("to_dlpack: the array asked for", type, index);
+    if (wanted != a.device()) {
+      if (!may_copy) throw refuse("the tensor is on another device: pass copy=None or copy=True");
+      a = to_device(a, wanted);
+    }
+  }
+  if (must_copy && a.storage.get() == array_of(tensor.ptr()).storage.get()) a = copy(a);
+  if (!a.storage->writable) throw refuse("read-only memory cannot be exported by DLPack: pass copy=True");
+  if (on_cuda(a)) hand_over(a, stream);
+  Array* kept = new Array(a);
+  nb::capsule owner(kept, [](void* p) noexcept { delete static_cast<Array*>(p); });
+  size_t shape[kMaxNdim];
+  int64_t strides[kMaxNdim];
+  for (int i = 0; i < a.ndim(); ++i) shape[i] = size_t(a.shape[i]), strides[i] = a.strides[i];
+  return nb::cast(nb::ndarray<>(a.data, size_t(a.ndim()), shape, owner, strides, dlpack_dtype(a.dtype),
+                                on_cuda(a) ? nb::device::cuda::value : nb::device::cpu::value, a.device().index));
+}
+
+}  // namespace
+
+Call::Call(const char* op, nb::handle x) : op_(op) {
+  Writable array = import_argument<Writable>(op, "out", x);
+  out_ = lend(described(op, "out"), array, [](void*) {}, nullptr, true);
+  if (on_cuda(out_)) {
+    const int device = out_.device().index;
+    const cuda::Handle stream = stream_of(x, device);
+    if (stream) array = import_argument<Writable>(op, "out", x, stream);
+    stream_.emplace(device, stream);
+    out_.storage->stream = reinterpret_cast<void*>(stream);
+  }
+  arrays_.emplace_back(array);
+}
+
+Array Call::in(const char* argument, nb::handle x) {
+  Readable array = import_argument<Readable>(op_, argument, x);
+  if (is_cuda(array) && stream_) {
+    const cuda::Handle stream = cuda::current_stream_of(out_.device().index);
+    if (stream) array = import_argument<Readable>(op_, argument, x, stream);
+  }
+  Array out = lend(described(op_, argument), array, [](void*) {}, nullptr, true);
+  out.storage->stream = out_.storage->stream;
+  arrays_.push_back(std::move(array));
+  return out;
+}
+
+void register_dlpack(nb::module_& m) {
+  m.def("to_dlpack", &to_dlpack, nb::arg("tensor"), nb::arg("stream") = nb::none(), nb::arg("max_version") = nb::none(),
+        nb::arg("dl_device") = nb::none(), nb::arg("copy") = nb::none());
+  m.def("from_dlpack", &from_dlpack);
+}
+
+}  // namespace steep

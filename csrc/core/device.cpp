@@ -1,0 +1,65 @@
+#include "device.h"
+
+#include "../cuda/table.h"
+#include "errors.h"
+#include "views.h"
+
+namespace steep {
+
+std::string to_string(Device d) { return d.type == DeviceType::cpu ? "cpu" : message("cuda:", int(d.index)); }
+
+namespace {
+
+void check_one_device(const char* op, std::span<const Array* const> arrays) {
+  const Array* first = nullptr;
+  for (const Array* a : arrays) {
+    if (!a || !a->storage) continue;
+    if (first && first->device() != a->device())
+      throw std::invalid_argument(message(op, ": one tensor is on ", to_string(first->device()), ", another on ",
+                                          to_string(a->device()), ": move one of them, for example with .to('",
+                                          to_string(std::max(first->device(), a->device())), "')"));
+    if (!first) first = a;
+  }
+}
+
+}  // namespace
+
+void check_same_device(const char* op, std::initializer_list<const Array*> arrays) {
+  check_one_device(op, std::span(arrays.begin(), arrays.size()));
+}
+
+DeviceScope::DeviceScope(const char* op, std::span<const Array* const> arrays) : before_(-1) {
+  check_one_device(op, arrays);
+  for (const Array* a : arrays) {
+    if (!a || !a->storage || !on_cuda(*a)) continue;
+    const cuda::Table& cuda = *cuda::table();
+    if (before_ < 0) before_ = cuda.set_device(a->device().index);
+    if (a->storage->stream != cuda.current_stream()) cuda.use_on_current_stream(*a->storage.get());
+  }
+}
+
+DeviceScope::~DeviceScope() {
+  if (before_ >= 0) cuda::table()->restore_device(before_);
+}
+
+Array to_device(const Array& a, Device device) {
+  if (a.device() == device) return a;
+  const Array from = contiguous(a);
+  Array out(a.dtype, a.shape, device);
+  const size_t bytes = size_t(out.size()) * out.itemsize();
+  if (bytes == 0) return out;
+  const cuda::Table& cuda = *cuda::table();
+  if (!on_cuda(from)) {
+    const DeviceScope scope("to", {&out});
+    cuda.copy_to_device(out.data, from.data, bytes);
+  } else if (!on_cuda(out)) {
+    const DeviceScope scope("to", {&from});
+    cuda.copy_to_host(out.data, from.data, bytes);
+  } else {
+    const DeviceScope scope("to", {&from});
+    cuda.copy_between(out.data, out.device().index, from.data, from.device().index, bytes);
+  }
+  return out;
+}
+
+}  // namespace steep

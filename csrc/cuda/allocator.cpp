@@ -1,0 +1,251 @@
+// A caching allocator of device memory. cudaMalloc waits for the device, so freed blocks are kept by size class, device
+// and stream, and handed out again on the same stream at once: what is queued there already comes first.
+#include <algorithm>
+#include <bit>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <unordered_map>
+#include <vector>
+
+#include "../core/errors.h"
+#include "runtime.h"
+
+namespace steep::cuda {
+namespace {
+
+constexpr size_t kAlignment = 256, kSmallest = 512;
+constexpr size_t kSegment = size_t(2) << 20;  // small blocks are cut from segments of this size
+constexpr size_t kLargestSmall = kSegment / 4;
+
+/// Four size classes per power of two waste at most a quarter of a block.
+size_t class_bytes(size_t bytes) {
+  if (!keeps_memory()) return std::max<size_t>(bytes, 1);
+  if (bytes <= kSmallest) return kSmallest;
+  const size_t step = std::max(kAlignment, std::bit_floor(bytes - 1) / 4);
+  return (bytes + step - 1) / step * step;
+}
+
+/// What is asked of the driver in one piece.
+struct Segment {
+  char* base;
+  size_t bytes, used = 0;  // cut off so far
+  int live = 0;            // blocks that aren't free
+};
+
+struct Block {
+  size_t bytes;
+  int device;
+  cudaStream_t stream;
+  Segment* segment;
+  std::vector<cudaStream_t> users;  // other streams
+};
+
+/// A freed block that other streams may still use.
+struct Pending {
+  void* block;
+  std::vector<cudaEvent_t> events;
+};
+
+using Pool = std::pair<int, cudaStream_t>;  // device, stream
+
+class Allocator {
+ public:
+  void* allocate(size_t bytes) {
+    const int device = current_device();
+    const cudaStream_t stream = current_stream();
+    const size_t size = class_bytes(bytes);
+    const std::lock_guard lock(mutex_);
+    reclaim();
+    std::vector<void*>& free = free_[{device, stream}][size];
+    void* p;
+    if (free.empty()) {
+      p = cut(device, stream, size);
+    } else {
+      p = free.back();
+      free.pop_back();
+      stats_[device].cached -= int64_t(size);
+    }
+    blocks_.at(p).segment->live++;
+    MemoryStats& stats = stats_[device];
+    stats.in_use += int64_t(size);
+    stats.peak = std::max(stats.peak, stats.in_use);
+    return p;
+  }
+
+  void deallocate(void* p) noexcept {
+    if (is_forked()) return;  // the device's memory is the parent's
+    const std::lock_guard lock(mutex_);
+    const auto found = blocks_.find(p);
+    if (found == blocks_.end()) return;
+    Block& block = found->second;
+    stats_[block.device].in_use -= int64_t(block.bytes);
+    if (block.users.empty()) return keep(p);
+    int before = 0;
+    cudaGetDevice(&before);
+    cudaSetDevice(block.device);  // an event is recorded in streams of the device that it was created on
+    Pending pending{p, {}};
+    for (cudaStream_t user : block.users) {
+      cudaEvent_t event;
+      if (cudaEventCreateWithFlags(&event, cudaEventDisableTiming) != cudaSuccess) continue;  // the device is lost
+      cudaEventRecord(event, user);
+      pending.events.push_back(event);
+    }
+    cudaSetDevice(before);
+    block.users.clear();
+    pending_.push_back(std::move(pending));
+  }
+
+  void use(void* p, cudaStream_t stream) {
+    const std::lock_guard lock(mutex_);
+    const auto found = blocks_.find(p);
+    if (found == blocks_.end()) return;  // lent by another library
+    std::vector<cudaStream_t>& users = found->second.users;
+    if (std::ranges::find(users, stream) == users.end()) users.push_back(stream);
+  }
+
+  /// A stream that is about to be destroyed: its free blocks wait for it and are the default stream's from then on.
+  void release_stream(int device, cudaStream_t stream) {
+    const std::lock_guard lock(mutex_);
+    check("stream", cudaStreamSynchronize(stream));
+    for (auto& [p, block] : blocks_) {
+      if (block.device == device && block.stream == stream) block.stream = nullptr;
+      std::erase(block.users, stream);
+    }
+    const auto from = free_.find({device, stream});
+    if (from == free_.end()) return;
+    for (auto& [size, blocks] : from->second) {
+      std::vector<void*>& to = free_[{device, nullptr}][size];
+      to.insert(to.end(), blocks.begin(), blocks.end());
+    }
+    free_.erase(from);
+  }
+
+  MemoryStats stats(int device) {
+    const std::lock_guard lock(mutex_);
+    reclaim();
+    return stats_[device];
+  }
+
+  void empty() {
+    const std::lock_guard lock(mutex_);
+    release_unused();
+  }
+
+ private:
+  void keep(void* p) {
+    Block& block = blocks_.at(p);
+    block.segment->live--;
+    if (!keeps_memory()) {
+      std::erase_if(segments_, [&](const auto& segment) { return segment.get() == block.segment; });
+      blocks_.erase(p);
+      cudaFree(p);  // waits for the device
+      return;
+    }
+    free_[{block.device, block.stream}][block.bytes].push_back(p);
+    stats_[block.device].cached += int64_t(block.bytes);
+  }
+
+  /// Blocks that the last of their streams has done with.
+  void reclaim() {
+    std::erase_if(pending_, [&](Pending& pending) {
+      if (!std::ranges::all_of(pending.events, is_done)) return false;
+      for (cudaEvent_t event : pending.events) cudaEventDestroy(event);
+      keep(pending.block);
+      return true;
+    });
+  }
+
+  void* cut(int device, cudaStream_t stream, size_t size) {
+    const bool small = size <= kLargestSmall && keeps_memory();
+    Segment* segment = small ? open_[{device, stream}] : nullptr;
+    if (!segment || segment->used + size > segment->bytes) {
+      const size_t bytes = small ? kSegment : size;
+      segment = segments_.emplace_back(std::make_unique<Segment>(ask(device, bytes), bytes)).get();
+      if (small) open_[{device, stream}] = segment;
+    }
+    char* p = segment->base + segment->used;
+    segment->used += size;
+    blocks_[p] = {size, device, stream, segment, {}};
+    return p;
+  }
+
+  char* ask(int device, size_t bytes) {
+    void* p = nullptr;
+    cudaError_t status = cudaMalloc(&p, bytes);
+    if (status == cudaErrorMemoryAllocation) {
+      cudaGetLastError();
+      release_unused();
+      status = cudaMalloc(&p, bytes);
+    }
+    if (status == cudaErrorMemoryAllocation) {
+      cudaGetLastError();
+      size_t free = 0, total = 0;
+      cudaMemGetInfo(&free, &total);
+      throw MemoryError(message("out of memory: cannot allocate ", double(bytes) / (1 << 20), " MiB on cuda:", device,
+                                " (it has ", total >> 20, " MiB, ", free >> 20, " MiB free; steep's tensors take ",
+                                stats_[device].in_use >> 20,
+                                " MiB): use a smaller batch or model, or free tensors you no longer need"));
+    }
+    check("allocate", status);
+    stats_[device].device_allocations++;
+    return static_cast<char*>(p);
+  }
+
+  /// Gives the segments that hold no live block back to the driver.
+  void release_unused() {
+    for (const Pending& pending : pending_)
+      for (cudaEvent_t event : pending.events) cudaEventSynchronize(event);
+    reclaim();
+    for (auto& [pool, sizes] : free_) {
+      for (auto& [size, blocks] : sizes) {
+        std::erase_if(blocks, [&](void* p) {
+          if (blocks_.at(p).segment->live) return false;
+          stats_[pool.first].cached -= int64_t(size);
+          blocks_.erase(p);
+          return true;
+        });
+      }
+    }
+    std::erase_if(open_, [](const auto& entry) { return entry.second->live == 0; });
+    std::erase_if(segments_, [](const std::unique_ptr<Segment>& segment) {
+      if (segment->live) return false;
+      cudaFree(segment->base);  // waits for the device
+      return true;
+    });
+  }
+
+  std::mutex mutex_;
+  std::unordered_map<void*, Block> blocks_;
+  std::vector<std::unique_ptr<Segment>> segments_;
+  std::map<Pool, Segment*> open_;  // from which small blocks are cut
+  std::map<Pool, std::unordered_map<size_t, std::vector<void*>>> free_;
+  std::vector<Pending> pending_;
+  MemoryStats stats_[kMaxDevices] = {};
+};
+
+Allocator& allocator() {
+  static Allocator& a = *new Allocator;  // never destroyed: tensors may outlive every static object
+  return a;
+}
+
+}  // namespace
+
+void* allocate(size_t bytes) { return allocator().allocate(bytes); }
+void deallocate(void* p) noexcept { allocator().deallocate(p); }
+void use_on_current_stream(void* p) { allocator().use(p, current_stream()); }
+void release_stream(cudaStream_t stream) { allocator().release_stream(current_device(), stream); }
+void empty_cache() {
+  if (device_count()) allocator().empty();
+}
+
+MemoryStats memory_stats(int device) {
+  const OnDevice on(device);
+  MemoryStats stats = allocator().stats(device);
+  size_t free = 0, total = 0;
+  check("memory_stats", cudaMemGetInfo(&free, &total));
+  stats.free = int64_t(free), stats.total = int64_t(total);
+  return stats;
+}
+
+}  // namespace steep::cuda

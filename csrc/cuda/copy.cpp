@@ -1,0 +1,117 @@
+// Copies between the host and devices. What goes to a device passes through pinned memory, so that the copy is queued
+// like any other work and the source is free at once.
+#include <algorithm>
+#include <cstring>
+#include <mutex>
+#include <memory>
+#include <vector>
+
+#include "runtime.h"
+
+namespace steep::cuda {
+namespace {
+
+constexpr size_t kPiece = size_t(4) << 20;  // one piece is copied by the host while the one before is by the device
+constexpr size_t kMaxPieces = 16;
+
+/// Pinned memory, and the event after which it may be written again.
+struct Piece {
+  char* data = nullptr;
+  cudaEvent_t done = nullptr;
+  int device;
+  bool taken = false;
+};
+
+class Pieces {
+ public:
+  /// One that no copy reads any more; its owner calls `give_back`.
+  Piece& take() {
+    const int device = current_device();
+    const std::lock_guard lock(mutex_);
+    Piece* oldest = nullptr;
+    for (size_t i = 0; i < pieces_.size(); ++i) {
+      Piece& piece = *pieces_[(next_ + i) % pieces_.size()];
+      if (piece.taken || piece.device != device) continue;
+      if (is_done(piece.done)) return claim(piece);
+      if (!oldest) oldest = &piece;
+    }
+    if (oldest && pieces_.size() >= kMaxPieces) {
+      check("to", cudaEventSynchronize(oldest->done));
+      return claim(*oldest);
+    }
+    auto piece = std::make_unique<Piece>();
+    piece->device = device;
+    check("to", cudaEventCreateWithFlags(&piece->done, cudaEventDisableTiming));
+    void* data = nullptr;
+    check("to", cudaMallocHost(&data, kPiece));
+    piece->data = static_cast<char*>(data);
+    pieces_.push_back(std::move(piece));
+    return claim(*pieces_.back());
+  }
+
+  void give_back(Piece& piece) {
+    const std::lock_guard lock(mutex_);
+    piece.taken = false;
+  }
+
+ private:
+  Piece& claim(Piece& piece) {
+    next_++;
+    piece.taken = true;
+    return piece;
+  }
+
+  std::mutex mutex_;
+  std::vector<std::unique_ptr<Piece>> pieces_;
+  size_t next_ = 0;
+};
+
+Pieces& pieces() {
+  static Pieces& all = *new Pieces;  // never destroyed: the driver may be gone by then
+  return all;
+}
+
+}  // namespace
+
+void copy_to_device(void* to, const void* from, size_t bytes) {
+  for (size_t at = 0; at < bytes; at += kPiece) {
+    const size_t count = std::min(kPiece, bytes - at);
+    Piece& piece = pieces().take();
+    std::memcpy(piece.data, static_cast<const char*>(from) + at, count);
+    const cudaError_t status = cudaMemcpyAsync(static_cast<char*>(to) + at, piece.data, count, cudaMemcpyHostToDevice,
+                                               current_stream());
+    const cudaError_t recorded = cudaEventRecord(piece.done, current_stream());
+    pieces().give_back(piece);
+    check("to", status);
+    check("to", recorded);
+  }
+}
+
+void copy_to_host(void* to, const void* from, size_t bytes) {
+  check("to", cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, current_stream()));
+  check("to", cudaStreamSynchronize(current_stream()));
+}
+
+void copy_between(void* to, int to_device, const void* from, int from_device, size_t bytes) {
+  // Queued on the source's stream; the target's stream must wait for it, and before that it for the target's.
+  const auto order = [](int first, int second) {
+    cudaEvent_t event;
+    {
+      const OnDevice on(first);
+      check("to", cudaEventCreateWithFlags(&event, cudaEventDisableTiming));
+      check("to", cudaEventRecord(event, current_stream()));
+    }
+    const OnDevice on(second);
+    const cudaError_t status = cudaStreamWaitEvent(current_stream(), event, 0);
+    cudaEventDestroy(event);
+    check("to", status);
+  };
+  order(to_device, from_device);
+  {
+    const OnDevice on(from_device);
+    check("to", cudaMemcpyPeerAsync(to, to_device, from, from_device, bytes, current_stream()));
+  }
+  order(from_device, to_device);
+}
+
+}  // namespace steep::cuda

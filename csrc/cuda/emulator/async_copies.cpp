@@ -1,0 +1,61 @@
+#include "async_copies.h"
+
+#include <cstring>
+
+#include "block.h"
+#include "sanitizers.h"
+
+namespace steep::cuda::emulator {
+
+void AsyncCopies::start(void* to, const void* from, int bytes, int valid, Schedule& schedule) {
+  const Copy copy{to, from, bytes, valid, group_};
+  if (schedule.order() == Order::reverse) return land(copy);  // as early as can be; the forward schedule: as late
+  const Hidden hidden;
+  under_way_.push_back(copy);
+}
+
+void AsyncCopies::wait(int groups) {
+  size_t done = 0;
+  while (done < under_way_.size() && under_way_[done].group < group_ - groups) land(under_way_[done++]);
+  const Hidden hidden;
+  under_way_.erase(under_way_.begin(), under_way_.begin() + long(done));
+}
+
+void AsyncCopies::progress(Schedule& schedule) {
+  while (!under_way_.empty() && schedule.chance(2)) {
+    const size_t which = (schedule.draw() >> 8) % under_way_.size();
+    const Copy copy = under_way_[which];
+    under_way_.erase(under_way_.begin() + long(which));
+    land(copy);
+  }
+}
+
+void AsyncCopies::land_all() {
+  for (const Copy& copy : under_way_) land(copy);
+  under_way_.clear();
+  group_ = 0;
+}
+
+void AsyncCopies::land(const Copy& copy) {
+  std::memcpy(copy.to, copy.from, size_t(copy.valid));
+  std::memset(static_cast<char*>(copy.to) + copy.valid, 0, size_t(copy.bytes - copy.valid));
+}
+
+// --- as kernels call them --------------------------------------------------------------------------------------------
+
+void copy_async(void* shared, const void* global, int bytes, int valid) {
+  if ((reinterpret_cast<uintptr_t>(shared) | reinterpret_cast<uintptr_t>(global)) % unsigned(bytes))
+    block().fail(cudaErrorMisalignedAddress, "an asynchronous copy is not aligned to its size");
+  if (valid < 0 || valid > bytes) block().fail(cudaErrorIllegalAddress, "an asynchronous copy of too many valid bytes");
+  block().copies().start(shared, global, bytes, valid, block().schedule());
+  maybe_yield();
+}
+
+void commit_async() { block().copies().commit(); }
+
+void wait_async(int groups) {
+  maybe_yield();
+  block().copies().wait(groups);
+}
+
+}  // namespace steep::cuda::emulator

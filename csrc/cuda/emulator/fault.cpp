@@ -1,0 +1,92 @@
+#include "fault.h"
+
+#include <pthread.h>
+#include <ucontext.h>
+
+#include <cstdint>
+#include <cstdio>
+
+#include "block.h"
+#include "memory.h"
+
+namespace steep::cuda::emulator {
+namespace {
+
+constexpr int kSignals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
+struct sigaction before[4];
+pthread_t executing;
+int executing_on;
+alignas(16) char handler_stack[64 << 10];
+
+// What the handler saw, for the function that goes on in place of the kernel.
+cudaError_t error;
+char text[100];
+
+[[noreturn]] void end_kernel() { block().fail(error, text); }
+
+/// Makes the interrupted fiber go on with end_kernel, at the top of its stack: the old one may be full.
+bool redirect(void* context) {
+  auto& machine = static_cast<ucontext_t*>(context)->uc_mcontext;
+  char* const top = block().running()->stack_top();
+#if defined(__x86_64__)
+  machine.gregs[REG_RSP] = reinterpret_cast<greg_t>(top) - 8;  // as if called
+  machine.gregs[REG_RIP] = reinterpret_cast<greg_t>(&end_kernel);
+  return true;
+#elif defined(__aarch64__)
+  machine.sp = reinterpret_cast<uintptr_t>(top);
+  machine.pc = reinterpret_cast<uintptr_t>(&end_kernel);
+  return true;
+#else
+  (void)machine, (void)top;
+  return false;
+#endif
+}
+
+void on_fault(int signal, siginfo_t* info, void* context) {
+  const bool in_kernel = pthread_equal(pthread_self(), executing) && block().running();
+  if (in_kernel) {
+    const void* const address = info->si_addr;
+    if (signal == SIGSEGV && device_memory().open(address, executing_on)) return;
+    if (signal == SIGFPE) {
+      error = cudaErrorLaunchFailure;
+      std::snprintf(text, sizeof text, "integer division by zero");
+    } else if (signal == SIGILL) {
+      error = cudaErrorIllegalInstruction;
+      std::snprintf(text, sizeof text, "illegal instruction");
+    } else if (block().running()->overflowed_at(address)) {
+      error = cudaErrorHardwareStackError;
+      std::snprintf(text, sizeof text, "stack overflow");
+    } else {
+      error = cudaErrorIllegalAddress;
+      std::snprintf(text, sizeof text, "bad address %p", address);
+    }
+    if (redirect(context)) return;
+  }
+  // Not a kernel's: the instruction faults again, and the handler that was there before gets it.
+  for (int i = 0; i < 4; ++i)
+    if (kSignals[i] == signal) sigaction(signal, &before[i], nullptr);
+}
+
+}  // namespace
+
+CatchFaults::CatchFaults() {
+  executing = pthread_self();
+  const stack_t stack{handler_stack, 0, sizeof handler_stack};
+  sigaltstack(&stack, &stack_before_);
+  struct sigaction action = {};
+  action.sa_sigaction = on_fault;
+  action.sa_flags = SA_SIGINFO | SA_ONSTACK;
+  for (int i = 0; i < 4; ++i) sigaction(kSignals[i], &action, &before[i]);
+}
+
+void CatchFaults::set_device(int device) {
+  if (executing_on != device) device_memory().close_all();
+  executing_on = device;
+}
+
+CatchFaults::~CatchFaults() {
+  for (int i = 0; i < 4; ++i) sigaction(kSignals[i], &before[i], nullptr);
+  sigaltstack(&stack_before_, nullptr);
+}
+
+}  // namespace steep::cuda::emulator

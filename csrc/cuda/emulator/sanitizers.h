@@ -1,0 +1,64 @@
+// What AddressSanitizer and ThreadSanitizer must be told, and nothing where neither is in use.
+#pragma once
+#include <cstddef>
+
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#include <sanitizer/common_interface_defs.h>
+#endif
+#if defined(__SANITIZE_THREAD__)
+extern "C" {
+void* __tsan_get_current_fiber();
+void* __tsan_create_fiber(unsigned flags);
+void __tsan_destroy_fiber(void* fiber);
+void __tsan_switch_to_fiber(void* fiber, unsigned flags);
+void __tsan_acquire(void* address);
+void __tsan_release(void* address);
+void AnnotateIgnoreReadsBegin(const char* file, int line);
+void AnnotateIgnoreReadsEnd(const char* file, int line);
+void AnnotateIgnoreWritesBegin(const char* file, int line);
+void AnnotateIgnoreWritesEnd(const char* file, int line);
+}
+#endif
+
+namespace steep::cuda::emulator {
+
+#if defined(__SANITIZE_ADDRESS__)
+inline constexpr bool kAddressSanitizer = true;
+inline void forbid(const void* p, size_t bytes) { __asan_poison_memory_region(p, bytes); }
+inline void allow(const void* p, size_t bytes) { __asan_unpoison_memory_region(p, bytes); }
+#else
+inline constexpr bool kAddressSanitizer = false;
+inline void forbid(const void*, size_t) {}
+inline void allow(const void*, size_t) {}
+#endif
+
+#if defined(__SANITIZE_THREAD__)
+inline constexpr bool kThreadSanitizer = true;
+/// What happened before a `release` happened before what follows an `acquire` of the same address.
+inline void release(void* address) { __tsan_release(address); }
+inline void acquire(void* address) { __tsan_acquire(address); }
+
+/// While it lives, what the emulator itself reads and writes is hidden from ThreadSanitizer.
+struct Hidden {
+  Hidden() {
+    AnnotateIgnoreReadsBegin(__FILE__, __LINE__);
+    AnnotateIgnoreWritesBegin(__FILE__, __LINE__);
+  }
+  Hidden(const Hidden&) = delete;
+  ~Hidden() {
+    AnnotateIgnoreWritesEnd(__FILE__, __LINE__);
+    AnnotateIgnoreReadsEnd(__FILE__, __LINE__);
+  }
+};
+#else
+inline constexpr bool kThreadSanitizer = false;
+inline void release(void*) {}
+inline void acquire(void*) {}
+struct Hidden {
+  Hidden() {}
+  Hidden(const Hidden&) = delete;
+};
+#endif
+
+}  // namespace steep::cuda::emulator

@@ -1,0 +1,81 @@
+#include "shared_memory.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <new>
+
+#include "../../core/errors.h"
+#include "block.h"
+#include "sanitizers.h"
+
+namespace steep::cuda::emulator {
+namespace {
+
+constexpr size_t kRedZone = 128, kArena = 512 << 10, kGuard = 64 << 10;
+
+void poison(char* begin, size_t bytes) {
+  uint32_t* words = reinterpret_cast<uint32_t*>(begin);
+  std::fill(words, words + (bytes + 3) / 4, kPoison);
+}
+
+}  // namespace
+
+uint64_t block_number = 0;
+
+SharedMemory::SharedMemory() {
+  void* p = mmap(nullptr, kArena + 2 * kGuard, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (p == MAP_FAILED) throw std::bad_alloc();
+  base_ = static_cast<char*>(p) + kGuard;
+  mprotect(base_, kArena, PROT_READ | PROT_WRITE);
+}
+
+void SharedMemory::begin_block(size_t dynamic_bytes) {
+  ++block_number;
+  used_ = static_bytes_ = 0;
+  arrays_.clear();
+  dynamic_bytes_ = dynamic_bytes;
+  if (dynamic_bytes) add("dynamic shared memory", dynamic_bytes, 1);
+}
+
+char* SharedMemory::add(const char* name, size_t bytes, size_t alignment) {
+  used_ = (used_ + alignment - 1) & -alignment;
+  char* data = base_ + used_;
+  const size_t padded = (bytes + 15) & -size_t(16);
+  used_ += padded + kRedZone;
+  allow(data, padded + kRedZone);
+  poison(data, padded + kRedZone);
+  forbid(data + bytes, padded - bytes + kRedZone);
+  arrays_.push_back({name, data, bytes});
+  return data;
+}
+
+void* SharedMemory::place(SharedSite& site, const char* name, size_t bytes, size_t alignment) {
+  static_bytes_ += bytes;
+  if (static_bytes_ > kMaxStaticShared || static_bytes_ + dynamic_bytes_ > kMaxShared)
+    block().fail(cudaErrorLaunchOutOfResources,
+                 message("shared arrays take ", static_bytes_, " bytes, and ", dynamic_bytes_, " of dynamic memory"));
+  site = {block_number, add(name, bytes, alignment)};
+  return site.data;
+}
+
+std::string SharedMemory::end_block() {
+  for (const Array& array : arrays_) {
+    const size_t padded = (array.bytes + 15) & -size_t(16);
+    allow(array.data, padded + kRedZone);
+    for (size_t i = array.bytes; i < padded + kRedZone; ++i)
+      if (array.data[i] != char(kPoison >> (8 * (i % 4))))
+        return message("wrote beyond the end of shared array ", array.name, " of ", array.bytes, " bytes, ",
+                       i - array.bytes, " bytes behind it");
+  }
+  return "";
+}
+
+void* place_shared(SharedSite& site, const char* name, size_t bytes, size_t alignment) {
+  const Hidden hidden;
+  return block().shared().place(site, name, bytes, alignment);
+}
+
+void* dynamic_shared() { return block().shared().dynamic(); }
+
+}  // namespace steep::cuda::emulator

@@ -1,0 +1,426 @@
+// Matrix products by the CUDA cores, in the elements' own precision. A block computes one tile of C: it copies tiles of
+// A and B to shared memory, some steps of k ahead of the arithmetic, and every thread adds up thread_m × thread_n
+// elements in registers. The order of a sum depends on the product's sizes only, not on strides or alignment.
+//
+// A float32 sum of k products is a chain of k multiply-adds, as in other libraries: its error is at most
+// k·2^-24·Σ|a·b|, and about √k·2^-24·Σ|a·b| for rounding errors of random signs. Parts of k make it smaller.
+#pragma once
+#include "gemm_tile.h"
+#include "launch.cuh"
+#include "ptx.cuh"
+#include "table.h"
+#include "vec.cuh"
+//
+#include "../ops/math.h"
+
+namespace steep::cuda {
+namespace {
+
+/// How threads that follow each other read an operand.
+enum class Access : int {
+  vectors,   // 16 bytes each, of elements that are contiguous along m (or n)
+  along_mn,  // single elements, along m (or n)
+  along_k,
+};
+
+/// A, or the transpose of B: `length` rows of k elements.
+template <class T>
+struct Operand {
+  const T* data;
+  int64_t length, stride, k_stride;
+  Access access;
+};
+
+/// The steps to the operands of the matrices of a batch.
+struct Batch {
+  int axes;
+  int64_t matrices;
+  int64_t shape[kMaxNdim], a[kMaxNdim], b[kMaxNdim], c[kMaxNdim];
+
+  struct Offsets {
+    int64_t a, b, c;
+  };
+  __device__ Offsets operator[](int64_t matrix) const {
+    Offsets at{};
+    for (int i = axes - 1; i >= 0; --i) {
+      const int64_t outer = i ? matrix / shape[i] : 0, index = matrix - outer * shape[i];
+      at.a += index * a[i], at.b += index * b[i], at.c += index * c[i];
+      matrix = outer;
+    }
+    return at;
+  }
+};
+
+/// What becomes of a sum.
+template <class T>
+struct Epilogue {
+  T alpha, beta;
+  const T* bias;
+  int64_t bias_row, bias_column;
+  Activation activation;
+
+  /// All but what takes many instructions. With beta = 0, c isn't read.
+  __device__ T begin(T sum, const T* c, int64_t row, int64_t column) const {
+    T value = alpha * sum;
+    if (beta != T(0)) value = beta * *c + value;
+    if (bias) value += bias[row * bias_row + column * bias_column];
+    if constexpr (std::is_floating_point_v<T>)
+      if (activation == Activation::relu && value < 0) value = 0;  // keeps NaN
+    return value;
+  }
+  __device__ bool is_finished() const { return activation <= Activation::relu; }
+  __device__ T finish(T value) const {
+    if constexpr (std::is_floating_point_v<T>) {
+      if (activation == Activation::sigmoid) return sigmoid(Vec<T>(value)).v;
+      if (activation == Activation::tanh) return tanh(Vec<T>(value)).v;
+    }
+    return value;
+  }
+};
+
+/// One launch. Its blocks are those of the first matrix's tiles, once per part of k, then the next matrix's.
+template <class T>
+struct Product {
+  Operand<T> a, b;
+  int64_t k;
+  T* c;
+  int64_t c_row;
+  Epilogue<T> epilogue;
+  Batch batch;
+  Split split;
+  T* partials;  // the sums of the parts, (part, matrix, row, column), where there are several
+  uint32_t row_tiles, column_tiles;
+  int64_t first;  // matrix
+
+  /// Where the sums of a part go.
+  __device__ T* partial(int part, int64_t matrix) const {
+    return partials + (part * batch.matrices + matrix) * a.length * b.length;
+  }
+};
+
+/// What a block computes.
+struct Place {
+  uint32_t row, column;  // in tiles
+  int part;
+  int64_t matrix;
+};
+
+template <class T>
+__device__ Place find_place(const Product<T>& g) {
+  // Blocks that run at the same time read few rows of A and few columns of B, which L2 keeps, when their tiles are
+  // taken in groups of rows.
+  constexpr uint32_t kRows = 8;
+  Place place;
+  uint32_t rest = blockIdx.x;
+  const uint32_t tiles = g.row_tiles * g.column_tiles, tile = rest % tiles;
+  rest /= tiles;
+  place.part = int(rest % uint32_t(g.split.count));
+  place.matrix = g.first + rest / uint32_t(g.split.count);
+  const uint32_t group = tile / (kRows * g.column_tiles), inside = tile % (kRows * g.column_tiles);
+  const uint32_t rows = min(kRows, g.row_tiles - group * kRows);
+  place.row = group * kRows + inside % rows;
+  place.column = inside / rows;
+  return place;
+}
+
+template <class T>
+struct alignas(16) Vector {
+  static constexpr int n = 16 / sizeof(T);
+  T v[n];
+};
+
+/// A thread's part of the copies of an operand's tiles to shared memory, where element (row, k) lies at k·kStride + row:
+/// 16 bytes more than the tile has rows, so that 8 lanes along k and 4 along rows write to 32 different banks. What
+/// belongs to rows beyond the last isn't copied: it enters sums that nobody stores.
+template <class T, Tile tile, int rows>
+struct TileCopy {
+  static constexpr int kVector = Vector<T>::n, kStride = rows + kVector, kElements = kStride * tile.k;
+  static constexpr int kEach = rows * tile.k / tile.threads();  // elements
+  static constexpr int kLanes = 8, kRowStep = tile.threads() / kLanes, kRowSteps = rows / kRowStep;
+  static constexpr int kVectorStep = tile.threads() * kVector / rows, kElementStep = tile.threads() / rows;
+  static_assert(tile.k % kLanes == 0 && tile.k % kVectorStep == 0 && tile.k % kElementStep == 0);
+  static_assert(rows % kRowStep == 0);
+
+  Access access;
+  int k, to;             // of the thread's first element in the tile
+  uint32_t inside = 0;   // bit i: is its row, or that of row step i, one of the operand's?
+  const T* from;         // its first element of the next tile
+  int64_t step, k_step;  // to its next row, and its next k
+
+  __device__ TileCopy(const Operand<T>& operand, int64_t first_row, int64_t first_k) {
+    access = operand.access;
+    const int thread = int(threadIdx.x);
+    int row;
+    if (access == Access::along_k) {
+      row = thread / kLanes, k = thread % kLanes, k_step = kLanes * operand.k_stride;
+#pragma unroll
+      for (int i = 0; i < kRowSteps; ++i)
+        inside |= uint32_t(first_row + row + i * kRowStep < operand.length) << i;
+    } else {
+      const int width = access == Access::vectors ? kVector : 1;
+      row = thread % (rows / width) * width, k = thread / (rows / width);
+      k_step = (access == Access::vectors ? kVectorStep : kElementStep) * operand.k_stride;
+      inside = first_row + row < operand.length;
+    }
+    to = k * kStride + row;
+    step = kRowStep * operand.stride;
+    from = operand.data + (first_row + row) * operand.stride + (first_k + k) * operand.k_stride;
+  }
+
+  /// Calls f.operator()<width>(slot, at, from, valid) for all its accesses: kEach slots of elements, places `at` in
+  /// shared memory. With `checked`, those from `depth` on along k aren't valid.
+  template <bool checked, class F>
+  __device__ void each(int depth, F f) const {
+    if (access == Access::vectors) {
+#pragma unroll
+      for (int i = 0; i < kEach / kVector; ++i)
+        if (inside)
+          f.template operator()<kVector>(i * kVector, to + i * kVectorStep * kStride, from + i * k_step,
+                                         !checked || k + i * kVectorStep < depth);
+    } else if (access == Access::along_mn) {
+#pragma unroll
+      for (int i = 0; i < kEach; ++i)
+        if (inside)
+          f.template operator()<1>(i, to + i * kElementStep * kStride, from + i * k_step,
+                                   !checked || k + i * kElementStep < depth);
+    } else {
+#pragma unroll
+      for (int j = 0; j < tile.k / kLanes; ++j)
+#pragma unroll
+        for (int i = 0; i < kRowSteps; ++i)
+          if (inside >> i & 1)
+            f.template operator()<1>(j * kRowSteps + i, to + j * kLanes * kStride + i * kRowStep,
+                                     from + i * step + j * k_step, !checked || k + j * kLanes < depth);
+    }
+  }
+
+  /// Begins to copy a tile of which `depth` steps of k exist, the rest being zeros.
+  template <bool checked>
+  __device__ void start(T* shared, int depth) const {
+    each<checked>(depth, [&]<int width>(int, int at, const T* source, bool valid) {
+      constexpr int bytes = width * int(sizeof(T));
+      copy_async<bytes>(shared + at, valid ? source : from, valid ? bytes : 0);
+    });
+  }
+
+  /// The same in two halves, by way of registers.
+  template <bool checked>
+  __device__ void load(T (&registers)[kEach], int depth) const {
+    each<checked>(depth, [&]<int width>(int slot, int, const T* source, bool valid) {
+      if constexpr (width == 1) {
+        registers[slot] = valid ? *source : T(0);
+      } else {
+        const Vector<T> vector = valid ? *reinterpret_cast<const Vector<T>*>(source) : Vector<T>{};
+#pragma unroll
+        for (int i = 0; i < width; ++i) registers[slot + i] = vector.v[i];
+      }
+    });
+  }
+  __device__ void store(const T (&registers)[kEach], T* shared) const {
+    each<false>(0, [&]<int width>(int slot, int at, const T*, bool) {
+#pragma unroll
+      for (int i = 0; i < width; ++i) shared[at + i] = registers[slot + i];
+    });
+  }
+};
+
+/// The elements of C that a thread adds up: rows and columns in runs of a vector, so that its loads of shared memory are
+/// vectors, and neighbours' are neighbours.
+template <class T, Tile tile>
+struct ThreadTile {
+  static constexpr int kVector = Vector<T>::n;
+  using A = TileCopy<T, tile, tile.m>;
+  using B = TileCopy<T, tile, tile.n>;
+  static constexpr int kStage = A::kElements + B::kElements;
+
+  int row, column;  // of the first one
+  T sums[tile.thread_m][tile.thread_n] = {};
+
+  __device__ ThreadTile() {
+    // 8 lanes that load together need 2 vectors of A and 4 of B; 16 lanes, 2 and 8.
+    const int lane = int(threadIdx.x) % 32, warp = int(threadIdx.x) / 32;
+    row = warp / tile.warps_n() * (4 * tile.thread_m) + (lane / 16 * 2 + lane % 2) * kVector;
+    column = warp % tile.warps_n() * (8 * tile.thread_n) + lane / 2 % 8 * kVector;
+  }
+
+  /// The row or column of the i-th of its rows or columns, relative to the first.
+  static __device__ constexpr int nth_row(int i) { return i / kVector * (4 * kVector) + i % kVector; }
+  static __device__ constexpr int nth_column(int j) { return j / kVector * (8 * kVector) + j % kVector; }
+
+  __device__ void multiply(const T* shared) {
+    const T *a = shared + row, *b = shared + A::kElements + column;
+#pragma unroll
+    for (int k = 0; k < tile.k; ++k) {
+      T x[tile.thread_m], y[tile.thread_n];
+#pragma unroll
+      for (int i = 0; i < tile.thread_m; i += kVector) read(a + k * A::kStride + nth_row(i), x + i);
+#pragma unroll
+      for (int j = 0; j < tile.thread_n; j += kVector) read(b + k * B::kStride + nth_column(j), y + j);
+#pragma unroll
+      for (int i = 0; i < tile.thread_m; ++i)
+#pragma unroll
+        for (int j = 0; j < tile.thread_n; ++j) sums[i][j] += x[i] * y[j];
+    }
+  }
+
+ private:
+  static __device__ void read(const T* shared, T* registers) {
+    const Vector<T> vector = *reinterpret_cast<const Vector<T>*>(shared);
+#pragma unroll
+    for (int i = 0; i < kVector; ++i) registers[i] = vector.v[i];
+  }
+};
+
+/// Adds up a part of k. The first tile is the one that may be short, so that the others need no checks.
+template <bool async, class T, Tile tile>
+__device__ void add_products(ThreadTile<T, tile>& sums, const Product<T>& g, const Operand<T>& a, const Operand<T>& b,
+                             int64_t row, int64_t column, int part) {
+  constexpr int kStages = async ? 3 : 2;
+  using Sums = ThreadTile<T, tile>;
+  STEEP_SHARED(T, shared, kStages* Sums::kStage);
+  const int64_t begin = part * g.split.depth, depth = min(g.split.depth, g.k - begin);
+  const int64_t tiles = (depth + tile.k - 1) / tile.k;
+  if (tiles == 0) return;
+  const int first = int(depth - (tiles - 1) * tile.k);
+  typename Sums::A copy_a(a, row, begin);
+  typename Sums::B copy_b(b, column, begin);
+
+  const auto advance = [&](int steps) {
+    copy_a.from += steps * a.k_stride;
+    copy_b.from += steps * b.k_stride;
+  };
+  if constexpr (async) {
+    const auto start = [&]<bool checked>(int stage, int steps) {
+      T* to = shared + stage * Sums::kStage;
+      copy_a.template start<checked>(to, steps);
+      copy_b.template start<checked>(to + Sums::A::kElements, steps);
+      advance(steps);
+    };
+    start.template operator()<true>(0, first);
+    commit_async();
+#pragma unroll
+    for (int i = 1; i < kStages - 1; ++i) {
+      if (i < tiles) start.template operator()<false>(i, tile.k);
+      commit_async();
+    }
+    int stage = 0, next = kStages - 1;
+    for (int64_t i = 0; i < tiles; ++i) {
+      wait_async<kStages - 2>();
+      __syncthreads();  // the tile is there for all, and nobody reads any more what is overwritten now
+      if (i + kStages - 1 < tiles) start.template operator()<false>(next, tile.k);
+      commit_async();
+      sums.multiply(shared + stage * Sums::kStage);
+      stage = stage + 1 == kStages ? 0 : stage + 1;
+      next = next + 1 == kStages ? 0 : next + 1;
+    }
+  } else {
+    T next_a[Sums::A::kEach], next_b[Sums::B::kEach];
+    const auto load = [&]<bool checked>(int steps) {
+      copy_a.template load<checked>(next_a, steps);
+      copy_b.template load<checked>(next_b, steps);
+      advance(steps);
+    };
+    const auto store = [&](int stage) {
+      copy_a.store(next_a, shared + stage * Sums::kStage);
+      copy_b.store(next_b, shared + stage * Sums::kStage + Sums::A::kElements);
+      __syncthreads();
+    };
+    load.template operator()<true>(first);
+    store(0);
+    int stage = 0;
+    for (int64_t i = 1; i < tiles; ++i, stage ^= 1) {
+      load.template operator()<false>(tile.k);
+      sums.multiply(shared + stage * Sums::kStage);
+      store(stage ^ 1);
+    }
+    sums.multiply(shared + stage * Sums::kStage);
+  }
+}
+
+/// Stores a thread's elements, as vectors where C takes them.
+template <class T, Tile tile>
+__device__ void store_sums(const ThreadTile<T, tile>& sums, const Epilogue<T>& epilogue, T* c, int64_t c_row,
+                           int64_t row, int64_t column, int64_t m, int64_t n) {
+  constexpr int kVector = Vector<T>::n;
+  row += sums.row, column += sums.column;
+  const bool vectors = (reinterpret_cast<uintptr_t>(c) | c_row * sizeof(T)) % 16 == 0;
+#pragma unroll
+  for (int i = 0; i < tile.thread_m; ++i) {
+    const int64_t r = row + sums.nth_row(i);
+    if (r >= m) continue;
+#pragma unroll
+    for (int j = 0; j < tile.thread_n; j += kVector) {
+      const int64_t first = column + sums.nth_column(j);
+      T* to = c + r * c_row + first;
+      Vector<T> value;
+      if (vectors && first + kVector <= n) {
+        Vector<T> before{};
+        if (epilogue.beta != T(0)) before = *reinterpret_cast<const Vector<T>*>(to);
+#pragma unroll
+        for (int e = 0; e < kVector; ++e)
+          value.v[e] = epilogue.begin(sums.sums[i][j + e], &before.v[e], r, first + e);
+        *reinterpret_cast<Vector<T>*>(to) = value;
+      } else {
+#pragma unroll
+        for (int e = 0; e < kVector; ++e)
+          if (first + e < n) to[e] = epilogue.begin(sums.sums[i][j + e], to + e, r, first + e);
+      }
+    }
+  }
+}
+
+template <class T, Tile tile, bool async>
+__device__ __forceinline__ void multiply_tile(const Product<T>& g) {
+  const Place place = find_place(g);
+  const int64_t row = int64_t(place.row) * tile.m, column = int64_t(place.column) * tile.n;
+  const Batch::Offsets at = g.batch[place.matrix];
+  Operand<T> a = g.a, b = g.b;
+  a.data += at.a, b.data += at.b;
+  ThreadTile<T, tile> sums;
+  add_products<async>(sums, g, a, b, row, column, place.part);
+  if (g.split.count > 1)
+    return store_sums(sums, {T(1), T(0), nullptr, 0, 0, Activation::none}, g.partial(place.part, place.matrix),
+                      b.length, row, column, a.length, b.length);
+  T* c = g.c + at.c;
+  store_sums(sums, g.epilogue, c, g.c_row, row, column, a.length, b.length);
+  if constexpr (std::is_floating_point_v<T>) {
+    // In place, one by one: unrolled over all of a thread's elements it would be most of the kernel's code.
+    if (g.epilogue.is_finished()) return;
+    __syncthreads();
+    const int rows = int(min(a.length - row, int64_t(tile.m))), columns = int(min(b.length - column, int64_t(tile.n)));
+#pragma unroll 1
+    for (int i = int(threadIdx.x); i < tile.m * tile.n; i += tile.threads()) {
+      T* const element = c + (row + i / tile.n) * g.c_row + column + i % tile.n;
+      if (i / tile.n < rows && i % tile.n < columns) *element = g.epilogue.finish(*element);
+    }
+  }
+}
+
+/// Blocks that a multiprocessor must have registers for: 512 threads may use 128 each, 384 may use 168.
+template <class T, Tile tile>
+constexpr int kBlocks = (tile.thread_m * tile.thread_n * sizeof(T) > 256 ? 384 : 512) / tile.threads();
+
+template <class T, Tile tile>
+__global__ void __launch_bounds__(tile.threads(), kBlocks<T, tile>) gemm_tiles(const __grid_constant__ Product<T> g) {
+  multiply_tile<T, tile, kAsyncCopies>(g);
+}
+
+constexpr int kReduceThreads = 256;
+
+/// Adds the parts of the sums, in their order.
+template <class T>
+__global__ void __launch_bounds__(kReduceThreads) add_partials(const __grid_constant__ Product<T> g) {
+  const uint32_t size = uint32_t(g.batch.matrices * g.a.length * g.b.length);  // kMaxPartials at most
+  const uint32_t i = blockIdx.x * kReduceThreads + threadIdx.x;
+  if (i >= size) return;
+  T sum = g.partials[i];
+#pragma unroll 8
+  for (int part = 1; part < g.split.count; ++part) sum += g.partials[size_t(part) * size + i];
+  const uint32_t columns = uint32_t(g.b.length), rows = uint32_t(g.a.length);
+  const uint32_t column = i % columns, row = i / columns % rows;
+  T* const c = g.c + g.batch[i / columns / rows].c + row * g.c_row + column;
+  *c = g.epilogue.finish(g.epilogue.begin(sum, c, row, column));
+}
+
+}  // namespace
+}  // namespace steep::cuda

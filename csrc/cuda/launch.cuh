@@ -1,0 +1,48 @@
+// What every kernel file needs: shared memory, launches, working memory. The same source is compiled by nvcc and, for
+// the emulated device, by the host's compiler, where <cuda_runtime.h> is that of csrc/cuda/emulator. Two things have a
+// syntax of their own in CUDA, and so a name here: shared arrays and launches.
+#pragma once
+#include <cuda_runtime.h>
+
+#include <cstdint>
+#include <utility>
+
+#include "runtime.h"
+
+#ifdef STEEP_CUDA_EMULATED
+#define STEEP_SHARED(type, name, count) EMULATOR_SHARED(type, name, count)
+#define STEEP_DYNAMIC_SHARED(type, name) EMULATOR_DYNAMIC_SHARED(type, name)
+#else
+/// An array of `count` elements, aligned to 16 bytes, that the threads of a block share.
+#define STEEP_SHARED(type, name, count) __shared__ __align__(16) type name[count]
+/// The block's shared memory whose size the launch gives, as `type*`.
+#define STEEP_DYNAMIC_SHARED(type, name)                                 \
+  extern __shared__ __align__(128) unsigned char steep_dynamic_shared[]; \
+  type* const name = reinterpret_cast<type*>(steep_dynamic_shared)
+#endif
+
+namespace steep::cuda {
+
+/// Queues a kernel on the current stream. Throws CudaError naming `op` if it cannot be launched.
+template <class... Parameter, class... Argument>
+void launch(const char* op, void (*kernel)(Parameter...), dim3 grid, dim3 block, size_t shared_bytes,
+            const Argument&... arguments) {
+#ifdef STEEP_CUDA_EMULATED
+  emulator::launch(op, reinterpret_cast<const void*>(kernel), grid, block, shared_bytes, current_stream(),
+                   [=] { kernel(Parameter(arguments)...); });
+#else
+  cudaLaunchConfig_t config = {};
+  config.gridDim = grid, config.blockDim = block, config.dynamicSmemBytes = shared_bytes;
+  config.stream = current_stream();
+  check(op, cudaLaunchKernelEx(&config, kernel, Parameter(arguments)...));
+#endif
+  check_launch(op);
+}
+
+/// ⌈a / b⌉
+template <class T>
+__host__ __device__ constexpr T ceil_div(T a, T b) {
+  return (a + b - 1) / b;
+}
+
+}  // namespace steep::cuda

@@ -1,0 +1,221 @@
+#include "runtime.h"
+
+#include <cstdlib>
+#include <cstring>
+#include <string_view>
+
+#include "../core/errors.h"
+
+namespace steep::cuda {
+namespace {
+
+/// Errors after which the device's context is of no use any more.
+bool is_sticky(cudaError_t status) {
+  switch (status) {
+    case cudaErrorIllegalAddress:
+    case cudaErrorLaunchFailure:
+    case cudaErrorLaunchTimeout:
+    case cudaErrorAssert:
+    case cudaErrorMisalignedAddress:
+    case cudaErrorInvalidAddressSpace:
+    case cudaErrorInvalidPc:
+    case cudaErrorIllegalInstruction:
+    case cudaErrorHardwareStackError:
+    case cudaErrorECCUncorrectable:
+      return true;
+    default:
+      return false;
+  }
+}
+
+/// Is an environment variable set, and not to 0?
+bool is_set(const char* variable) {
+  const char* text = std::getenv(variable);
+  return text && *text && std::string_view(text) != "0";
+}
+
+/// False where a question was answered with "not yet": CUDA would report that again after the next launch.
+bool is_ready(cudaError_t status) noexcept {
+  if (status == cudaErrorNotReady) cudaGetLastError();
+  return status != cudaErrorNotReady;
+}
+
+void check_device(int device) {
+  if (device < 0 || device >= device_count())
+    throw std::invalid_argument(message("there is no device cuda:", device, ": this machine has ", device_count()));
+}
+
+cudaStream_t as_stream(Handle h) { return reinterpret_cast<cudaStream_t>(h); }
+cudaEvent_t as_event(Handle h) { return reinterpret_cast<cudaEvent_t>(h); }
+
+thread_local cudaStream_t streams[kMaxDevices] = {};
+
+}  // namespace
+
+void check(const char* op, cudaError_t status) {
+  if (status == cudaSuccess) return;
+  cudaGetLastError();  // an error that isn't sticky must not be reported again, by the next operation
+  const std::string text = message(op, ": ", cudaGetErrorString(status), " (", cudaGetErrorName(status), ")");
+  if (status == cudaErrorMemoryAllocation) throw MemoryError(text);
+  if (is_sticky(status))
+    throw CudaError(text +
+                    ": an operation queued earlier may be the cause, and the device cannot be used any more by this "
+                    "process: run it again with STEEP_CUDA_SYNC=1 to see which one fails");
+  throw CudaError(text);
+}
+
+void check_launch(const char* op) {
+  check(op, cudaGetLastError());
+  static const bool waits = is_set("STEEP_CUDA_SYNC");
+  if (waits) check(op, cudaStreamSynchronize(current_stream()));
+}
+
+bool is_done(cudaEvent_t event) noexcept { return is_ready(cudaEventQuery(event)); }
+
+bool keeps_memory() {
+  static const bool keeps = !std::getenv("STEEP_CUDA_CACHE") || is_set("STEEP_CUDA_CACHE");
+  return keeps;
+}
+
+int current_device() {
+  if (is_forked()) throw CudaError(unavailable_reason());
+  int device = 0;
+  check("current device", cudaGetDevice(&device));
+  return device;
+}
+
+cudaStream_t current_stream() { return streams[current_device()]; }
+
+OnDevice::OnDevice(int device) : before_(current_device()) {
+  check_device(device);
+  if (device != before_) check("set device", cudaSetDevice(device));
+}
+
+OnDevice::~OnDevice() { cudaSetDevice(before_); }
+
+const DeviceLimits& device_limits() {
+  static const DeviceLimits* const all = [] {
+    auto* limits = new DeviceLimits[kMaxDevices];
+    for (int i = 0; i < device_count(); ++i) {
+      const auto get = [&](cudaDeviceAttr attribute) {
+        int value = 0;
+        check("device limits", cudaDeviceGetAttribute(&value, attribute, i));
+        return value;
+      };
+      limits[i] = {get(cudaDevAttrMultiProcessorCount), get(cudaDevAttrMaxSharedMemoryPerBlockOptin),
+                   get(cudaDevAttrMaxSharedMemoryPerMultiprocessor),
+                   10 * get(cudaDevAttrComputeCapabilityMajor) + get(cudaDevAttrComputeCapabilityMinor)};
+    }
+    return limits;
+  }();
+  return all[current_device()];
+}
+
+// --- what the bindings ask --------------------------------------------------------------------------------------------
+
+Properties properties(int device) {
+  const OnDevice on(device);
+  cudaDeviceProp p;
+  check("get_device_properties", cudaGetDeviceProperties(&p, device));
+  const auto get = [&](cudaDeviceAttr attribute) {
+    int value = 0;
+    check("get_device_properties", cudaDeviceGetAttribute(&value, attribute, device));
+    return value;
+  };
+  return {p.name,
+          p.major,
+          p.minor,
+          int64_t(p.totalGlobalMem),
+          p.multiProcessorCount,
+          int64_t(p.sharedMemPerBlockOptin),
+          int64_t(p.sharedMemPerMultiprocessor),
+          p.l2CacheSize,
+          p.warpSize,
+          get(cudaDevAttrClockRate),
+          get(cudaDevAttrGlobalMemoryBusWidth)};
+}
+
+void synchronize(int device) {
+  const OnDevice on(device);
+  check("synchronize", cudaDeviceSynchronize());
+}
+
+Handle stream_create(int device) {
+  const OnDevice on(device);
+  cudaStream_t stream = nullptr;
+  check("stream", cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
+  return reinterpret_cast<Handle>(stream);
+}
+
+void stream_destroy(int device, Handle stream) {
+  const OnDevice on(device);
+  release_stream(as_stream(stream));
+  check("stream", cudaStreamDestroy(as_stream(stream)));
+}
+
+void stream_synchronize(int device, Handle stream) {
+  const OnDevice on(device);
+  check("stream.synchronize", cudaStreamSynchronize(as_stream(stream)));
+}
+
+bool stream_query(int device, Handle stream) {
+  const OnDevice on(device);
+  const cudaError_t status = cudaStreamQuery(as_stream(stream));
+  if (!is_ready(status)) return false;
+  check("stream.query", status);
+  return true;
+}
+
+Handle current_stream_of(int device) {
+  check_device(device);
+  return reinterpret_cast<Handle>(streams[device]);
+}
+
+void set_stream(int device, Handle stream) {
+  check_device(device);
+  streams[device] = as_stream(stream);
+}
+
+void stream_wait_event(int device, Handle stream, Handle event) {
+  const OnDevice on(device);
+  check("stream.wait_event", cudaStreamWaitEvent(as_stream(stream), as_event(event), 0));
+}
+
+Handle event_create(int device, bool timing) {
+  const OnDevice on(device);
+  cudaEvent_t event = nullptr;
+  check("event", cudaEventCreateWithFlags(&event, timing ? cudaEventDefault : cudaEventDisableTiming));
+  return reinterpret_cast<Handle>(event);
+}
+
+void event_destroy(int device, Handle event) {
+  const OnDevice on(device);
+  check("event", cudaEventDestroy(as_event(event)));
+}
+
+void event_record(int device, Handle event, Handle stream) {
+  const OnDevice on(device);
+  check("event.record", cudaEventRecord(as_event(event), as_stream(stream)));
+}
+
+bool event_query(int device, Handle event) {
+  const OnDevice on(device);
+  const cudaError_t status = cudaEventQuery(as_event(event));
+  if (!is_ready(status)) return false;
+  check("event.query", status);
+  return true;
+}
+
+void event_synchronize(int device, Handle event) {
+  const OnDevice on(device);
+  check("event.synchronize", cudaEventSynchronize(as_event(event)));
+}
+
+double event_elapsed(int device, Handle start, Handle end) {
+  const OnDevice on(device);
+  float milliseconds = 0;
+  check("event.elapsed_time", cudaEventElapsedTime(&milliseconds, as_event(start), as_event(end)));
+  return milliseconds;
+}
+
+}  // namespace steep::cuda

@@ -1,0 +1,55 @@
+#include "table.h"
+
+#include "runtime.h"
+
+namespace steep::cuda {
+
+void fill_unary(std::span<UnaryKernel> rows);
+void fill_binary(std::span<BinaryKernel> rows);
+void fill_cast(Kernels& kernels);
+void fill_reduce(std::span<ReduceKernel> reduce, std::span<ArgReduceKernel> arg_reduce);
+void fill_softmax(Table& table);
+void fill_cross_entropy(Table& table);
+void fill_layer_norm(Table& table);
+void fill_optimizer(Table& table);
+void fill_gemm(Table& table);
+void fill_indexing(Table& table);
+void fill_random(Table& table);
+
+namespace {
+
+int set_device(int device) {
+  const int before = current_device();
+  if (device != before) check("set device", cudaSetDevice(device));
+  return before;
+}
+
+Table make() {
+  Table t{};
+  t.set_device = set_device;
+  t.restore_device = [](int device) noexcept { cudaSetDevice(device); };
+  t.current_stream = [] { return static_cast<void*>(current_stream()); };
+  t.allocate = allocate;
+  t.deallocate = deallocate;
+  t.use_on_current_stream = [](Storage& storage) { use_on_current_stream(storage.data); };
+  t.copy_to_device = copy_to_device;
+  t.copy_to_host = copy_to_host;
+  t.copy_between = copy_between;
+  fill_softmax(t), fill_cross_entropy(t), fill_layer_norm(t), fill_optimizer(t), fill_gemm(t), fill_indexing(t);
+  fill_random(t);
+  return t;
+}
+
+}  // namespace
+
+const Table* table() {
+  static const Table all = make();
+  return &all;
+}
+
+void fill_launches(std::span<UnaryKernel> unary, std::span<BinaryKernel> binary, std::span<ReduceKernel> reduce,
+                   std::span<ArgReduceKernel> arg_reduce, Kernels& kernels) {
+  fill_unary(unary), fill_binary(binary), fill_reduce(reduce, arg_reduce), fill_cast(kernels);
+}
+
+}  // namespace steep::cuda

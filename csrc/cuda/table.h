@@ -1,0 +1,93 @@
+// The CUDA table: what csrc/cuda offers to the engine (csrc/core) beside the launches in the rows of the kernel table.
+// Every function queues its work on the current stream of the current device and returns; pointers are of device
+// memory. Members are filled by the function of their file, e.g. fill_softmax in softmax.cu (see table.cpp).
+#pragma once
+#include <cstdint>
+#include <span>
+
+#include "../core/array.h"
+#include "../core/kernels.h"
+
+namespace steep::cuda {
+
+/// Matrices that one launch multiplies: Gemm's pointers are those of the first; steps to the others in elements.
+struct GemmBatch {
+  Dims shape, a, b, c;
+};
+enum class Activation : int { none, relu, sigmoid, tanh };
+
+/// One parameter of an optimizer's update: n contiguous elements. m and v are the optimizer's state, or null.
+template <class T>
+struct Update {
+  int64_t n;
+  T* p;
+  const T* g;
+  T *m, *v;
+};
+
+/// The sizes of an indexing operation: the axis of `extent` elements is replaced by one of `count`; `outer` and `inner`
+/// are the products of the axes in front and behind.
+struct IndexSizes {
+  int64_t outer, extent, count, inner;
+};
+
+struct Table {
+  // Devices and memory. The current device and stream are the calling thread's.
+  int (*set_device)(int index);             // and returns the one before
+  void (*restore_device)(int index) noexcept;
+  void* (*current_stream)();                // of the current device
+  void* (*allocate)(size_t bytes);          // on the current device and stream; throws MemoryError
+  void (*deallocate)(void* data) noexcept;  // what is queued on its stream already may still use it
+  /// Memory that another stream allocated: it must not be given away before the current stream has come this far.
+  void (*use_on_current_stream)(Storage& storage);
+  /// Returns as soon as `from` may be overwritten; the copy is queued.
+  void (*copy_to_device)(void* to, const void* from, size_t bytes);
+  /// Waits for what is queued, and returns when the bytes are there.
+  void (*copy_to_host)(void* to, const void* from, size_t bytes);
+  void (*copy_between)(void* to, int to_device, const void* from, int from_device, size_t bytes);
+
+  /// As on the CPU, for all the rows at once. layer_norm_backward adds to dweight and dbias, deterministically.
+  RowKernels<float> rows_f32;
+  RowKernels<double> rows_f64;
+
+  /// activation(alpha·A·B + beta·C + bias) for every matrix of the batch; Gemm::relu is not read. Integers wrap.
+  void (*gemm_f32)(const Gemm<float>&, const GemmBatch&, Activation);
+  void (*gemm_f64)(const Gemm<double>&, const GemmBatch&, Activation);
+  void (*gemm_i32)(const Gemm<int32_t>&, const GemmBatch&);
+  void (*gemm_i64)(const Gemm<int64_t>&, const GemmBatch&);
+
+  /// All the parameters in one launch (or in a few, for thousands). steps[i] belongs to updates[i].
+  void (*sgd_f32)(std::span<const Update<float>> updates, std::span<const SgdStep> steps);
+  void (*sgd_f64)(std::span<const Update<double>> updates, std::span<const SgdStep> steps);
+  void (*adam_f32)(std::span<const Update<float>> updates, std::span<const AdamStep> steps);
+  void (*adam_f64)(std::span<const Update<double>> updates, std::span<const AdamStep> steps);
+
+  // Indices are int64, and have been checked. Elements of `item` bytes are copied; those of a dtype are added, in the
+  // order of the indices, so that sums are the same every time. Outputs of the latter start as zeros (the caller's).
+  /// y[o, k, i] = x[o, index[k], i]
+  void (*take)(int64_t item, const IndexSizes&, const void* x, const int64_t* index, void* y);
+  /// y[o, index[k], i] += g[o, k, i]
+  void (*take_backward)(DType, const IndexSizes&, const void* g, const int64_t* index, void* y);
+  /// y[o, k, i] = x[o, index[o, k, i], i]
+  void (*take_along_axis)(int64_t item, const IndexSizes&, const void* x, const int64_t* index, void* y);
+  /// y[o, index[o, k, i], i] += g[o, k, i]
+  void (*take_along_axis_backward)(DType, const IndexSizes&, const void* g, const int64_t* index, void* y);
+  /// index[i] += extent where index[i] < 0
+  void (*wrap_indices)(int64_t n, int64_t extent, int64_t* index);
+  /// y[i, label[i]] = 1, where y (n, classes) is zeros
+  void (*one_hot)(DType, int64_t n, int64_t classes, const int64_t* label, void* y);
+
+  // Fills of n elements with the CPU's numbers (core/random_kernels.h). T: float or double; int32 or int64.
+  void (*uniform)(DType, void* out, int64_t n, double lo, double hi, uint64_t seed, uint64_t offset);
+  void (*normal)(DType, void* out, int64_t n, double mean, double std, uint64_t seed, uint64_t offset);
+  void (*randint)(DType, void* out, int64_t n, int64_t lo, int64_t hi, uint64_t seed, uint64_t offset);
+  void (*bernoulli)(uint8_t* out, int64_t n, double p, uint64_t seed, uint64_t offset);
+};
+
+/// The table; null where the CUDA room is not built.
+const Table* table();
+/// Sets the launches in the rows of the kernel table.
+void fill_launches(std::span<UnaryKernel> unary, std::span<BinaryKernel> binary, std::span<ReduceKernel> reduce,
+                   std::span<ArgReduceKernel> arg_reduce, Kernels& kernels);
+
+}  // namespace steep::cuda

@@ -1,0 +1,77 @@
+"""Running means over the batches of an epoch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from .. import dtypes
+from ..devices import cpu
+from ..ops import stack
+from ..tensor import Tensor
+
+__all__ = ["Means"]
+
+
+class Means:
+    """Loss and metrics of an epoch, each batch weighted by its size.
+
+    Numbers on a CUDA device are read many at a time, as each reading waits for the device.
+
+    >>> from steep.train.means import Means
+    >>> means = Means()
+    >>> means.add({"loss": 1.0}, 3)
+    >>> means.add({"loss": 2.0}, 1)
+    >>> means.result()
+    {'loss': 1.25}
+    """
+
+    INTERVAL = 32  # batches between two readings
+
+    def __init__(self) -> None:
+        self.totals: dict[str, float] = {}
+        self.samples = 0
+        self.batches = 0
+        self.lost: tuple[int, float] | None = None  # the batch in which the loss became infinite or NaN, and which
+        self._pending: list[tuple[Mapping[str, Any], int]] = []
+
+    def add(self, values: Mapping[str, Any], samples: int, last: bool = False) -> None:
+        """Adds the means of a batch: numbers or 1-element tensors. The ``last`` one's are read at once."""
+        self.samples += samples
+        self.batches += 1
+        waits = any(map(_waits, values.values()))
+        if waits:  # without their graph, which would be kept until then
+            values = {name: value.detach() if _waits(value) else value for name, value in values.items()}
+        self._pending.append((values, samples))
+        if last or not waits or len(self._pending) >= self.INTERVAL:
+            self._read()
+
+    def result(self) -> dict[str, float]:
+        """The means so far."""
+        self._read()
+        return {name: total / self.samples for name, total in self.totals.items()}
+
+    def _read(self) -> None:
+        pending, self._pending = self._pending, []
+        waiting = [value for values, _ in pending for value in values.values() if _waits(value)]
+        read = iter(_numbers(waiting))
+        totals = self.totals
+        for batch, (values, samples) in enumerate(pending, self.batches - len(pending) + 1):
+            for name, value in values.items():
+                number = next(read) if _waits(value) else float(value)
+                totals[name] = totals.get(name, 0.0) + number * samples
+            if self.lost is None and not math.isfinite(totals.get("loss", 0.0)):
+                self.lost = batch, totals["loss"]
+
+
+def _waits(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.device is not cpu and value.size == 1
+
+
+def _numbers(values: list[Tensor]) -> list[float]:
+    """The elements of 1-element tensors, by one reading if they are on one device."""
+    if len({value.device for value in values}) > 1:
+        return [float(value) for value in values]
+    floats = [value if value.dtype.is_floating_point else value.astype(dtypes.float64) for value in values]
+    return stack([value.reshape(()) for value in floats]).tolist() if floats else []

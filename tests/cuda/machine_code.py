@@ -1,0 +1,153 @@
+"""Checks the machine code of the CUDA kernels, on a machine with nvcc and no need of a GPU.
+
+    python tests/cuda/machine_code.py [--targets 75 90a …] [--files unary.cu …]
+
+For every target no kernel may spill registers to memory, and none of BUDGETS may use more registers than stated there:
+they decide how many threads a multiprocessor holds. Where cuobjdump is found (the CUDA toolkit's, or that of the
+package triton), the kernels of STREAMS must have 16-byte loads and stores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+CUDA = Path(__file__).resolve().parents[2] / "csrc" / "cuda"
+TARGETS = ["75", "80", "86", "89", "90a", "100", "120"]
+OPTIONS = ["-std=c++20", "-O3", "--expt-relaxed-constexpr", "-DSTEEP_ISA_NS=cuda"]
+
+# Registers a thread may use, by a regular expression of the kernel's name. The first that fits counts.
+BUDGETS = {
+    r"elementwise<.*(Add|Multiply|Relu|Sigmoid|Tanh|Gelu)": 64,  # 4 blocks of 256 threads
+    r"transpose<": 48,
+}
+
+# Kernels that are as fast as memory, and so must use its widest accesses.
+STREAMS = [r"elementwise<.*Value<.*(Add|Relu|Sigmoid), float>"]
+
+
+@dataclass
+class Kernel:
+    """What ptxas and cuobjdump tell of one kernel."""
+
+    name: str
+    registers: int = 0
+    spilled: int = 0  # bytes
+    code: str = ""
+
+
+@dataclass
+class Report:
+    """The kernels of one file for one target, and what is wrong with them."""
+
+    file: str
+    target: str
+    kernels: dict[str, Kernel] = field(default_factory=dict)
+    errors: list[str] = field(default_factory=list)
+
+
+def cuobjdump() -> str | None:
+    """The path of cuobjdump, if there is one."""
+    found = shutil.which("cuobjdump")
+    package = importlib.util.find_spec("triton")
+    if found or package is None or package.origin is None:
+        return found
+    path = Path(package.origin).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
+    return str(path) if path.exists() else None
+
+
+def demangled(names: list[str]) -> dict[str, str]:
+    """C++ names of symbols."""
+    done = subprocess.run(["c++filt"], input="\n".join(names), text=True, capture_output=True, check=True)
+    return dict(zip(names, done.stdout.splitlines(), strict=True))
+
+
+def compile_file(file: Path, target: str, dump: str | None) -> Report:
+    """Compiles a file for one target and reads what the tools say."""
+    report = Report(file.name, target)
+    options = [*OPTIONS, *(["-fmad=false"] if file.name == "random.cu" else [])]
+    with tempfile.TemporaryDirectory() as folder:
+        cubin = Path(folder) / "code.cubin"
+        done = subprocess.run(
+            ["nvcc", *options, f"-arch=sm_{target}", "-Xptxas", "-v", "-cubin", "-o", str(cubin), str(file)],
+            text=True,
+            capture_output=True,
+        )
+        if done.returncode:
+            report.errors.append(done.stderr)
+            return report
+        mangled = None
+        for line in done.stderr.splitlines():
+            if match := re.search(r"(?:Compiling entry function|Function properties for) '?([^'\s]+)'?", line):
+                mangled = match[1]
+            elif match := re.search(r"(\d+) bytes spill stores, (\d+) bytes spill loads", line):
+                report.kernels.setdefault(mangled or "", Kernel(mangled or "")).spilled = int(match[1]) + int(match[2])
+            elif match := re.search(r"Used (\d+) registers", line):
+                report.kernels.setdefault(mangled or "", Kernel(mangled or "")).registers = int(match[1])
+        if dump:
+            code = subprocess.run([dump, "-sass", str(cubin)], text=True, capture_output=True, check=True).stdout
+            for part in code.split("Function : ")[1:]:
+                name, _, body = part.partition("\n")
+                report.kernels.setdefault(name.strip(), Kernel(name.strip())).code = body
+    names = demangled(list(report.kernels))
+    for kernel in report.kernels.values():
+        kernel.name = re.sub(r"steep::cuda::|\(anonymous namespace\)::", "", names[kernel.name])
+    return report
+
+
+def check(report: Report) -> None:
+    """Adds what breaks a rule to the report's errors."""
+    for kernel in report.kernels.values():
+        if kernel.spilled:
+            report.errors.append(f"{kernel.name} spills {kernel.spilled} bytes")
+        budget = next((n for pattern, n in BUDGETS.items() if re.search(pattern, kernel.name)), None)
+        if budget is not None and kernel.registers > budget:
+            report.errors.append(f"{kernel.name} uses {kernel.registers} registers, its budget is {budget}")
+        if kernel.code and any(re.search(pattern, kernel.name) for pattern in STREAMS):
+            for access in ("LDG", "STG"):
+                if not re.search(rf"\b{access}\.E[.\w]*\.128\b", kernel.code):
+                    report.errors.append(f"{kernel.name} has no 16-byte {access}")
+
+
+def main() -> int:
+    """Checks and prints; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--targets", nargs="+", default=TARGETS, choices=TARGETS, metavar="TARGET")
+    parser.add_argument("--files", nargs="+", default=[], metavar="FILE", help="names in csrc/cuda")
+    parser.add_argument("--jobs", type=int, default=2)
+    args = parser.parse_args()
+    files = [CUDA / name for name in args.files] or sorted(CUDA.glob("*.cu"))
+    dump = cuobjdump()
+    if not dump:
+        print("no cuobjdump: 16-byte accesses are not checked (pip install triton has one)")
+    failed = False
+    streams = 0
+    with ThreadPoolExecutor(args.jobs) as pool:
+        jobs = [pool.submit(compile_file, file, target, dump) for target in args.targets for file in files]
+        for job in jobs:
+            report = job.result()
+            check(report)
+            streams += sum(any(re.search(p, k.name) for p in STREAMS) for k in report.kernels.values())
+            most = max((k.registers for k in report.kernels.values()), default=0)
+            print(
+                f"sm_{report.target} {report.file}: {len(report.kernels)} kernels, at most {most} registers", flush=True
+            )
+            for error in report.errors:
+                failed = True
+                print(f"  {error}")
+    if not args.files and not streams:
+        print("no kernel fits STREAMS")
+        failed = True
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
