@@ -21,7 +21,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "host(reason): is about the CPU only; skipped with --device cuda")
     if config.getoption("--device") == "cuda":
         if not st.cuda.is_available():
-            pytest.exit(f"--device cuda: there is no CUDA device: {st.cuda.unavailable_reason()}", returncode=4)
+            pytest.exit(f"--device cuda: CUDA is not available: {st.cuda.unavailable_reason()}", returncode=4)
         st.set_default_device("cuda")  # before the test files are imported: some have tensors of their own
 
 
@@ -48,7 +48,7 @@ def fresh(request: pytest.FixtureRequest) -> None:
 def cuda() -> str:
     """A CUDA device, which the test needs."""
     if not st.cuda.is_available():
-        pytest.skip(f"there is no CUDA device: {st.cuda.unavailable_reason()}")
+        pytest.skip(f"CUDA is not available: {st.cuda.unavailable_reason()}")
     return "cuda:0"
 
 

@@ -384,7 +384,8 @@ class Counting(nn.Module):
     def __init__(self) -> None:
         self.fc = nn.Linear(3, 2)
         self.register_buffer("count", st.zeros(1, dtype=st.int64))
-        self.same = self.count
+        self.register_buffer("same", self.count)
+        self.same = self.count  # one tensor under two names
 
     def forward(self, x: st.Tensor) -> st.Tensor:
         return self.fc(x)
@@ -478,13 +479,13 @@ def test_only_the_model_moves_and_fit_trains_there(data: str, cuda: str, rng: np
         return model.fit(x, y, epochs=3, verbose=0, validation_split=0.2), model
 
     with st.device("cpu"):
-        expected, _ = train("cpu", x, y)
+        expected, here = train("cpu", x, y)
         given = (x, y) if data == "numpy" else (st.tensor(x, device=data), st.tensor(y, device=data))
         history, model = train(cuda, *given)
         for name, values in expected.items():
             np.testing.assert_allclose(history[name], values, rtol=1e-3, err_msg=name)
         assert model.predict(given[0]).device == cuda
-        assert model.evaluate(*given)["accuracy"] > 0.6
+        assert model.evaluate(*given) == pytest.approx(here.evaluate(x, y), rel=1e-3)
         assert model.cpu().predict(given[0]).device == "cpu"
         assert model.fit(*given, verbose=0).epoch == [4]
 
@@ -503,6 +504,18 @@ def test_data_larger_than_the_free_memory_goes_there_in_batches(
     assert losses[0] == losses[1]
 
 
+def test_training_leaves_nothing_behind_on_the_device(cuda: str, rng: np.random.Generator) -> None:
+    x, y = blobs(rng)
+    model = nn.Sequential(nn.Linear(4, 16, activation="relu"), nn.LayerNorm(16), nn.Linear(16, 3)).to(cuda)
+    model.compile("adam", "cross_entropy", metrics=["accuracy"])
+    in_use = []
+    for _ in range(4):
+        model.fit(x, y, verbose=0)
+        model.predict(x)
+        in_use.append(st.cuda.memory_allocated(cuda))
+    assert len(set(in_use[1:])) == 1
+
+
 def test_a_model_on_several_devices_is_refused_by_fit(cuda: str, rng: np.random.Generator) -> None:
     model = nn.Sequential(nn.Linear(4, 4).to("cpu"), nn.Linear(4, 3).to(cuda))
     model.compile("adam", "cross_entropy")
@@ -516,10 +529,10 @@ def test_a_model_on_several_devices_is_refused_by_fit(cuda: str, rng: np.random.
 def test_means_wait_seldom(cuda: str) -> None:
     from steep.train.means import Means
 
-    means, plain = Means(), Means()
+    means, plain, count = Means(), Means(), st.tensor(-1, device=cuda)
     for i in range(100):
         loss = float("nan") if i >= 70 else i / 3
-        means.add({"loss": st.tensor(loss, device=cuda), "n": st.tensor(i, device=cuda), "x": 1.0}, 2)
+        means.add({"loss": st.tensor(loss, device=cuda), "n": count.add_(1), "x": 1.0}, 2)
         plain.add({"loss": np.float32(loss), "n": i, "x": 1.0}, 2)
     assert len(means._pending) == 100 % Means.INTERVAL
     assert means.result() == pytest.approx(plain.result(), nan_ok=True)
@@ -535,14 +548,13 @@ def test_without_a_device_everything_says_why() -> None:
         pytest.skip("this machine has a CUDA device")
     assert st.cuda.device_count() == 0
     assert st.cuda.unavailable_reason()
-    assert not st.cuda.is_emulated()
     st.cuda.empty_cache()
     for function in (
         *(st.cuda.current_device, st.cuda.get_device_name, st.cuda.get_device_properties, st.cuda.synchronize),
         *(st.cuda.memory_stats, st.cuda.memory_allocated, st.cuda.max_memory_allocated, st.cuda.memory_reserved),
         *(st.cuda.Stream, st.cuda.current_stream, st.cuda.default_stream, st.cuda.Event().record),
     ):
-        with pytest.raises(st.cuda.CudaError, match=r"there is no CUDA device: .+"):
+        with pytest.raises(st.cuda.CudaError, match=r"CUDA is not available: .+"):
             function()
     assert issubclass(st.cuda.CudaError, RuntimeError)
 
@@ -579,8 +591,9 @@ def test_properties_and_memory(cuda: str) -> None:
     del x
     st.cuda.synchronize()
     assert st.cuda.memory_allocated(cuda) == before
+    cached = st.cuda.memory_stats(cuda)["cached"]
     st.cuda.empty_cache()
-    assert st.cuda.memory_stats(cuda)["cached"] == 0
+    assert st.cuda.memory_stats(cuda)["cached"] <= cached - 4e6
     for device, message in (("cpu", "not a CUDA device"), (99, "cuda:99 does not exist"), (-1, "not a device")):
         with pytest.raises(ValueError, match=message):
             st.cuda.memory_stats(device)

@@ -285,11 +285,11 @@ VALUES: list[tuple[Call, type[Exception], str]] = [
     (lambda: ONE.to("tpu"), (TypeError, ValueError), "'tpu' is not a d"),  # type: ignore[list-item]
     (lambda: st.asarray([1.0], copy=False), ValueError, "asarray: a list needs a copy"),
     (
-        lambda: st.asarray(np.ones(2), dtype="float32", copy=False),
+        lambda: st.asarray(np.ones(2), dtype="float32", device="cpu", copy=False),
         ValueError,
         "asarray: float64 as 'float32' needs a copy",
     ),
-    (lambda: np.asarray(ONE, dtype="f8", copy=False), ValueError, "float32 tensor as float64 needs a copy"),
+    (lambda: np.asarray(ONE.cpu(), dtype="f8", copy=False), ValueError, "float32 tensor as float64 needs a copy"),
 ]
 
 AUTOGRAD: list[tuple[Call, type[Exception], str]] = [

@@ -20,14 +20,18 @@ def as_torch(x: Array) -> Any:
 WRAPPERS: dict[str, Callable[[Array], Any]] = {
     "numpy": lambda x: x,
     "torch": as_torch,
-    "steep": lambda x: st.asarray(x),
+    "steep": lambda x: st.asarray(x, device="cpu"),
 }
 wrapped = pytest.mark.parametrize("wrap", WRAPPERS.values(), ids=WRAPPERS)
 
 
 def operation(name: str, x: Array, other: Array) -> Array:
     """What the tensor function computes."""
-    return getattr(st, name)(st.tensor(x)).numpy() if name in {"sigmoid", "softmax"} else gradient(name, x, other)
+    return (
+        getattr(st, name)(st.tensor(x, device="cpu")).numpy()
+        if name in {"sigmoid", "softmax"}
+        else gradient(name, x, other)
+    )
 
 
 def gradient(name: str, g: Array, y: Array) -> Array:
@@ -55,7 +59,7 @@ def test_forward_in_place_and_into_out(wrap: Callable[[Array], Any], name: str, 
 def test_backward_in_place_and_into_out(wrap: Callable[[Array], Any], name: str, dtype: str, rng: Any) -> None:
     g = rng.standard_normal((37, 41)).astype(dtype)
     forward = st.sigmoid if name.startswith("sigmoid") else st.softmax
-    y = forward(st.asarray(rng.standard_normal((37, 41)).astype(dtype))).numpy()
+    y = forward(st.asarray(rng.standard_normal((37, 41)).astype(dtype), device="cpu")).numpy()
     expected, scale = gradient(name, g, y), np.finfo(dtype).eps * np.abs(g).max()
     for out in (np.full_like(g, np.nan), g.copy(), y.copy()):  # a new array, the gradient's, the result's
         inputs = [out if np.array_equal(out, g) else g.copy(), out if np.array_equal(out, y) else y.copy()]
@@ -93,7 +97,7 @@ def test_strided_elementwise_and_rows(wrap: Callable[[Array], Any], dtype: str, 
         assert np.isnan(out[..., 0]).all()
         for axis in (0, -1):
             kernels.softmax(wrap(view), wrap(out[..., 1]), axis)
-            assert_same(out[..., 1].copy(), st.softmax(st.tensor(view), axis).numpy())
+            assert_same(out[..., 1].copy(), st.softmax(st.tensor(view, device="cpu"), axis).numpy())
 
 
 def test_nothing_is_allocated(rng: Any) -> None:

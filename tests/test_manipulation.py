@@ -250,7 +250,7 @@ def test_python_numbers() -> None:
 
 
 def test_devices_and_dtypes() -> None:
-    x = st.ones(1)
+    x = st.ones(1, device="cpu")
     assert x.device == "cpu" == str(st.device("cpu"))
     assert x.cpu() is x.to("cpu") is x
     assert {st.device("cpu"): 1}[x.device] == 1

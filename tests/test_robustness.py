@@ -73,6 +73,7 @@ def test_requires_grad_must_be_a_truth_value() -> None:
     assert not x.requires_grad
 
 
+@pytest.mark.host(reason="memory shared with NumPy")
 def test_read_only_memory_is_not_exported() -> None:
     x = np.zeros(4)
     x.flags.writeable = False
@@ -108,6 +109,7 @@ def test_integers_are_never_rounded_or_wrapped() -> None:
             call()
 
 
+@pytest.mark.host(reason="memory shared with NumPy")
 def test_a_failed_step_changes_no_parameter() -> None:
     frozen = np.ones(2, "float32")
     frozen.flags.writeable = False

@@ -1,5 +1,8 @@
 #include "dlpack.h"
 
+#include <nanobind/stl/pair.h>
+#include <nanobind/stl/string.h>
+
 #include <memory>
 #include <string_view>
 

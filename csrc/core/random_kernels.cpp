@@ -3,10 +3,9 @@
 #include "random_kernels.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 
-#include "philox.h"
+#include "random_formulas.h"
 
 namespace steep::random {
 namespace {
@@ -26,57 +25,39 @@ struct Batch {
   uint64_t wide(int k, int l) const { return philox::join(w[2 * k][l], w[2 * k + 1][l]); }
 };
 
-/// make(batch, l, y) writes the kPerBlock elements of block l.
-template <int kPerBlock, class T, class Make>
-void fill(T* out, int64_t begin, int64_t end, uint64_t seed, uint64_t offset, Make make) {
-  constexpr int kSize = kPerBlock * kLanes;
+/// The elements begin…end of those that `make` makes of successive blocks.
+template <class Make, class T = typename Make::Element>
+void fill(T* out, int64_t begin, int64_t end, uint64_t seed, uint64_t offset, const Make& make) {
+  constexpr int kPerBlock = Make::per_block, kSize = kPerBlock * kLanes;
   for (int64_t i = begin / kPerBlock * kPerBlock; i < end; i += kSize) {
     const Batch batch(seed, offset + uint64_t(i / kPerBlock));
     T y[kSize];
-    for (int l = 0; l < kLanes; ++l) make(batch, l, y + kPerBlock * l);
+    for (int l = 0; l < kLanes; ++l)
+      make({{batch.w[0][l], batch.w[1][l], batch.w[2][l], batch.w[3][l]}}, y + kPerBlock * l);
     const int64_t from = std::max(i, begin), to = std::min(i + kSize, end);
     memcpy(out + from, y + (from - i), size_t(to - from) * sizeof(T));
   }
 }
 
-template <class T>
-constexpr int kPerBlock = sizeof(T) == 4 ? 4 : 2;
-
 }  // namespace
 
 template <class T>
 void uniform(T* out, int64_t begin, int64_t end, T lo, T hi, uint64_t seed, uint64_t offset) {
-  const T under = std::nextafter(hi, lo);
-  fill<kPerBlock<T>>(out, begin, end, seed, offset, [=](const Batch& b, int l, T* y) {
-    for (int k = 0; k < kPerBlock<T>; ++k) {
-      const T u = sizeof(T) == 4 ? philox::unit<T>(b.w[k][l], 0) : philox::unit<T>(b.w[2 * k][l], b.w[2 * k + 1][l]);
-      y[k] = philox::between(u, lo, hi, under);
-    }
-  });
+  fill(out, begin, end, seed, offset, Uniform<T>(lo, hi));
 }
 
 template <class T>
 void normal(T* out, int64_t begin, int64_t end, T mean, T std, uint64_t seed, uint64_t offset) {
-  fill<kPerBlock<T>>(out, begin, end, seed, offset, [=](const Batch& b, int l, T* y) {
-    for (int k = 0; k < kPerBlock<T>; k += 2)
-      philox::normal_pair(b.w[k][l], b.w[k + 1][l], b.w[2][l], b.w[3][l], y[k], y[k + 1]);
-    for (int k = 0; k < kPerBlock<T>; ++k) y[k] = mean + std * y[k];
-  });
+  fill(out, begin, end, seed, offset, Normal<T>{mean, std});
 }
 
 template <class T>
 void randint(T* out, int64_t begin, int64_t end, int64_t lo, int64_t hi, uint64_t seed, uint64_t offset) {
-  const uint64_t range = uint64_t(hi) - uint64_t(lo);
-  fill<2>(out, begin, end, seed, offset, [=](const Batch& b, int l, T* y) {
-    for (int k = 0; k < 2; ++k) y[k] = T(uint64_t(lo) + philox::below(range, b.wide(k, l)));
-  });
+  fill(out, begin, end, seed, offset, Integer<T>(lo, hi));
 }
 
 void bernoulli(uint8_t* out, int64_t begin, int64_t end, double p, uint64_t seed, uint64_t offset) {
-  const uint64_t threshold = uint64_t(p * 0x1p32 + 0.5);
-  fill<4>(out, begin, end, seed, offset, [=](const Batch& b, int l, uint8_t* y) {
-    for (int k = 0; k < 4; ++k) y[k] = b.w[k][l] < threshold;
-  });
+  fill(out, begin, end, seed, offset, Bernoulli(p));
 }
 
 void permutation(int64_t* out, int64_t n, uint64_t seed, uint64_t offset) {

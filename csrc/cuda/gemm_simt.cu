@@ -20,8 +20,8 @@ Batch merged(const GemmBatch& from) {
     to.matrices *= n;
     if (n == 1) continue;
     const int last = to.axes - 1;
-    const bool joins = last >= 0 && to.a[last] == n * from.a[i] && to.b[last] == n * from.b[i] &&
-                       to.c[last] == n * from.c[i];
+    const bool joins =
+        last >= 0 && to.a[last] == n * from.a[i] && to.b[last] == n * from.b[i] && to.c[last] == n * from.c[i];
     const int at = joins ? last : to.axes++;
     to.shape[at] = joins ? to.shape[at] * n : n;
     to.a[at] = from.a[i], to.b[at] = from.b[i], to.c[at] = from.c[i];
@@ -45,22 +45,33 @@ Access access(const Operand<T>& x, const Batch& batch, const int64_t (&steps)[kM
   return std::abs(x.k_stride) < std::abs(x.stride) ? Access::along_k : Access::along_mn;
 }
 
-/// Launches a kernel for blocks of `rows` × `columns` elements of C, and adds the parts where there are several.
+/// Launches a kernel for blocks of `rows` × `columns` elements of C.
 template <class T>
-void run(void (*kernel)(Product<T>), int threads, Product<T> g, int rows, int columns) {
+void launch_blocks(void (*kernel)(Product<T>), int threads, Product<T> g, int rows, int columns) {
   const int64_t row_tiles = ceil_div<int64_t>(g.a.length, rows), column_tiles = ceil_div<int64_t>(g.b.length, columns);
   const int64_t blocks = row_tiles * column_tiles * g.split.count;  // fewer than 2^31 for any C that memory holds
   g.row_tiles = uint32_t(row_tiles), g.column_tiles = uint32_t(column_tiles);
-  const int64_t elements = g.batch.matrices * g.a.length * g.b.length;
-  const Workspace partials(g.split.count > 1 ? size_t(g.split.count * elements) * sizeof(T) : 0);
-  g.partials = partials.as<T>();
   const int64_t matrices = std::max<int64_t>(kMaxBlocks / blocks, 1);
   for (g.first = 0; g.first < g.batch.matrices; g.first += matrices) {
     const int64_t count = std::min(matrices, g.batch.matrices - g.first);
     launch("matmul", kernel, unsigned(count * blocks), threads, 0, g);
   }
-  if (g.split.count > 1)
-    launch("matmul", add_partials<T>, unsigned(ceil_div<int64_t>(elements, kReduceThreads)), kReduceThreads, 0, g);
+}
+
+/// The same, and adds the parts where there are several.
+template <class T>
+void run(void (*kernel)(Product<T>), int threads, const Product<T>& g, int rows, int columns) {
+  if (g.split.count == 1) return launch_blocks(kernel, threads, g, rows, columns);
+  const int64_t elements = g.batch.matrices * g.a.length * g.b.length;
+  const Workspace workspace(size_t(g.split.count * elements) * sizeof(T));
+  Product<T> parts = g;
+  parts.epilogue = {};
+  parts.c = workspace.as<T>(), parts.c_row = g.b.length, parts.c_part = elements;
+  int64_t step = g.a.length * g.b.length;
+  for (int i = g.batch.axes - 1; i >= 0; step *= g.batch.shape[i--]) parts.batch.c[i] = step;
+  launch_blocks(kernel, threads, parts, rows, columns);
+  launch("matmul", add_parts<T>, unsigned(ceil_div<int64_t>(elements, kReduceThreads)), kReduceThreads, 0, g, parts.c,
+         uint32_t(elements));
 }
 
 /// The product of a matrix and a vector, for C of one column.
@@ -88,8 +99,7 @@ template <class T>
 Product<T> transposed(Product<T> g) {
   std::swap(g.a, g.b);
   std::swap(g.batch.a, g.batch.b);
-  std::swap(g.epilogue.bias_row, g.epilogue.bias_column);
-  g.c_row = 1;
+  g.c_row = g.epilogue.bias_row = 1;
   return g;
 }
 
@@ -105,7 +115,7 @@ void multiply(const Gemm<T>& g, const GemmBatch& matrices, Activation activation
   p.b = {data(g.b), g.n, g.b_col, g.b_row, {}};
   p.k = g.k;
   p.c = reinterpret_cast<U*>(g.c), p.c_row = g.c_row;
-  p.epilogue = {U(g.alpha), U(g.beta), data(g.bias), 0, 1, activation};
+  p.epilogue = {U(g.alpha), U(g.beta), data(g.bias), 0, activation};
 
   const int multiprocessors = device_limits().multiprocessors;
   if constexpr (std::is_floating_point_v<T>) {

@@ -5,6 +5,8 @@
 // A float32 sum of k products is a chain of k multiply-adds, as in other libraries: its error is at most
 // k·2^-24·Σ|a·b|, and about √k·2^-24·Σ|a·b| for rounding errors of random signs. Parts of k make it smaller.
 #pragma once
+#include <type_traits>
+
 #include "gemm_tile.h"
 #include "launch.cuh"
 #include "ptx.cuh"
@@ -42,6 +44,7 @@ struct Batch {
   };
   __device__ Offsets operator[](int64_t matrix) const {
     Offsets at{};
+#pragma unroll 1
     for (int i = axes - 1; i >= 0; --i) {
       const int64_t outer = i ? matrix / shape[i] : 0, index = matrix - outer * shape[i];
       at.a += index * a[i], at.b += index * b[i], at.c += index * c[i];
@@ -54,16 +57,17 @@ struct Batch {
 /// What becomes of a sum.
 template <class T>
 struct Epilogue {
-  T alpha, beta;
-  const T* bias;
-  int64_t bias_row, bias_column;
-  Activation activation;
+  T alpha = 1, beta = 0;
+  const T* bias = nullptr;
+  int64_t bias_row = 0;  // the step to the next row's, if it isn't one for all
+  Activation activation = Activation::none;
 
-  /// All but what takes many instructions. With beta = 0, c isn't read.
-  __device__ T begin(T sum, const T* c, int64_t row, int64_t column) const {
-    T value = alpha * sum;
-    if (beta != T(0)) value = beta * *c + value;
-    if (bias) value += bias[row * bias_row + column * bias_column];
+  __device__ T bias_of(int64_t row, int64_t column) const { return bias ? bias[row * bias_row + column] : T(0); }
+  /// With beta = 0, C isn't read.
+  __device__ T before(const T* c) const { return beta != T(0) ? *c : T(0); }
+  /// All but what takes many instructions.
+  __device__ T begin(T sum, T before, T bias) const {
+    T value = alpha * sum + (beta * before + bias);
     if constexpr (std::is_floating_point_v<T>)
       if (activation == Activation::relu && value < 0) value = 0;  // keeps NaN
     return value;
@@ -85,17 +89,12 @@ struct Product {
   int64_t k;
   T* c;
   int64_t c_row;
+  int64_t c_part;  // the step from a part's sums to the next's, where there are several
   Epilogue<T> epilogue;
   Batch batch;
   Split split;
-  T* partials;  // the sums of the parts, (part, matrix, row, column), where there are several
   uint32_t row_tiles, column_tiles;
   int64_t first;  // matrix
-
-  /// Where the sums of a part go.
-  __device__ T* partial(int part, int64_t matrix) const {
-    return partials + (part * batch.matrices + matrix) * a.length * b.length;
-  }
 };
 
 /// What a block computes.
@@ -129,9 +128,9 @@ struct alignas(16) Vector {
   T v[n];
 };
 
-/// A thread's part of the copies of an operand's tiles to shared memory, where element (row, k) lies at k·kStride + row:
-/// 16 bytes more than the tile has rows, so that 8 lanes along k and 4 along rows write to 32 different banks. What
-/// belongs to rows beyond the last isn't copied: it enters sums that nobody stores.
+/// A thread's part of the copies of an operand's tiles to shared memory, where element (row, k) lies at k·kStride +
+/// row: 16 bytes more than the tile has rows, so that 8 lanes along k and 4 along rows write to 32 different banks.
+/// Rows beyond the operand's last are zeros.
 template <class T, Tile tile, int rows>
 struct TileCopy {
   static constexpr int kVector = Vector<T>::n, kStride = rows + kVector, kElements = kStride * tile.k;
@@ -154,8 +153,7 @@ struct TileCopy {
     if (access == Access::along_k) {
       row = thread / kLanes, k = thread % kLanes, k_step = kLanes * operand.k_stride;
 #pragma unroll
-      for (int i = 0; i < kRowSteps; ++i)
-        inside |= uint32_t(first_row + row + i * kRowStep < operand.length) << i;
+      for (int i = 0; i < kRowSteps; ++i) inside |= uint32_t(first_row + row + i * kRowStep < operand.length) << i;
     } else {
       const int width = access == Access::vectors ? kVector : 1;
       row = thread % (rows / width) * width, k = thread / (rows / width);
@@ -174,23 +172,21 @@ struct TileCopy {
     if (access == Access::vectors) {
 #pragma unroll
       for (int i = 0; i < kEach / kVector; ++i)
-        if (inside)
-          f.template operator()<kVector>(i * kVector, to + i * kVectorStep * kStride, from + i * k_step,
-                                         !checked || k + i * kVectorStep < depth);
+        f.template operator()<kVector>(i * kVector, to + i * kVectorStep * kStride, from + i * k_step,
+                                       inside && (!checked || k + i * kVectorStep < depth));
     } else if (access == Access::along_mn) {
 #pragma unroll
       for (int i = 0; i < kEach; ++i)
-        if (inside)
-          f.template operator()<1>(i, to + i * kElementStep * kStride, from + i * k_step,
-                                   !checked || k + i * kElementStep < depth);
+        f.template operator()<1>(i, to + i * kElementStep * kStride, from + i * k_step,
+                                 inside && (!checked || k + i * kElementStep < depth));
     } else {
 #pragma unroll
       for (int j = 0; j < tile.k / kLanes; ++j)
 #pragma unroll
         for (int i = 0; i < kRowSteps; ++i)
-          if (inside >> i & 1)
-            f.template operator()<1>(j * kRowSteps + i, to + j * kLanes * kStride + i * kRowStep,
-                                     from + i * step + j * k_step, !checked || k + j * kLanes < depth);
+          f.template operator()<1>(j * kRowSteps + i, to + j * kLanes * kStride + i * kRowStep,
+                                   from + i * step + j * k_step,
+                                   (inside >> i & 1) && (!checked || k + j * kLanes < depth));
     }
   }
 
@@ -199,7 +195,7 @@ struct TileCopy {
   __device__ void start(T* shared, int depth) const {
     each<checked>(depth, [&]<int width>(int, int at, const T* source, bool valid) {
       constexpr int bytes = width * int(sizeof(T));
-      copy_async<bytes>(shared + at, valid ? source : from, valid ? bytes : 0);
+      copy_async<bytes>(shared + at, source, valid ? bytes : 0);
     });
   }
 
@@ -224,8 +220,8 @@ struct TileCopy {
   }
 };
 
-/// The elements of C that a thread adds up: rows and columns in runs of a vector, so that its loads of shared memory are
-/// vectors, and neighbours' are neighbours.
+/// The elements of C that a thread adds up: rows and columns in runs of a vector, so that its loads of shared memory
+/// are vectors, and neighbours' are neighbours.
 template <class T, Tile tile>
 struct ThreadTile {
   static constexpr int kVector = Vector<T>::n;
@@ -277,11 +273,11 @@ __device__ void add_products(ThreadTile<T, tile>& sums, const Product<T>& g, con
                              int64_t row, int64_t column, int part) {
   constexpr int kStages = async ? 3 : 2;
   using Sums = ThreadTile<T, tile>;
-  STEEP_SHARED(T, shared, kStages* Sums::kStage);
+  STEEP_SHARED(T, shared, kStages * Sums::kStage);
   const int64_t begin = part * g.split.depth, depth = min(g.split.depth, g.k - begin);
-  const int64_t tiles = (depth + tile.k - 1) / tile.k;
+  const int tiles = int((depth + tile.k - 1) / tile.k);  // matrices of 2^34 columns don't fit memory
   if (tiles == 0) return;
-  const int first = int(depth - (tiles - 1) * tile.k);
+  const int first = int(depth - int64_t(tiles - 1) * tile.k);
   typename Sums::A copy_a(a, row, begin);
   typename Sums::B copy_b(b, column, begin);
 
@@ -304,7 +300,7 @@ __device__ void add_products(ThreadTile<T, tile>& sums, const Product<T>& g, con
       commit_async();
     }
     int stage = 0, next = kStages - 1;
-    for (int64_t i = 0; i < tiles; ++i) {
+    for (int i = 0; i < tiles; ++i) {
       wait_async<kStages - 2>();
       __syncthreads();  // the tile is there for all, and nobody reads any more what is overwritten now
       if (i + kStages - 1 < tiles) start.template operator()<false>(next, tile.k);
@@ -328,7 +324,7 @@ __device__ void add_products(ThreadTile<T, tile>& sums, const Product<T>& g, con
     load.template operator()<true>(first);
     store(0);
     int stage = 0;
-    for (int64_t i = 1; i < tiles; ++i, stage ^= 1) {
+    for (int i = 1; i < tiles; ++i, stage ^= 1) {
       load.template operator()<false>(tile.k);
       sums.multiply(shared + stage * Sums::kStage);
       store(stage ^ 1);
@@ -337,33 +333,38 @@ __device__ void add_products(ThreadTile<T, tile>& sums, const Product<T>& g, con
   }
 }
 
-/// Stores a thread's elements, as vectors where C takes them.
+/// Stores a thread's elements of the tile at `c`, of which `rows` × `columns` exist, as vectors where C takes them.
 template <class T, Tile tile>
 __device__ void store_sums(const ThreadTile<T, tile>& sums, const Epilogue<T>& epilogue, T* c, int64_t c_row,
-                           int64_t row, int64_t column, int64_t m, int64_t n) {
+                           const T* bias, int rows, int columns) {
   constexpr int kVector = Vector<T>::n;
-  row += sums.row, column += sums.column;
   const bool vectors = (reinterpret_cast<uintptr_t>(c) | c_row * sizeof(T)) % 16 == 0;
+  T biases[tile.thread_n];
+#pragma unroll
+  for (int j = 0; j < tile.thread_n; ++j) {
+    const int column = sums.column + sums.nth_column(j);
+    biases[j] = bias && column < columns ? bias[column] : T(0);
+  }
+  c += sums.row * c_row + sums.column;
+  rows -= sums.row, columns -= sums.column;
 #pragma unroll
   for (int i = 0; i < tile.thread_m; ++i) {
-    const int64_t r = row + sums.nth_row(i);
-    if (r >= m) continue;
+    if (sums.nth_row(i) >= rows) break;
+    T* const to = c + sums.nth_row(i) * c_row;
 #pragma unroll
     for (int j = 0; j < tile.thread_n; j += kVector) {
-      const int64_t first = column + sums.nth_column(j);
-      T* to = c + r * c_row + first;
-      Vector<T> value;
-      if (vectors && first + kVector <= n) {
-        Vector<T> before{};
-        if (epilogue.beta != T(0)) before = *reinterpret_cast<const Vector<T>*>(to);
+      const int column = sums.nth_column(j);
+      if (vectors && column + kVector <= columns) {
+        Vector<T> value{};
+        if (epilogue.beta != T(0)) value = *reinterpret_cast<const Vector<T>*>(to + column);
 #pragma unroll
-        for (int e = 0; e < kVector; ++e)
-          value.v[e] = epilogue.begin(sums.sums[i][j + e], &before.v[e], r, first + e);
-        *reinterpret_cast<Vector<T>*>(to) = value;
+        for (int e = 0; e < kVector; ++e) value.v[e] = epilogue.begin(sums.sums[i][j + e], value.v[e], biases[j + e]);
+        *reinterpret_cast<Vector<T>*>(to + column) = value;
       } else {
 #pragma unroll
         for (int e = 0; e < kVector; ++e)
-          if (first + e < n) to[e] = epilogue.begin(sums.sums[i][j + e], to + e, r, first + e);
+          if (column + e < columns)
+            to[column + e] = epilogue.begin(sums.sums[i][j + e], epilogue.before(to + column + e), biases[j + e]);
       }
     }
   }
@@ -378,27 +379,28 @@ __device__ __forceinline__ void multiply_tile(const Product<T>& g) {
   a.data += at.a, b.data += at.b;
   ThreadTile<T, tile> sums;
   add_products<async>(sums, g, a, b, row, column, place.part);
-  if (g.split.count > 1)
-    return store_sums(sums, {T(1), T(0), nullptr, 0, 0, Activation::none}, g.partial(place.part, place.matrix),
-                      b.length, row, column, a.length, b.length);
-  T* c = g.c + at.c;
-  store_sums(sums, g.epilogue, c, g.c_row, row, column, a.length, b.length);
+  T* const c = g.c + at.c + place.part * g.c_part + row * g.c_row + column;
+  const int rows = int(min(g.a.length - row, int64_t(tile.m))),
+            columns = int(min(g.b.length - column, int64_t(tile.n)));
+  store_sums(sums, g.epilogue, c, g.c_row, g.epilogue.bias ? g.epilogue.bias + column : nullptr, rows, columns);
   if constexpr (std::is_floating_point_v<T>) {
     // In place, one by one: unrolled over all of a thread's elements it would be most of the kernel's code.
     if (g.epilogue.is_finished()) return;
     __syncthreads();
-    const int rows = int(min(a.length - row, int64_t(tile.m))), columns = int(min(b.length - column, int64_t(tile.n)));
 #pragma unroll 1
     for (int i = int(threadIdx.x); i < tile.m * tile.n; i += tile.threads()) {
-      T* const element = c + (row + i / tile.n) * g.c_row + column + i % tile.n;
+      T* const element = c + i / tile.n * g.c_row + i % tile.n;
       if (i / tile.n < rows && i % tile.n < columns) *element = g.epilogue.finish(*element);
     }
   }
 }
 
-/// Blocks that a multiprocessor must have registers for: 512 threads may use 128 each, 384 may use 168.
+/// Blocks that a multiprocessor must have registers for: 512 threads may use 128 each, 384 may use 168. Up to 80 of
+/// them are for sums and factors; more leave too few of 128 for addresses.
 template <class T, Tile tile>
-constexpr int kBlocks = (tile.thread_m * tile.thread_n * sizeof(T) > 256 ? 384 : 512) / tile.threads();
+constexpr int kBlocks = (tile.thread_m * tile.thread_n + tile.thread_m + tile.thread_n) * sizeof(T) > 320
+                            ? 384 / tile.threads()
+                            : 512 / tile.threads();
 
 template <class T, Tile tile>
 __global__ void __launch_bounds__(tile.threads(), kBlocks<T, tile>) gemm_tiles(const __grid_constant__ Product<T> g) {
@@ -407,19 +409,19 @@ __global__ void __launch_bounds__(tile.threads(), kBlocks<T, tile>) gemm_tiles(c
 
 constexpr int kReduceThreads = 256;
 
-/// Adds the parts of the sums, in their order.
+/// Adds the parts of the sums of C's elements, (part, matrix, row, column), in their order.
 template <class T>
-__global__ void __launch_bounds__(kReduceThreads) add_partials(const __grid_constant__ Product<T> g) {
-  const uint32_t size = uint32_t(g.batch.matrices * g.a.length * g.b.length);  // kMaxPartials at most
+__global__ void __launch_bounds__(kReduceThreads)
+    add_parts(const __grid_constant__ Product<T> g, const T* parts, uint32_t elements) {
   const uint32_t i = blockIdx.x * kReduceThreads + threadIdx.x;
-  if (i >= size) return;
-  T sum = g.partials[i];
+  if (i >= elements) return;
+  T sum = parts[i];
 #pragma unroll 8
-  for (int part = 1; part < g.split.count; ++part) sum += g.partials[size_t(part) * size + i];
-  const uint32_t columns = uint32_t(g.b.length), rows = uint32_t(g.a.length);
+  for (int part = 1; part < g.split.count; ++part) sum += parts[size_t(part) * elements + i];
+  const uint32_t rows = uint32_t(g.a.length), columns = uint32_t(g.b.length);
   const uint32_t column = i % columns, row = i / columns % rows;
   T* const c = g.c + g.batch[i / columns / rows].c + row * g.c_row + column;
-  *c = g.epilogue.finish(g.epilogue.begin(sum, c, row, column));
+  *c = g.epilogue.finish(g.epilogue.begin(sum, g.epilogue.before(c), g.epilogue.bias_of(row, column)));
 }
 
 }  // namespace

@@ -12,6 +12,7 @@ namespace steep::cuda {
 struct Tile {
   int m, n, k, thread_m, thread_n;
 
+  bool operator==(const Tile&) const = default;
   constexpr int threads() const { return m / thread_m * (n / thread_n); }
   constexpr int warps_n() const { return n / (8 * thread_n); }
 };
@@ -66,10 +67,10 @@ inline constexpr int64_t kMaxPartials = int64_t(1) << 26;
 /// Chooses the tile and the number of parts whose time, in cycles of a multiprocessor, is the least.
 inline GemmPlan choose_tile(std::span<const TileChoice> choices, int64_t m, int64_t n, int64_t k, int64_t batch,
                             int multiprocessors) {
-  constexpr double kMultiplyAdds = 128;       // per cycle
-  constexpr double kTileCycles = 1500;        // until the first copy has come, and for the stores
-  constexpr double kLaunchCycles = 4000;      // of the kernel that adds the parts
-  constexpr double kElementsPerCycle = 4;     // that a multiprocessor writes and reads of memory
+  constexpr double kMultiplyAdds = 128;    // per cycle
+  constexpr double kTileCycles = 1500;     // until the first copy has come, and for the stores
+  constexpr double kLaunchCycles = 4000;   // of the kernel that adds the parts
+  constexpr double kElementsPerCycle = 4;  // that a multiprocessor writes and reads of memory
   GemmPlan best{0, {1, std::max<int64_t>(k, 1)}};
   double least = -1;
   for (size_t i = 0; i < choices.size(); ++i) {
@@ -80,8 +81,8 @@ inline GemmPlan choose_tile(std::span<const TileChoice> choices, int64_t m, int6
       const Split cut = cut_k(k, parts, kLeastDepth, tile.k);
       if (cut.count < parts && parts > 1) continue;
       if (parts > 1 && elements * double(cut.count) > double(kMaxPartials)) break;
-      const double waves = std::max(double(int64_t((tiles * cut.count + multiprocessors - 1) / multiprocessors)),
-                                    speed.enough);
+      const double waves =
+          std::max(double(int64_t((tiles * cut.count + multiprocessors - 1) / multiprocessors)), speed.enough);
       const double depth = double((std::min(cut.depth, k) + tile.k - 1) / tile.k * tile.k);
       double time = kTileCycles + waves * tile.m * tile.n * depth / (kMultiplyAdds * speed.percent / 100);
       if (cut.count > 1) time += kLaunchCycles + 2 * elements * cut.count / (kElementsPerCycle * multiprocessors);

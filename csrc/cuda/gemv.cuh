@@ -8,15 +8,10 @@ namespace {
 
 constexpr int kVectorThreads = 256, kWarps = kVectorThreads / 32;
 
-/// Stores the sum of a part for one row.
 template <class T>
-__device__ void store_sum(const Product<T>& g, const Place& place, T* c, int64_t row, T sum) {
-  if (g.split.count > 1) {
-    g.partial(place.part, place.matrix)[row] = sum;
-  } else {
-    T* const to = c + row * g.c_row;
-    *to = g.epilogue.finish(g.epilogue.begin(sum, to, row, 0));
-  }
+__device__ void store_sum(const Product<T>& g, T* c, int64_t row, T sum) {
+  T* const to = c + row * g.c_row;
+  *to = g.epilogue.finish(g.epilogue.begin(sum, g.epilogue.before(to), g.epilogue.bias_of(row, 0)));
 }
 
 /// A warp per row, its lanes along k: for rows whose elements are neighbours. With Access::vectors, rows and the vector
@@ -56,7 +51,7 @@ __global__ void __launch_bounds__(kVectorThreads) gemv_along_k(const __grid_cons
     for (int i = 0; i < width; ++i) sums[i] += sums[i + width];
 #pragma unroll
   for (int distance = 16; distance > 0; distance /= 2) sums[0] += __shfl_xor_sync(~0u, sums[0], distance);
-  if (lane == 0) store_sum(g, place, g.c + at.c, row, sums[0]);
+  if (lane == 0) store_sum(g, g.c + at.c + place.part * g.c_part, row, sums[0]);
 }
 
 /// A lane per row, warps along k: for columns whose elements are neighbours, and for few k.
@@ -81,7 +76,7 @@ __global__ void __launch_bounds__(kVectorThreads) gemv_along_rows(const __grid_c
   if (warp > 0 || row >= g.a.length) return;
 #pragma unroll
   for (int i = 1; i < kWarps; ++i) sum += sums[i * 32 + lane];
-  store_sum(g, place, g.c + at.c, row, sum);
+  store_sum(g, g.c + at.c + place.part * g.c_part, row, sum);
 }
 
 }  // namespace

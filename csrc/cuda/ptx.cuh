@@ -14,7 +14,8 @@ inline constexpr bool kAsyncCopies = false;
 #endif
 
 /// cp.async: copies 4, 8 or 16 bytes, aligned to as many, from global to shared memory. Only the first `valid` are
-/// read; zeros are written in place of the others. They are there after the wait for their group; before sm_80, at once.
+/// read; zeros are written in place of the others. They are there after the wait for their group; before sm_80, at
+/// once.
 template <int bytes>
 __device__ __forceinline__ void copy_async(void* shared, const void* global, int valid = bytes) {
   static_assert(bytes == 4 || bytes == 8 || bytes == 16);

@@ -163,15 +163,16 @@ void run(const Operation& op, const ReducePlan& plan) {
     step *= plan.kept_shape[d];
   }
   if (step == 0) return;
-  if (product(plan.reduced_shape) == 0)
+  const int kept_axes = axes.n;
+  for (int d = 0; d < plan.reduced_shape.n; ++d) axes.push({plan.reduced_shape[d], plan.reduced_strides[d], 0, true});
+  if (axes.size() == 0) {
+    axes.n = kept_axes;
     axes.push({0, 0, 0, true});
-  else
-    for (int d = 0; d < plan.reduced_shape.n; ++d) axes.push({plan.reduced_shape[d], plan.reduced_strides[d], 0, true});
+  }
   run(op, op.first, plan.x, plan.y, axes);
 }
 
-// --- the rows of the tables
-// -------------------------------------------------------------------------------------------
+// --- the rows of the tables ------------------------------------------------------------------------------------------
 
 /// A pass's accumulators as elements of the next.
 template <class Op, class T>

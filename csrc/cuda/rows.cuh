@@ -1,8 +1,7 @@
 // What kernels over the rows of a matrix share. A row is the work of a team: of a few lanes of a warp where it is short,
 // so that a warp takes several rows, else of a block. A thread holds up to 64 bytes of its row in registers, a tile of it
 // together with its team. A row of one tile is read once, however often its elements are used. Longer rows are swept
-// through tile by tile, there and back: so the tile at the turn is still in registers, and those next to it in the
-// caches. Where it fits, such a row is kept in shared memory.
+// through tile by tile, there and back: so the tile at the turn is still in registers, and those next to it in a cache.
 #pragma once
 #include <algorithm>
 #include <initializer_list>
@@ -15,50 +14,57 @@ namespace steep::cuda {
 namespace {
 
 constexpr int kLanes = 32;
-constexpr int kMostThreads = 512;   // of a team; two such blocks share a multiprocessor, so that one loads as the other computes
-constexpr int kSharedByLanes = 128;  // threads of a block where teams are lanes of a warp
+/// Threads of a team, at most: so that a multiprocessor has several, of which one loads while another computes.
+constexpr int kMostThreads = 512;
+constexpr int kSharedByTeams = 128;  // threads of a block where teams are lanes of a warp
 constexpr int kWarps = kMostThreads / kLanes;
-constexpr int kMostSums = 2;                                // of one reduction
-constexpr int kScratch = 2 * kMostSums * kWarps;            // doubles of shared memory, for two reductions
+constexpr int kMostSums = 2;                      // of one reduction
+constexpr int kScratch = 2 * kMostSums * kWarps;  // doubles of shared memory, for two reductions
 
 /// Elements of a 16-byte access.
 template <class T>
 constexpr int kWidth = 16 / int(sizeof(T));
-/// Elements of each input that a thread holds.
+/// Elements of each input that a thread holds. 1024 threads of a multiprocessor then have 64 KB of floats in flight;
+/// doubles cost more arithmetic, and code.
 template <class T, int kInputs>
-constexpr int kPer = 64 / int(sizeof(T)) / kInputs;
+constexpr int kPer = sizeof(T) == 4 ? 16 / kInputs : 4;
 
 /// How a launch shares its rows out.
 struct RowPlan {
   int64_t rows, n;
+  int64_t tiles;
   int threads;   // of a team: a power of two up to 32, or all threads of the block
   bool vectors;  // rows are aligned to 16 bytes
-  bool copies;   // rows of several tiles are kept in shared memory
 };
 
-/// A sum of a thread's partial sums in double precision; of doubles, compensated by Knuth's two-sum.
+/// A sum of a thread's partial sums in double precision.
 template <class T>
-struct Total {
+struct Total;
+
+template <>
+struct Total<float> {
+  double sum = 0;
+
+  __device__ void add(float v) { sum += double(v); }
+  __device__ void scale(float factor) { sum *= double(factor); }
+  __device__ double value() const { return sum; }
+};
+
+/// Compensated: Knuth's two-sum gives the exact error of every addition. Where the sum is infinite that is NaN.
+template <>
+struct Total<double> {
   double sum = 0, error = 0;
 
-  __device__ void add(T v) {
-    if constexpr (sizeof(T) == sizeof(double)) {
-      const double t = sum + v, b = t - sum;
-      error += (sum - (t - b)) + (v - b);
-      sum = t;
-    } else {
-      sum += double(v);
-    }
+  __device__ void add(double v) {
+    const double t = sum + v, b = t - sum;
+    error += (sum - (t - b)) + (v - b);
+    sum = t;
   }
-  __device__ void scale(T factor) {
-    sum *= double(factor);
-    error *= double(factor);
-  }
-  /// Where the sum is infinite, the error is NaN.
+  __device__ void scale(double factor) { sum *= factor, error *= factor; }
   __device__ double value() const { return error == error ? sum + error : sum; }
 };
 
-/// The sum of the numbers of an array of 1, 2 or 4.
+/// The sum of an array.
 template <class T>
 STEEP_INLINE T pairwise(const T (&v)[2]) {
   return v[0] + v[1];
@@ -80,121 +86,93 @@ class Row {
   static constexpr int kCount = kPer<T, kInputs>, kSlot = kWidth<T>;
   T v[kInputs][kCount];
 
-  /// Of this thread's team, of which the launch has `teams()`.
+  /// A tile in a sweep.
+  struct At {
+    int pass;
+    bool is_new;   // else v is as the sweep before has left it
+    bool is_last;  // of this sweep
+  };
+
+  /// The number of this thread's team.
   static __device__ int64_t team(const RowPlan& plan) {
     if (plan.threads > kLanes) return blockIdx.x;
     return (int64_t(blockIdx.x) * blockDim.x + threadIdx.x) >> (__ffs(plan.threads) - 1);
   }
 
-  /// scratch: kScratch doubles; copies: of the launch's dynamic shared memory.
-  __device__ Row(const RowPlan& plan, double* scratch, T* copies)
-      : n_(plan.n),
-        tiles_(ceil_div(plan.n, int64_t(plan.threads) * kCount)),
+  /// scratch: kScratch doubles of shared memory.
+  __device__ Row(const RowPlan& plan, double* scratch)
+      : plan_(plan),
         scratch_(scratch),
-        copies_(plan.copies ? copies : nullptr),
-        threads_(plan.threads),
         rank_(int(plan.threads > kLanes ? threadIdx.x : threadIdx.x & (plan.threads - 1))),
-        first_(plan.vectors ? rank_ * kSlot : rank_),
-        step_(plan.vectors ? 1 : threads_),
-        vectors_(plan.vectors) {}
+        first_(plan.vectors ? rank_ * kSlot : rank_) {}
 
-  /// Goes to another row, whose elements the inputs point to. In place of elements beyond the row's end, `v` has `fill`.
-  /// A team that has run out of rows still must take part in its warp's reductions: for it the row doesn't exist.
-  __device__ void start(bool exists, const T* const (&inputs)[kInputs], const T (&fill)[kInputs]) {
-    exists_ = exists, held_ = -1, forwards_ = fresh_ = true;
-#pragma unroll
-    for (int i = 0; i < kInputs; ++i) source_[i] = inputs[i], fill_[i] = fill[i];
-  }
+  __device__ bool exists(int64_t index) const { return index < plan_.rows; }
+  /// Is this the thread that writes what there is once for a row?
+  __device__ bool writes(int64_t index) const { return rank_ == 0 && exists(index); }
 
-  __device__ bool exists() const { return exists_; }
-  /// The one thread of the team that writes what there is once for a row.
-  __device__ bool is_first() const { return exists_ && rank_ == 0; }
-  __device__ int64_t tiles() const { return tiles_; }
-
-  /// f(is_held) for every tile, whose elements are then in `v`: as f left them where the tile was held since the sweep
-  /// before, else new.
+  /// Sweeps `passes` times through row `index` of the inputs: f(at) for every tile, whose elements are then in `v`, with
+  /// `fill` in place of those beyond the row's end. Where f stores, it must store the tile's own elements only. A team
+  /// whose row doesn't exist takes part, because of its warp's reductions: all its elements are beyond the end.
   template <class F>
-  __device__ void sweep(F f) {
+  __device__ void sweep(int passes, int64_t index, const T* const (&inputs)[kInputs], const T (&fill)[kInputs], F f) {
+    const int64_t tile = int64_t(plan_.threads) * kCount;
+    rest_ = exists(index) ? plan_.n : 0;
+    column_ = first_;
+    at_ = index * plan_.n + first_;
 #pragma unroll 1
-    for (int64_t i = 0; i < tiles_; ++i) {
-      const int64_t tile = forwards_ ? i : tiles_ - 1 - i;
-      const bool is_held = tile == held_;
-      if (!is_held) go_to(tile);
-      f(is_held);
-    }
-    forwards_ = !forwards_;
-    if (fresh_ && copies_) {  // every thread reads its own elements only
+    for (int pass = 0; pass < passes; ++pass) {
+#pragma unroll 1
+      for (int64_t i = 0; i < plan_.tiles; ++i) {
+        if (i > 0) {
+          const int64_t step = pass % 2 ? -tile : tile;
+          rest_ -= step, column_ += step, at_ += step;
+        }
+        const bool is_new = pass == 0 || i > 0;
+        if (is_new) {
+          count_ = rest_ < tile ? int(rest_) : int(tile);
 #pragma unroll
-      for (int i = 0; i < kInputs; ++i) source_[i] = copy(i);
+          for (int j = 0; j < kInputs; ++j) {
+#pragma unroll
+            for (int k = 0; k < kCount; ++k) v[j][k] = fill[j];
+            load(inputs[j] + at_, v[j]);
+          }
+        }
+        f(At{pass, is_new, i == plan_.tiles - 1});
+      }
     }
-    fresh_ = false;
   }
 
-  /// f(slot) for the slots of the tile: of elements slot … slot + kSlot - 1 of `v`.
-  template <class F>
-  __device__ void slots(F f) const {
-#pragma unroll
-    for (int slot = 0; slot < kCount; slot += kSlot) {
-      if (slot * threads_ >= count_) break;
-      f(slot);
-    }
-  }
-  /// f(k) for the elements of the tile.
+  /// f(k) for the tile's elements v[…][k], and perhaps some of the filling.
   template <class F>
   __device__ void each(F f) const {
-    slots([&](int slot) {
+    each_slot([&](int slot) {
 #pragma unroll
       for (int j = 0; j < kSlot; ++j) f(slot + j);
     });
   }
-  /// Is element `k` one of the row's?
-  __device__ bool contains(int k) const { return offset(k / kSlot * kSlot, k % kSlot) < count_; }
-  /// Its index in the row.
-  __device__ int64_t column(int k) const { return begin_ + offset(k / kSlot * kSlot, k % kSlot); }
+  /// Is element k one of the row's?
+  __device__ bool contains(int k) const { return offset(k) < count_; }
+  /// Its index in the tile, and that of a column of the row; -1 where it lies elsewhere.
+  __device__ int offset(int k) const {
+    return plan_.vectors ? k / kSlot * kSlot * plan_.threads + first_ + k % kSlot : k * plan_.threads + first_;
+  }
+  __device__ int offset_of_column(int64_t column) const {
+    const int64_t offset = column - (column_ - first_);
+    return offset >= 0 && offset < count_ ? int(offset) : -1;
+  }
 
-  /// Elements of the tile at `slot`, from an array with an element for each of the row's; `out` stays as it is beyond.
-  __device__ void load(const T* p, int slot, T* out) const {
-    const int rest = count_ - slot * threads_ - first_;
-    p += begin_ + slot * threads_ + first_;
-    if (vectors_) {
-      if (rest > 0) {
-        const auto a = *reinterpret_cast<const Aligned<T, kSlot>*>(p);
-#pragma unroll
-        for (int j = 0; j < kSlot; ++j) out[j] = a.v[j];
-      }
-    } else {
-#pragma unroll
-      for (int j = 0; j < kSlot; ++j)
-        if (j * step_ < rest) out[j] = p[j * step_];
-    }
-  }
-  __device__ void store(T* p, int slot, const T* in) const {
-    const int rest = count_ - slot * threads_ - first_;
-    p += begin_ + slot * threads_ + first_;
-    if (vectors_) {
-      if (rest > 0) {
-        Aligned<T, kSlot> a;
-#pragma unroll
-        for (int j = 0; j < kSlot; ++j) a.v[j] = in[j];
-        *reinterpret_cast<Aligned<T, kSlot>*>(p) = a;
-      }
-    } else {
-#pragma unroll
-      for (int j = 0; j < kSlot; ++j)
-        if (j * step_ < rest) p[j * step_] = in[j];
-    }
-  }
-  /// All elements of the tile. First what is to be stored is computed, in v, so that loads needn't wait for stores.
-  __device__ void store(T* p, const T* in) const {
-    slots([&](int slot) { store(p, slot, in + slot); });
-  }
+  /// The tile's elements of a matrix, or of one row for all; `out` stays as it is beyond the end.
+  __device__ void load_matrix(const T* p, T* out) const { load(p + at_, out); }
+  __device__ void load_row(const T* p, T* out) const { load(p + column_, out); }
+  __device__ void store_matrix(T* p, const T* in) const { store(p + at_, in); }
+  __device__ void store_row(T* p, const T* in) const { store(p + column_, in); }
 
   /// This thread's Σ f(k) over the tile: f(k, terms) sets the terms of kSums sums. A term takes part in 5 additions.
   template <int kSums, class F>
   __device__ void tile_sum(T (&sum)[kSums], F f) const {
 #pragma unroll
     for (int s = 0; s < kSums; ++s) sum[s] = 0;
-    slots([&](int slot) {
+    each_slot([&](int slot) {
       T terms[kSums][kSlot];
 #pragma unroll
       for (int j = 0; j < kSlot; ++j) {
@@ -207,21 +185,6 @@ class Row {
       for (int s = 0; s < kSums; ++s) sum[s] += pairwise(terms[s]);
     });
   }
-  /// The same over the row, by a sweep; all the team's threads get the sums.
-  template <int kSums, class F>
-  __device__ void sum(double (&sum)[kSums], F f) {
-    Total<T> total[kSums];
-    sweep([&](bool) {
-      T part[kSums];
-      tile_sum(part, f);
-#pragma unroll
-      for (int s = 0; s < kSums; ++s) total[s].add(part[s]);
-    });
-#pragma unroll
-    for (int s = 0; s < kSums; ++s) sum[s] = total[s].value();
-    all_sum(sum);
-  }
-
   /// Sums over the team's threads, in an order that depends on nothing but its size.
   template <int kSums>
   __device__ void all_sum(double (&x)[kSums]) {
@@ -235,26 +198,50 @@ class Row {
   }
 
  private:
-  __device__ int offset(int slot, int j) const { return slot * threads_ + first_ + j * step_; }
-  __device__ T* copy(int i) const { return copies_ + i * ceil_div(n_, int64_t(kSlot)) * kSlot; }
-
-  __device__ void go_to(int64_t tile) {
-    const int64_t size = int64_t(threads_) * kCount;
-    held_ = tile;
-    begin_ = tile * size;
-    count_ = !exists_ ? 0 : n_ - begin_ < size ? int(n_ - begin_) : int(size);
+  // Of the tile, p pointing to this thread's first element.
+  __device__ void load(const T* p, T* out) const {
+    const int threads = plan_.threads, rest = count_ - first_;
+    if (plan_.vectors) {
 #pragma unroll
-    for (int i = 0; i < kInputs; ++i) {
+      for (int k = 0; k < kCount; k += kSlot) {
+        if (k * threads >= rest) continue;
+        const auto a = *reinterpret_cast<const Aligned<T, kSlot>*>(p + k * threads);
 #pragma unroll
-      for (int k = 0; k < kCount; ++k) v[i][k] = fill_[i];
-      slots([&](int slot) { load(source_[i], slot, v[i] + slot); });
+        for (int j = 0; j < kSlot; ++j) out[k + j] = a.v[j];
+      }
+    } else {
+#pragma unroll
+      for (int k = 0; k < kCount; ++k)
+        if (k * threads < rest) out[k] = p[k * threads];
     }
-    if (fresh_ && copies_) {
+  }
+  __device__ void store(T* p, const T* in) const {
+    const int threads = plan_.threads, rest = count_ - first_;
+    if (plan_.vectors) {
 #pragma unroll
-      for (int i = 0; i < kInputs; ++i) store(copy(i), v[i]);
+      for (int k = 0; k < kCount; k += kSlot) {
+        if (k * threads >= rest) continue;
+        Aligned<T, kSlot> a;
+#pragma unroll
+        for (int j = 0; j < kSlot; ++j) a.v[j] = in[k + j];
+        *reinterpret_cast<Aligned<T, kSlot>*>(p + k * threads) = a;
+      }
+    } else {
+#pragma unroll
+      for (int k = 0; k < kCount; ++k)
+        if (k * threads < rest) p[k * threads] = in[k];
     }
   }
 
+  /// f(slot) for elements slot … slot + kSlot - 1 of v: one access, or one for each.
+  template <class F>
+  __device__ void each_slot(F f) const {
+#pragma unroll
+    for (int slot = 0; slot < kCount; slot += kSlot) {
+      if (slot * plan_.threads >= count_) break;
+      f(slot);
+    }
+  }
   template <int kSums, class V, class F>
   __device__ void across(V (&x)[kSums], int lanes, F combine) const {
 #pragma unroll 1
@@ -266,8 +253,8 @@ class Row {
   /// Two reductions in a row use different scratch: then the barrier of the second is also the end of the first.
   template <int kSums, class V, class F>
   __device__ void all(V (&x)[kSums], V identity, F combine) {
-    across(x, threads_ < kLanes ? threads_ : kLanes, combine);
-    if (threads_ <= kLanes) return;
+    across(x, plan_.threads < kLanes ? plan_.threads : kLanes, combine);
+    if (plan_.threads <= kLanes) return;
     double* const scratch = scratch_ + turn_ * kMostSums * kWarps;
     turn_ ^= 1;
     const int lane = int(threadIdx.x) % kLanes;
@@ -278,39 +265,57 @@ class Row {
     __syncthreads();
 #pragma unroll
     for (int s = 0; s < kSums; ++s)
-      x[s] = lane < threads_ / kLanes ? V(scratch[s * kWarps + lane]) : identity;
+      x[s] = lane < plan_.threads / kLanes ? V(scratch[s * kWarps + lane]) : identity;
     across(x, kLanes, combine);
   }
 
-  const int64_t n_, tiles_;
+  const RowPlan& plan_;
   double* const scratch_;
-  T* const copies_;
-  const int threads_, rank_;
-  const int first_, step_;  // element j of a slot is the slot's first_ + j·step_
-  const bool vectors_;
+  const int rank_, first_;  // first: the offset of element 0 in a tile
   int turn_ = 0;
 
-  const T* source_[kInputs];
-  T fill_[kInputs];
-  bool exists_, forwards_, fresh_;  // fresh: in the first sweep
-  int64_t held_, begin_;            // the tile in v, and its first element
-  int count_;                       // of the tile's elements
+  // Where the sweep is. Moved along rather than computed: then loads and stores share one address.
+  int64_t rest_;    // elements from here to the row's end
+  int64_t column_;  // of this thread's first element
+  int64_t at_;      // the same in the matrix
+  int count_;       // the tile's elements
 };
 
-/// Rows 0, 1, … one for each team. Op: op.start(row, index) and op(row, index).
+/// Sums over a row, kSums of them, by one sweep.
+template <class T, int kSums>
+class RowSum {
+ public:
+  double sum[kSums];
+
+  /// Adds the tile that is in row.v: f(k, terms) sets the terms of element k.
+  template <class Row, class F>
+  __device__ void add(Row& row, typename Row::At at, F f) {
+    T part[kSums];
+    row.tile_sum(part, f);
+#pragma unroll
+    for (int s = 0; s < kSums; ++s) total_[s].add(part[s]);
+    if (!at.is_last) return;
+#pragma unroll
+    for (int s = 0; s < kSums; ++s) sum[s] = total_[s].value();
+    row.all_sum(sum);
+  }
+
+ private:
+  Total<T> total_[kSums];
+};
+
+/// One row for each team: op(row, index).
 template <class T, int kInputs, class Op>
-__global__ void __launch_bounds__(kMostThreads) over_rows(Op op, RowPlan plan) {
+__global__ void __launch_bounds__(kMostThreads, 2) over_rows(const Op op, const RowPlan plan) {
   STEEP_SHARED(double, scratch, kScratch);
-  STEEP_DYNAMIC_SHARED(T, copies);
-  Row<T, kInputs> row(plan, scratch, copies);
-  const int64_t index = row.team(plan);
-  op(row, index, index < plan.rows);
+  Row<T, kInputs> row(plan, scratch);
+  op(row, row.team(plan));
 }
 
 /// The plan for rows of n elements. `operands` are the arrays with rows of that length.
 template <class T, int kInputs>
 RowPlan plan_rows(int64_t rows, int64_t n, std::initializer_list<const void*> operands) {
-  RowPlan plan{rows, n, 1, n % kWidth<T> == 0, false};
+  RowPlan plan{rows, n, 1, 1, n % kWidth<T> == 0};
   for (const void* p : operands) plan.vectors &= reinterpret_cast<uintptr_t>(p) % 16 == 0;
   const int64_t slots = ceil_div(n, int64_t(kWidth<T>));
   if (slots <= kLanes) {
@@ -318,38 +323,21 @@ RowPlan plan_rows(int64_t rows, int64_t n, std::initializer_list<const void*> op
   } else {
     const int64_t warps = ceil_div(n, int64_t(kLanes * kPer<T, kInputs>));
     plan.threads = int(std::min<int64_t>(warps * kLanes, kMostThreads));
+    plan.tiles = ceil_div(n, plan.threads * int64_t(kPer<T, kInputs>));
   }
   return plan;
 }
 
-inline dim3 block_of(const RowPlan& plan) { return plan.threads > kLanes ? plan.threads : kSharedByLanes; }
+inline dim3 block_of(const RowPlan& plan) { return plan.threads > kLanes ? plan.threads : kSharedByTeams; }
 inline dim3 grid_of(const RowPlan& plan, int64_t teams) {
-  return plan.threads > kLanes ? unsigned(teams) : unsigned(ceil_div(teams, int64_t(kSharedByLanes / plan.threads)));
-}
-
-/// The dynamic shared memory for the plan's copies: of rows of several tiles that are short enough for two blocks to
-/// have theirs on a multiprocessor.
-template <class T, int kInputs, class Kernel>
-size_t place_copies(const char* name, RowPlan& plan, Kernel kernel) {
-  if (plan.n <= int64_t(plan.threads) * kPer<T, kInputs>) return 0;
-  constexpr int64_t kReserved = 1024 + kScratch * int64_t(sizeof(double));  // CUDA's own and the scratch
-  const DeviceLimits& limits = device_limits();
-  const int64_t most =
-      std::min<int64_t>(limits.shared_bytes_per_block, limits.shared_bytes_per_multiprocessor / 2) - kReserved;
-  if (plan.n > most / int64_t(sizeof(T)) / kInputs - kWidth<T>) return 0;
-  plan.copies = true;
-  const size_t bytes = kInputs * ceil_div(plan.n, int64_t(kWidth<T>)) * 16;
-  check(name, cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(bytes)));
-  return bytes;
+  return plan.threads > kLanes ? unsigned(teams) : unsigned(ceil_div(teams, int64_t(kSharedByTeams / plan.threads)));
 }
 
 template <class T, int kInputs, class Op>
 void launch_rows(const char* name, int64_t rows, int64_t n, std::initializer_list<const void*> operands, const Op& op) {
   if (rows == 0) return;
-  RowPlan plan = plan_rows<T, kInputs>(rows, n, operands);
-  const auto kernel = over_rows<T, kInputs, Op>;
-  const size_t shared_bytes = place_copies<T, kInputs>(name, plan, kernel);
-  launch(name, kernel, grid_of(plan, rows), block_of(plan), shared_bytes, op, plan);
+  const RowPlan plan = plan_rows<T, kInputs>(rows, n, operands);
+  launch(name, over_rows<T, kInputs, Op>, grid_of(plan, rows), block_of(plan), 0, op, plan);
 }
 
 }  // namespace

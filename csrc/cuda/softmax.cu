@@ -12,16 +12,17 @@ template <class T>
 struct Softmax {
   const T* x;
   T* y;
-  int64_t n;
 
-  __device__ void operator()(Row<T, 1>& row, int64_t index, bool exists) const {
-    start(row, exists, x + index * n);
-    const SumExp<T> s = sum_exp<true>(row);
-    const T scale = T(1 / s.sum);
-    row.sweep([&](bool is_held) {
-      if (!is_held) row.each([&](int k) { row.v[0][k] = exp(Vec<T>(row.v[0][k] - s.base)).v; });
+  template <class Row>
+  __device__ void operator()(Row& row, int64_t index) const {
+    SumExp<T> s;
+    row.sweep(2, index, {x}, {s.kLowest}, [&](auto at) {
+      if (at.pass == 0) s.rebase(row);
+      if (at.is_new) row.each([&](int k) { row.v[0][k] = exp(Vec<T>(row.v[0][k] - s.base)).v; });
+      if (at.pass == 0) return s.add_terms(row, at);
+      const T scale = 1 / T(s.sum);
       row.each([&](int k) { row.v[0][k] *= scale; });
-      row.store(y + index * n, row.v[0]);
+      row.store_matrix(y, row.v[0]);
     });
   }
 };
@@ -31,16 +32,15 @@ template <class T>
 struct SoftmaxBackward {
   const T *g, *y;
   T* dx;
-  int64_t n;
 
-  __device__ void operator()(Row<T, 2>& row, int64_t index, bool exists) const {
-    row.start(exists, {g + index * n, y + index * n}, {T(0), T(0)});
-    double sum[1];
-    row.sum(sum, [&](int k, T(&term)[1]) { term[0] = row.v[0][k] * row.v[1][k]; });
-    const T dot = T(sum[0]);
-    row.sweep([&](bool) {
-      row.each([&](int k) { row.v[0][k] = row.v[1][k] * (row.v[0][k] - dot); });
-      row.store(dx + index * n, row.v[0]);
+  template <class Row>
+  __device__ void operator()(Row& row, int64_t index) const {
+    RowSum<T, 1> dot;
+    row.sweep(2, index, {g, y}, {T(0), T(0)}, [&](auto at) {
+      if (at.pass == 0)
+        return dot.add(row, at, [&](int k, T(&term)[1]) { term[0] = row.v[0][k] * row.v[1][k]; });
+      row.each([&](int k) { row.v[0][k] = row.v[1][k] * (row.v[0][k] - T(dot.sum[0])); });
+      row.store_matrix(dx, row.v[0]);
     });
   }
 };
@@ -49,15 +49,15 @@ template <class T>
 struct LogSoftmax {
   const T* x;
   T* y;
-  int64_t n;
 
-  __device__ void operator()(Row<T, 1>& row, int64_t index, bool exists) const {
-    start(row, exists, x + index * n);
-    const SumExp<T> s = sum_exp<false>(row);
-    const T log_sum = s.log_sum_if_finite();
-    row.sweep([&](bool) {
+  template <class Row>
+  __device__ void operator()(Row& row, int64_t index) const {
+    SumExp<T> s;
+    row.sweep(2, index, {x}, {s.kLowest}, [&](auto at) {
+      if (at.pass == 0) return s.add(row, at);
+      const T log_sum = s.log_of_finite();
       row.each([&](int k) { row.v[0][k] = (row.v[0][k] - s.base) - log_sum; });
-      row.store(y + index * n, row.v[0]);
+      row.store_matrix(y, row.v[0]);
     });
   }
 };
@@ -67,16 +67,14 @@ template <class T>
 struct LogSoftmaxBackward {
   const T *g, *y;
   T* dx;
-  int64_t n;
 
-  __device__ void operator()(Row<T, 2>& row, int64_t index, bool exists) const {
-    row.start(exists, {g + index * n, y + index * n}, {T(0), T(0)});
-    double sum[1];
-    row.sum(sum, [&](int k, T(&term)[1]) { term[0] = row.v[0][k]; });
-    const T total = T(sum[0]);
-    row.sweep([&](bool) {
-      row.each([&](int k) { row.v[0][k] -= exp(Vec<T>(row.v[1][k])).v * total; });
-      row.store(dx + index * n, row.v[0]);
+  template <class Row>
+  __device__ void operator()(Row& row, int64_t index) const {
+    RowSum<T, 1> total;
+    row.sweep(2, index, {g, y}, {T(0), T(0)}, [&](auto at) {
+      if (at.pass == 0) return total.add(row, at, [&](int k, T(&term)[1]) { term[0] = row.v[0][k]; });
+      row.each([&](int k) { row.v[0][k] -= exp(Vec<T>(row.v[1][k])).v * T(total.sum[0]); });
+      row.store_matrix(dx, row.v[0]);
     });
   }
 };
@@ -85,31 +83,31 @@ template <class T>
 struct LogSumExp {
   const T* x;
   T* y;
-  int64_t n;
 
-  __device__ void operator()(Row<T, 1>& row, int64_t index, bool exists) const {
-    start(row, exists, x + index * n);
-    const SumExp<T> s = sum_exp<false>(row);
-    if (row.is_first()) y[index] = s.base + s.log_sum();
+  template <class Row>
+  __device__ void operator()(Row& row, int64_t index) const {
+    SumExp<T> s;
+    row.sweep(1, index, {x}, {s.kLowest}, [&](auto at) { s.add(row, at); });
+    if (row.writes(index)) y[index] = s.base + s.log();
   }
 };
 
 template <class T>
 void fill(RowKernels<T>& k) {
   k.softmax = [](int64_t rows, int64_t n, const T* x, T* y) {
-    launch_rows<T, 1>("softmax", rows, n, {x, y}, Softmax<T>{x, y, n});
+    launch_rows<T, 1>("softmax", rows, n, {x, y}, Softmax<T>{x, y});
   };
   k.softmax_backward = [](int64_t rows, int64_t n, const T* g, const T* y, T* dx) {
-    launch_rows<T, 2>("softmax_backward", rows, n, {g, y, dx}, SoftmaxBackward<T>{g, y, dx, n});
+    launch_rows<T, 2>("softmax_backward", rows, n, {g, y, dx}, SoftmaxBackward<T>{g, y, dx});
   };
   k.log_softmax = [](int64_t rows, int64_t n, const T* x, T* y) {
-    launch_rows<T, 1>("log_softmax", rows, n, {x, y}, LogSoftmax<T>{x, y, n});
+    launch_rows<T, 1>("log_softmax", rows, n, {x, y}, LogSoftmax<T>{x, y});
   };
   k.log_softmax_backward = [](int64_t rows, int64_t n, const T* g, const T* y, T* dx) {
-    launch_rows<T, 2>("log_softmax_backward", rows, n, {g, y, dx}, LogSoftmaxBackward<T>{g, y, dx, n});
+    launch_rows<T, 2>("log_softmax_backward", rows, n, {g, y, dx}, LogSoftmaxBackward<T>{g, y, dx});
   };
   k.logsumexp = [](int64_t rows, int64_t n, const T* x, T* y) {
-    launch_rows<T, 1>("logsumexp", rows, n, {x}, LogSumExp<T>{x, y, n});
+    launch_rows<T, 1>("logsumexp", rows, n, {x}, LogSumExp<T>{x, y});
   };
 }
 

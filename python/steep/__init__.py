@@ -66,12 +66,12 @@ __all__ = [
 
 
 def from_dlpack(x: object) -> Tensor:
-    """A tensor over the memory of an array of another library that supports DLPack.
+    """A tensor over the memory of an array of another library that supports DLPack, on the device where that is.
 
-    Raises TypeError for dtypes that steep doesn't have and for memory that the CPU cannot reach.
+    Raises TypeError for dtypes that steep doesn't have, and for memory that is neither the CPU's nor CUDA's.
 
     >>> import numpy as np, steep as st
-    >>> st.from_dlpack(np.arange(3.0))
-    tensor([0., 1., 2.], dtype=float64)
+    >>> st.from_dlpack(np.arange(3.0)).tolist()
+    [0.0, 1.0, 2.0]
     """
     return _core.from_dlpack(x)

@@ -32,9 +32,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.command == "info":
         show_config()
         return 0
-    from . import benchmarks
+    from .benchmarks import gpu, run
 
+    status: int
     if args.device == "cuda":
-        return benchmarks.gpu.run(quick=args.quick, only=args.filter, json_path=args.json)
-    status: int = benchmarks.run(quick=args.quick, only=args.filter, json_path=args.json, threads=args.threads)
+        status = gpu.run(quick=args.quick, only=args.filter, json_path=args.json)
+    else:
+        status = run(quick=args.quick, only=args.filter, json_path=args.json, threads=args.threads)
     return status

@@ -79,7 +79,7 @@ def current_device() -> int:
 def _index(device: Any) -> int:
     count = _core.cuda.device_count()
     if not count:
-        raise CudaError(f"there is no CUDA device: {_core.cuda.unavailable_reason()}")
+        raise CudaError(f"CUDA is not available: {_core.cuda.unavailable_reason()}")
     if device is None:
         default = devices.get_default_device()
         return default.index if default.type == "cuda" else 0

@@ -170,8 +170,9 @@ class Tensor(_core.TensorBase):
         tensor stays on the CPU, with one warning.
 
         >>> import steep as st
-        >>> st.ones(2).to("cpu", st.float64)
-        tensor([1., 1.], dtype=float64)
+        >>> x = st.ones(2).to("cpu", st.float64)
+        >>> x.device, x.dtype
+        (device('cpu'), steep.float64)
         """
         dtype, device = move_target(target, dtype, device)
         x = self if dtype is None else self.astype(dtype)

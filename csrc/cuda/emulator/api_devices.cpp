@@ -89,7 +89,7 @@ cudaError_t cudaDeviceReset() {
   if (s.forked) return report(cudaErrorInitializationError);
   s.queues.reset(current_device());
   device_memory().free_all(current_device());
-  cudaGetLastError();
+  forget_last_error();
   return cudaSuccess;
 }
 

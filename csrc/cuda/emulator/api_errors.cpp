@@ -59,6 +59,8 @@ cudaError_t report(const Outcome& outcome) {
   return report(outcome.error);
 }
 
+void forget_last_error() { last = cudaSuccess; }
+
 }  // namespace steep::cuda::emulator
 
 using namespace steep::cuda::emulator;

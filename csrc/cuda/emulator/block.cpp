@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "../../core/errors.h"
+#include "red_zone.h"
 #include "sanitizers.h"
 
 uint3 threadIdx, blockIdx;
@@ -24,31 +25,8 @@ Block& block() {
 
 Block::Block() : threads_(kMaxThreads) {}
 
-Outcome Block::run(const Body& body, size_t dynamic_shared_bytes) {
-  const Hidden hidden;
-  Fiber host;
-  host_ = &host;
+void Block::begin_grid(const Body& body) {
   body_ = &body;
-  outcome_ = {};
-  shared_.begin_block(dynamic_shared_bytes);
-  begin();
-  release(&launch_tag_);
-  set_current(pick());
-  running_ = threads_[size_t(current_)].fiber = take_fiber(current_);
-  Fiber::switch_to(host, *running_);
-  running_ = nullptr;
-  acquire(&end_tag_);
-  if (outcome_.error) {
-    for (Thread& thread : threads_) thread.fiber = nullptr, thread.copies = {};
-    idle_.clear();
-    for (const auto& fiber : fibers_) fiber->reset(), idle_.push_back(fiber.get());
-  }
-  const std::string overrun = shared_.end_block();
-  if (!overrun.empty() && !outcome_.error) outcome_ = {cudaErrorIllegalAddress, overrun};
-  return outcome_;
-}
-
-void Block::begin() {
   const dim3 d = blockDim;
   if (d.x != size_.x || d.y != size_.y || d.z != size_.z) {
     size_ = d;
@@ -61,6 +39,36 @@ void Block::begin() {
       if (++index.y == d.y) index.y = 0, ++index.z;
     }
   }
+  // Created here, or what the creating thread did would seem to come before what the created one does.
+  if (kThreadSanitizer)
+    while (fibers_.size() < 2 * size_t(n_)) fibers_.push_back(std::make_unique<Fiber>(fiber_main));
+  release(&launch_tag_);
+}
+
+void Block::end_grid() { acquire(&end_tag_); }
+
+Outcome Block::run(size_t dynamic_shared_bytes) {
+  const Hidden hidden;
+  Fiber host;
+  host_ = &host;
+  outcome_ = {};
+  shared_.begin_block(dynamic_shared_bytes);
+  begin();
+  set_current(pick());
+  running_ = threads_[size_t(current_)].fiber = take_fiber(current_);
+  Fiber::switch_to(host, *running_);
+  running_ = nullptr;
+  if (outcome_.error) {
+    for (Thread& thread : threads_) thread.fiber = nullptr, thread.copies = {};
+    idle_.clear();
+    for (const auto& fiber : fibers_) fiber->reset(), idle_.push_back(fiber.get());
+  }
+  const std::string overrun = shared_.end_block();
+  if (!overrun.empty() && !outcome_.error) outcome_ = {cudaErrorIllegalAddress, overrun};
+  return outcome_;
+}
+
+void Block::begin() {
   runnable_warps_ = 0;
   for (int w = 0; w * warpSize < n_; ++w) {
     const int lanes = std::min(warpSize, n_ - w * warpSize);
@@ -90,12 +98,8 @@ int Block::pick() {
 }
 
 Fiber* Block::take_fiber(int thread) {
-  if (kThreadSanitizer) {
-    // Threads, and those of the block before, need identities of their own.
-    const size_t place = size_t(2 * thread) + block_number % 2;
-    while (fibers_.size() <= place) fibers_.push_back(std::make_unique<Fiber>(fiber_main));
-    return fibers_[place].get();
-  }
+  // Threads, and those of the block before, need identities of their own.
+  if (kThreadSanitizer) return fibers_[size_t(2 * thread) + block_number % 2].get();
   if (idle_.empty()) {
     fibers_.push_back(std::make_unique<Fiber>(fiber_main));
     return fibers_.back().get();
@@ -252,8 +256,10 @@ void Block::maybe_yield() {
   go_on();
 }
 
-void Block::fail(cudaError_t error, const std::string& text) {
-  outcome_ = {error, message("thread (", threadIdx.x, ", ", threadIdx.y, ", ", threadIdx.z, "): ", text)};
+void Block::fail(cudaError_t error, std::string text) {
+  outcome_.error = error;
+  outcome_.text = message("thread (", threadIdx.x, ", ", threadIdx.y, ", ", threadIdx.z, "): ", text);
+  std::string().swap(text);  // nothing on this stack will be destroyed
   Fiber::switch_to(*running_, *host_);
   __builtin_unreachable();  // the fiber is reset
 }
@@ -269,16 +275,22 @@ std::string Block::describe() const {
     if (w.at_warp & bit) return "at the warp operation of " + place(site);
     return "running";
   };
-  std::string text;
-  int states = 0;
-  for (int i = 0; i < n_;) {
-    int last = i;
-    const std::string now = state(i);
-    while (last + 1 < n_ && state(last + 1) == now) ++last;
-    if (++states > 8) return text + ", …";
-    text += message(text.empty() ? "" : ", ", "threads ", i, "-", last, " ", now);
-    i = last + 1;
+  std::vector<std::pair<std::string, std::string>> groups;  // a state, and the threads in it
+  for (int first = 0, last; first < n_; first = last + 1) {
+    const std::string now = state(first);
+    for (last = first; last + 1 < n_ && state(last + 1) == now;) ++last;
+    auto group = std::ranges::find(groups, now, &std::pair<std::string, std::string>::first);
+    if (group == groups.end()) group = groups.insert(group, {now, ""});
+    std::string& threads = group->second;
+    if (threads.size() > 40) {
+      if (!threads.ends_with("…")) threads += ", …";
+    } else {
+      threads += message(threads.empty() ? "" : ", ", first);
+      if (last > first) threads += message("-", last);
+    }
   }
+  std::string text;
+  for (const auto& [now, threads] : groups) text += message(text.empty() ? "threads " : "; threads ", threads, " ", now);
   return text;
 }
 

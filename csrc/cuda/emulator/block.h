@@ -22,8 +22,11 @@ struct Outcome {
 class Block {
  public:
   Block();
+  /// Before the first block of a grid, and after the last.
+  void begin_grid(const Body& body);
+  void end_grid();
   /// Runs all its threads to their end, or until one of them does what is not allowed.
-  Outcome run(const Body& body, size_t dynamic_shared_bytes);
+  Outcome run(size_t dynamic_shared_bytes);
 
   // Called by the running thread.
   int barrier(Vote vote, bool predicate, const Site& site);
@@ -32,7 +35,7 @@ class Block {
   int lane() const { return current_ % warpSize; }
   void maybe_yield();
   AsyncCopies& copies() { return threads_[size_t(current_)].copies; }
-  [[noreturn]] void fail(cudaError_t error, const std::string& text);
+  [[noreturn]] void fail(cudaError_t error, std::string text);
 
   SharedMemory& shared() { return shared_; }
   Schedule& schedule() { return schedule_; }

@@ -20,9 +20,12 @@ alignas(16) char handler_stack[64 << 10];
 
 // What the handler saw, for the function that goes on in place of the kernel.
 cudaError_t error;
-char text[100];
+char text[160];
 
-[[noreturn]] void end_kernel() { block().fail(error, text); }
+[[noreturn]] __attribute__((no_sanitize("address", "thread"))) void end_kernel() {
+  block().running()->forget_frames();
+  block().fail(error, text);
+}
 
 /// Makes the interrupted fiber go on with end_kernel, at the top of its stack: the old one may be full.
 bool redirect(void* context) {
@@ -56,9 +59,12 @@ void on_fault(int signal, siginfo_t* info, void* context) {
     } else if (block().running()->overflowed_at(address)) {
       error = cudaErrorHardwareStackError;
       std::snprintf(text, sizeof text, "stack overflow");
+    } else if (info->si_code == SI_KERNEL) {  // x86 has the same exception for both
+      error = cudaErrorMisalignedAddress;
+      std::snprintf(text, sizeof text, "misaligned or impossible address");
     } else {
       error = cudaErrorIllegalAddress;
-      std::snprintf(text, sizeof text, "bad address %p", address);
+      device_memory().describe(address, text, sizeof text);
     }
     if (redirect(context)) return;
   }

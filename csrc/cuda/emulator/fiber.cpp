@@ -79,16 +79,28 @@ namespace {
 
 void (*main_of_all)() = nullptr;
 
+#ifdef __SANITIZE_ADDRESS__
+struct Stack {
+  void* bottom;
+  size_t bytes;
+};
+
+Stack stack_of_this_thread() {
+  Stack stack;
+  pthread_attr_t attributes;
+  pthread_getattr_np(pthread_self(), &attributes);
+  pthread_attr_getstack(&attributes, &stack.bottom, &stack.bytes);
+  pthread_attr_destroy(&attributes);
+  return stack;
+}
+#endif
+
 }  // namespace
 
 Fiber::Fiber() {
 #ifdef __SANITIZE_ADDRESS__
-  pthread_attr_t attributes;
-  void* bottom = nullptr;
-  pthread_getattr_np(pthread_self(), &attributes);
-  pthread_attr_getstack(&attributes, &bottom, &bottom_bytes_);
-  pthread_attr_destroy(&attributes);
-  bottom_ = bottom;
+  thread_local const Stack stack = stack_of_this_thread();
+  bottom_ = stack.bottom, bottom_bytes_ = stack.bytes;
 #endif
 #ifdef __SANITIZE_THREAD__
   tsan_ = __tsan_get_current_fiber();
@@ -101,6 +113,9 @@ Fiber::Fiber(void (*main)()) {
   if (p == MAP_FAILED) throw std::bad_alloc();
   stack_ = static_cast<char*>(p) + kGuardBytes;
   mprotect(stack_, kStackBytes, PROT_READ | PROT_WRITE);
+  // At different offsets in their pages, or all would want the same lines of the cache.
+  static int count = 0;
+  top_ = stack_ + kStackBytes - count++ % 61 * 64;
   bottom_ = stack_;
   bottom_bytes_ = kStackBytes;
   reset();
@@ -119,11 +134,20 @@ __attribute__((no_sanitize("address", "thread"))) void Fiber::enter() {
   main_of_all();
 }
 
+void Fiber::forget_frames() { allow(stack_, kStackBytes); }
+
 void Fiber::reset() {
-  allow(stack_, kStackBytes);
+  forget_frames();
   fake_stack_ = nullptr;
 #ifdef __SANITIZE_THREAD__
-  tsan_ = __tsan_create_fiber(0);  // one before is never destroyed: it was in the middle of something
+  if (tsan_) {  // What it did comes before what the caller does now. It isn't destroyed, being inside some function.
+    void* const caller = __tsan_get_current_fiber();
+    __tsan_switch_to_fiber(tsan_, 1);
+    release(this);
+    __tsan_switch_to_fiber(caller, 1);
+    acquire(this);
+  }
+  tsan_ = __tsan_create_fiber(0);
 #endif
 #if defined(EMULATOR_UCONTEXT)
   getcontext(&context_);

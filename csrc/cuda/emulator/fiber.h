@@ -24,7 +24,9 @@ class Fiber {
   static void switch_to(Fiber& from, Fiber& to);
   /// Forgets what it was about: it will begin `main` anew. Not for the fiber that runs.
   void reset();
-  char* stack_top() const { return stack_ + kStackBytes; }
+  char* stack_top() const { return top_; }
+  /// Tells AddressSanitizer that no function is active on it.
+  void forget_frames();
   /// Did a fault there come from a stack that was too small?
   bool overflowed_at(const void* address) const;
 
@@ -38,7 +40,7 @@ class Fiber {
 
   static void enter();
 
-  char* stack_ = nullptr;  // its lowest address
+  char *stack_ = nullptr, *top_ = nullptr;  // its lowest address, and where it begins
 #ifdef EMULATOR_UCONTEXT
   ucontext_t context_;
 #else

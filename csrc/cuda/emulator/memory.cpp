@@ -4,11 +4,12 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdio>
 
 #include "../../core/errors.h"
+#include "red_zone.h"
 #include "sanitizers.h"
 #include "settings.h"
-#include "shared_memory.h"
 
 namespace steep::cuda::emulator {
 namespace {
@@ -25,16 +26,6 @@ size_t page_for(size_t bytes) {
 }
 
 size_t round_up(size_t n, size_t unit) { return (n + unit - 1) / unit * unit; }
-
-char pattern(const char* p) { return char(kPoison >> (8 * (reinterpret_cast<uintptr_t>(p) % 4))); }
-
-void poison(char* begin, char* end) {
-  for (char* p = begin; p < end; ++p) *p = pattern(p);
-}
-
-const char* first_damage(const char* begin, const char* end) {
-  return std::find_if(begin, end, [&begin](const char& c) { return c != pattern(&c); });
-}
 
 }  // namespace
 
@@ -62,8 +53,8 @@ void* DeviceMemory::allocate(int device, size_t bytes) {
   protect(r, true);
   uint32_t* const words = reinterpret_cast<uint32_t*>(r.data);
   std::fill(words, words + std::min(bytes, kMostPoisoned) / 4, kPoison);
-  poison(r.data - r.red_zone, r.data);
-  poison(r.data + bytes / 4 * 4, r.data + padded);
+  mark_red_zone(r.data - r.red_zone, r.data);
+  mark_red_zone(r.data + bytes, r.data + padded);
   forbid(r.pages, size_t(r.data - r.pages));
   forbid(r.data + bytes, padded - bytes);
   if (settings().guard) protect(r, false);
@@ -92,6 +83,24 @@ const DeviceMemory::Region* DeviceMemory::find(const void* p) const {
   if (after == regions_.begin()) return nullptr;
   const Region& r = std::prev(after)->second;
   return static_cast<const char*>(p) < r.data + r.bytes ? &r : nullptr;
+}
+
+void DeviceMemory::describe(const void* address, char* text, size_t size) const {
+  const char* p = static_cast<const char*>(address);
+  auto at = regions_.upper_bound(reinterpret_cast<uintptr_t>(p));
+  const Region* behind = at == regions_.end() ? nullptr : &at->second;
+  const Region* before = at == regions_.begin() ? nullptr : &std::prev(at)->second;
+  if (before && p < before->data + before->bytes) {
+    std::snprintf(text, size, "an address of device %d", before->device);
+  } else if (before && p < before->mapping + before->mapping_bytes) {
+    std::snprintf(text, size, "an address %td bytes behind the end of %zu allocated bytes",
+                  p - before->data - ptrdiff_t(before->bytes), before->bytes);
+  } else if (behind && p >= behind->mapping) {
+    std::snprintf(text, size, "an address %td bytes before an allocation of %zu bytes", behind->data - p,
+                  behind->bytes);
+  } else {
+    std::snprintf(text, size, "address %p, far from any allocation", address);
+  }
 }
 
 void DeviceMemory::protect(Region& region, bool open) {

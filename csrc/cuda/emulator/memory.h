@@ -25,6 +25,9 @@ class DeviceMemory {
   void free_all(int device);
   /// The allocation that `p` points into, or null.
   const Region* find(const void* p) const;
+  /// The allocation nearest to an address that lies in none, as "12 bytes behind an allocation of 400 bytes"; and that
+  /// an allocation is another device's. For signal handlers too.
+  void describe(const void* address, char* text, size_t size) const;
   size_t used(int device) const { return used_[device]; }
 
   /// Opens the allocation of this device that the address lies in. For signal handlers too: it allocates nothing.

@@ -15,9 +15,9 @@ class Schedule {
   int pick(uint32_t bits) {
     switch (order_) {
       case Order::forward:
-        return std::countr_zero(bits);
+        return std::countr_zero(bits) & 31;
       case Order::reverse:
-        return 31 - std::countl_zero(bits);
+        return (31 - std::countl_zero(bits)) & 31;
       default:
         const int by = int(draw() >> 59);
         return (std::countr_zero(std::rotr(bits, by)) + by) & 31;

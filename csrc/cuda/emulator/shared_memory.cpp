@@ -7,17 +7,15 @@
 
 #include "../../core/errors.h"
 #include "block.h"
+#include "red_zone.h"
 #include "sanitizers.h"
 
 namespace steep::cuda::emulator {
 namespace {
 
-constexpr size_t kRedZone = 128, kArena = 512 << 10, kGuard = 64 << 10;
+size_t round_up(size_t bytes) { return (bytes + 15) & -size_t(16); }
 
-void poison(char* begin, size_t bytes) {
-  uint32_t* words = reinterpret_cast<uint32_t*>(begin);
-  std::fill(words, words + (bytes + 3) / 4, kPoison);
-}
+constexpr size_t kRedZone = 128, kArena = 512 << 10, kGuard = 64 << 10;
 
 }  // namespace
 
@@ -32,6 +30,9 @@ SharedMemory::SharedMemory() {
 
 void SharedMemory::begin_block(size_t dynamic_bytes) {
   ++block_number;
+  // For ThreadSanitizer these must not be the bytes that the block before used.
+  if (kThreadSanitizer && used_)
+    mmap(base_, kArena, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
   used_ = static_bytes_ = 0;
   arrays_.clear();
   dynamic_bytes_ = dynamic_bytes;
@@ -41,10 +42,12 @@ void SharedMemory::begin_block(size_t dynamic_bytes) {
 char* SharedMemory::add(const char* name, size_t bytes, size_t alignment) {
   used_ = (used_ + alignment - 1) & -alignment;
   char* data = base_ + used_;
-  const size_t padded = (bytes + 15) & -size_t(16);
+  const size_t padded = round_up(bytes);
   used_ += padded + kRedZone;
   allow(data, padded + kRedZone);
-  poison(data, padded + kRedZone);
+  uint32_t* const words = reinterpret_cast<uint32_t*>(data);
+  std::fill(words, words + padded / 4, kPoison);
+  mark_red_zone(data + bytes, data + padded + kRedZone);
   forbid(data + bytes, padded - bytes + kRedZone);
   arrays_.push_back({name, data, bytes});
   return data;
@@ -61,12 +64,12 @@ void* SharedMemory::place(SharedSite& site, const char* name, size_t bytes, size
 
 std::string SharedMemory::end_block() {
   for (const Array& array : arrays_) {
-    const size_t padded = (array.bytes + 15) & -size_t(16);
-    allow(array.data, padded + kRedZone);
-    for (size_t i = array.bytes; i < padded + kRedZone; ++i)
-      if (array.data[i] != char(kPoison >> (8 * (i % 4))))
-        return message("wrote beyond the end of shared array ", array.name, " of ", array.bytes, " bytes, ",
-                       i - array.bytes, " bytes behind it");
+    char *const end = array.data + array.bytes, *const last = array.data + round_up(array.bytes) + kRedZone;
+    allow(end, size_t(last - end));
+    const char* damage = first_damage(end, last);
+    if (damage != last)
+      return message("wrote ", damage - end, " bytes behind the end of shared array ", array.name, " of ", array.bytes,
+                     " bytes");
   }
   return "";
 }

@@ -8,7 +8,6 @@
 
 namespace steep::cuda::emulator {
 
-inline constexpr uint32_t kPoison = 0xfff8dead;  // a NaN as float, and two of it as double; negative as integer
 inline constexpr size_t kMaxStaticShared = 48 << 10, kMaxShared = 227 << 10, kSharedPerMultiprocessor = 228 << 10;
 
 class SharedMemory {

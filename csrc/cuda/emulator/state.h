@@ -18,7 +18,7 @@ struct CUevent_st {
 namespace steep::cuda::emulator {
 
 struct State {
-  std::recursive_mutex mutex;
+  std::mutex mutex;
   bool forked = false;  // the process was forked from one that used the runtime: it has no device
   Queues queues;
   std::unordered_map<const void*, std::unique_ptr<CUstream_st>> streams;
@@ -39,6 +39,7 @@ int& current_device();
 /// Sets what cudaGetLastError gives, and returns it.
 cudaError_t report(cudaError_t error);
 cudaError_t report(const Outcome& outcome);
+void forget_last_error();
 
 /// Runs `f`, which returns a cudaError_t, with the lock held and if the current device is in order.
 template <class F>

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from .. import dtypes
+from .. import _core, dtypes
 from ..devices import cpu
 from ..ops import stack
 from ..tensor import Tensor
@@ -40,11 +40,13 @@ class Means:
         """Adds the means of a batch: numbers or 1-element tensors. The ``last`` one's are read at once."""
         self.samples += samples
         self.batches += 1
-        waits = any(map(_waits, values.values()))
-        if waits:  # without their graph, which would be kept until then
-            values = {name: value.detach() if _waits(value) else value for name, value in values.items()}
+        if any(map(_waits, values.values())):  # copies: a step may count in place, and a graph would be kept alive
+            values = {name: _core.copy(value) if _waits(value) else value for name, value in values.items()}
+        elif not self._pending:
+            self._total(values, samples, self.batches)
+            return
         self._pending.append((values, samples))
-        if last or not waits or len(self._pending) >= self.INTERVAL:
+        if last or len(self._pending) >= self.INTERVAL:
             self._read()
 
     def result(self) -> dict[str, float]:
@@ -54,15 +56,17 @@ class Means:
 
     def _read(self) -> None:
         pending, self._pending = self._pending, []
-        waiting = [value for values, _ in pending for value in values.values() if _waits(value)]
-        read = iter(_numbers(waiting))
-        totals = self.totals
+        numbers = iter(_numbers([value for values, _ in pending for value in values.values() if _waits(value)]))
         for batch, (values, samples) in enumerate(pending, self.batches - len(pending) + 1):
-            for name, value in values.items():
-                number = next(read) if _waits(value) else float(value)
-                totals[name] = totals.get(name, 0.0) + number * samples
-            if self.lost is None and not math.isfinite(totals.get("loss", 0.0)):
-                self.lost = batch, totals["loss"]
+            read = {name: next(numbers) if _waits(value) else value for name, value in values.items()}
+            self._total(read, samples, batch)
+
+    def _total(self, values: Mapping[str, Any], samples: int, batch: int) -> None:
+        totals = self.totals
+        for name, value in values.items():
+            totals[name] = totals.get(name, 0.0) + float(value) * samples
+        if self.lost is None and not math.isfinite(totals.get("loss", 0.0)):
+            self.lost = batch, totals["loss"]
 
 
 def _waits(value: Any) -> bool:

@@ -1,0 +1,192 @@
+// Layer normalisation of the rows of a matrix: Ba, Kiros, Hinton, "Layer normalization", 2016.
+#include "rows.cuh"
+#include "table.h"
+
+namespace steep::cuda {
+void fill_layer_norm(Table& table);
+
+namespace {
+
+template <class T>
+struct LayerNorm {
+  const T *x, *weight, *bias;
+  double eps, inverse_n;
+  T *y, *mean, *rstd;
+  int64_t n;
+
+  template <class Row>
+  __device__ void operator()(Row& row, int64_t index) const {
+    const T origin = row.exists(index) ? x[index * n] : T(0);  // near the mean, so that the sum loses nothing to a large one
+    RowSum<T, 1> distances, squares;
+    T m = 0, scale = 0, shift = 0;
+    row.sweep(3, index, {x}, {origin}, [&](auto at) {
+      if (at.pass == 0) {
+        distances.add(row, at, [&](int k, T(&term)[1]) { term[0] = row.v[0][k] - origin; });
+        m = T(double(origin) + distances.sum[0] * inverse_n);
+      } else if (at.pass == 1) {
+        squares.add(row, at, [&](int k, T(&term)[1]) {
+          const T d = row.v[0][k] - m;
+          term[0] = row.contains(k) ? d * d : T(0);
+        });
+        // x - m is exact near the mean; what rounding the mean to T has cost comes back in the variance and in `shift`.
+        const double slip = distances.sum[0] * inverse_n - (double(m) - double(origin));
+        scale = 1 / sqrt(Vec<T>(T(squares.sum[0] * inverse_n - slip * slip + eps))).v;
+        shift = T(-slip) * scale;
+      } else {
+        row.each([&](int k) { row.v[0][k] = (row.v[0][k] - m) * scale + shift; });
+        T parameter[Row::kCount] = {};
+        if (weight) {
+          row.load_row(weight, parameter);
+          row.each([&](int k) { row.v[0][k] *= parameter[k]; });
+        }
+        if (bias) {
+          row.load_row(bias, parameter);
+          row.each([&](int k) { row.v[0][k] += parameter[k]; });
+        }
+        row.store_matrix(y, row.v[0]);
+      }
+    });
+    if (row.writes(index)) mean[index] = m, rstd[index] = scale;
+  }
+};
+
+/// dx = rstd · (h - mean(h) - x̂ · mean(h·x̂)), where h = g · weight and x̂ = (x - mean) · rstd. With `sums`, a team takes
+/// rows team, team + teams, …, and leaves its Σ g·x̂ and Σ g, summed in T, in sums[team][0…1][0…n-1].
+template <class T>
+struct LayerNormBackward {
+  const T *g, *x, *weight, *mean, *rstd;
+  T *dx, *sums;
+  double inverse_n;
+  int64_t rows, n, tiles, teams;
+  int rows_per_team;
+
+  template <class Row>
+  __device__ void operator()(Row& row, int64_t team) const {
+    T weight_sum[Row::kCount] = {}, bias_sum[Row::kCount] = {};
+    for (int i = 0; i < rows_per_team; ++i) {
+      const int64_t index = team < teams ? team + i * teams : rows;
+      const bool exists = row.exists(index);
+      const T m = exists ? mean[index] : T(0), scale = exists ? rstd[index] : T(0);
+      // Rows of one tile have their sums in registers up to the last row, longer ones in memory.
+      const bool stores_sums = sums && (tiles > 1 || i == rows_per_team - 1 || index + teams >= rows);
+      const bool adds_sums = tiles > 1 && i > 0;
+      RowSum<T, 2> means;
+      row.sweep(dx ? 2 : 1, index, {g, x}, {T(0), m}, [&](auto at) {
+        if (at.is_new) {  // v becomes h and x̂
+          row.each([&](int k) { row.v[1][k] = (row.v[1][k] - m) * scale; });
+          if (at.pass == 0) {
+            row.each([&](int k) {
+              weight_sum[k] += row.v[0][k] * row.v[1][k];
+              bias_sum[k] += row.v[0][k];
+            });
+          }
+          if (weight) {
+            T w[Row::kCount] = {};
+            row.load_row(weight, w);
+            row.each([&](int k) { row.v[0][k] *= w[k]; });
+          }
+        }
+        if (at.pass == 0) {
+          means.add(row, at, [&](int k, T(&terms)[2]) {
+            terms[0] = row.v[0][k];
+            terms[1] = row.v[0][k] * row.v[1][k];
+          });
+          if (stores_sums) {
+            T* const p = sums + team * 2 * n;
+            store_sums(row, p, adds_sums, weight_sum);
+            store_sums(row, p + n, adds_sums, bias_sum);
+          }
+        } else {
+          const T h_mean = T(means.sum[0] * inverse_n), projection = T(means.sum[1] * inverse_n);
+          row.each([&](int k) { row.v[0][k] = scale * ((row.v[0][k] - h_mean) - row.v[1][k] * projection); });
+          row.store_matrix(dx, row.v[0]);
+        }
+      });
+    }
+  }
+
+  template <class Row>
+  static __device__ void store_sums(const Row& row, T* p, bool adds, T (&sum)[Row::kCount]) {
+    if (adds) {
+      T before[Row::kCount] = {};
+      row.load_row(p, before);
+      row.each([&](int k) { sum[k] += before[k]; });
+    }
+    row.store_row(p, sum);
+#pragma unroll
+    for (int k = 0; k < Row::kCount; ++k) sum[k] = 0;
+  }
+};
+
+constexpr int kRowsPerTeam = 16;  // at most: the additions in T
+constexpr dim3 kSumBlock(32, 16);
+
+/// dweight[j] += Σ sums[team][0][j], dbias[j] += Σ sums[team][1][j]
+template <class T>
+__global__ void __launch_bounds__(kSumBlock.x* kSumBlock.y)
+    add_sums(int64_t teams, int64_t n, const T* sums, double* dweight, double* dbias) {
+  STEEP_SHARED(double, parts, kSumBlock.x * kSumBlock.y);
+  const int64_t column = int64_t(blockIdx.x) * kSumBlock.x + threadIdx.x;
+  double sum = 0;
+  if (column < 2 * n) {
+    constexpr int kStep = 4;
+#pragma unroll 1
+    for (int64_t team = threadIdx.y * kStep; team < teams; team += kSumBlock.y * kStep) {
+      T v[kStep];
+#pragma unroll
+      for (int i = 0; i < kStep; ++i) v[i] = team + i < teams ? sums[(team + i) * 2 * n + column] : T(0);
+      sum += double(pairwise(v));
+    }
+  }
+  parts[threadIdx.y * kSumBlock.x + threadIdx.x] = sum;
+  __syncthreads();
+  if (threadIdx.y > 0 || column >= 2 * n) return;
+#pragma unroll 1
+  for (unsigned i = 1; i < kSumBlock.y; ++i) sum += parts[i * kSumBlock.x + threadIdx.x];
+  double* const to = column < n ? dweight : dbias;
+  if (to) to[column < n ? column : column - n] += sum;
+}
+
+template <class T>
+void layer_norm(int64_t rows, int64_t n, const T* x, const T* weight, const T* bias, double eps, T* y, T* mean,
+                T* rstd) {
+  launch_rows<T, 1>("layer_norm", rows, n, {x, weight, bias, y},
+                    LayerNorm<T>{x, weight, bias, eps, 1 / double(n), y, mean, rstd, n});
+}
+
+template <class T>
+void layer_norm_backward(int64_t rows, int64_t n, const T* g, const T* x, const T* weight, const T* mean, const T* rstd,
+                         T* dx, double* dweight, double* dbias) {
+  constexpr const char* name = "layer_norm_backward";
+  if (rows == 0) return;
+  const bool with_sums = dweight || dbias;
+  RowPlan plan = plan_rows<T, 2>(rows, n, {g, x, weight, dx});
+  int64_t rows_per_team = 1;
+  if (with_sums) {  // as few teams as keep the GPU busy
+    const int64_t busy = ceil_div<int64_t>(device_limits().multiprocessors * 512, plan.threads);
+    rows_per_team = std::clamp<int64_t>(rows / busy, 1, kRowsPerTeam);
+  }
+  const int64_t teams = ceil_div(rows, rows_per_team);
+  const Workspace sums(with_sums ? teams * 2 * n * sizeof(T) : 0);
+  const LayerNormBackward<T> op{g,   x, weight,     mean,  rstd,
+                                dx,  sums.as<T>(),  1 / double(n), rows, n, plan.tiles, teams, int(rows_per_team)};
+  launch(name, over_rows<T, 2, LayerNormBackward<T>>, grid_of(plan, teams), block_of(plan), 0, op, plan);
+  if (!with_sums) return;
+  launch(name, add_sums<T>, unsigned(ceil_div<int64_t>(2 * n, kSumBlock.x)), kSumBlock, 0, teams, n, sums.as<const T>(), dweight,
+         dbias);
+}
+
+template <class T>
+void fill(RowKernels<T>& k) {
+  k.layer_norm = layer_norm<T>;
+  k.layer_norm_backward = layer_norm_backward<T>;
+}
+
+}  // namespace
+
+void fill_layer_norm(Table& table) {
+  fill(table.rows_f32);
+  fill(table.rows_f64);
+}
+
+}  // namespace steep::cuda
