@@ -78,6 +78,7 @@ else()
   enable_language(CUDA)
   find_package(CUDAToolkit REQUIRED)
   set(CMAKE_CUDA_STANDARD 20)
+  set(CMAKE_CUDA_VISIBILITY_PRESET hidden)
   # Objects of kernels only: the module is linked by the C++ compiler, with the static runtime and no driver library.
   add_library(cuda_kernels OBJECT ${cuda_kernels})
   target_compile_definitions(cuda_kernels PRIVATE STEEP_ISA_NS=cuda)

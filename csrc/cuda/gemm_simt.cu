@@ -79,7 +79,7 @@ template <class T>
 void multiply_vector(Product<T> g, int multiprocessors) {
   constexpr int64_t kVector = Vector<T>::n;
   constexpr int64_t kFewSteps = 16;  // of which lanes along k would be idle
-  const bool along_k = g.k >= kFewSteps && std::abs(g.a.k_stride) < std::abs(g.a.stride);
+  const bool along_k = g.k >= kFewSteps && (g.a.length == 1 || std::abs(g.a.k_stride) < std::abs(g.a.stride));
   const int rows = along_k ? kWarps : 32;
   const int64_t blocks = ceil_div<int64_t>(g.a.length, rows) * g.batch.matrices;
   const int64_t most = std::min(kMaxSplits, kMaxPartials / (g.a.length * g.batch.matrices));

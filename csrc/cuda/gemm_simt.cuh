@@ -105,19 +105,17 @@ struct Place {
 };
 
 template <class T>
-__device__ Place find_place(const Product<T>& g) {
+__device__ Place find_place(const Product<T>& g, uint32_t block) {
   // Blocks that run at the same time read few rows of A and few columns of B, which L2 keeps, when their tiles are
   // taken in groups of rows.
-  constexpr uint32_t kRows = 8;
+  const uint32_t most = min(8u, g.row_tiles);
   Place place;
-  uint32_t rest = blockIdx.x;
-  const uint32_t tiles = g.row_tiles * g.column_tiles, tile = rest % tiles;
-  rest /= tiles;
-  place.part = int(rest % uint32_t(g.split.count));
-  place.matrix = g.first + rest / uint32_t(g.split.count);
-  const uint32_t group = tile / (kRows * g.column_tiles), inside = tile % (kRows * g.column_tiles);
-  const uint32_t rows = min(kRows, g.row_tiles - group * kRows);
-  place.row = group * kRows + inside % rows;
+  const uint32_t tiles = g.row_tiles * g.column_tiles, tile = block % tiles, parts = uint32_t(g.split.count);
+  place.part = int(block / tiles % parts);
+  place.matrix = g.first + block / tiles / parts;
+  const uint32_t group = tile / (most * g.column_tiles), inside = tile % (most * g.column_tiles);
+  const uint32_t rows = min(most, g.row_tiles - group * most);
+  place.row = group * most + inside % rows;
   place.column = inside / rows;
   return place;
 }
@@ -140,44 +138,43 @@ struct TileCopy {
   static_assert(tile.k % kLanes == 0 && tile.k % kVectorStep == 0 && tile.k % kElementStep == 0);
   static_assert(rows % kRowStep == 0);
 
-  Access access;
-  int k, to;             // of the thread's first element in the tile
-  uint32_t inside = 0;   // bit i: is its row, or that of row step i, one of the operand's?
-  const T* from;         // its first element of the next tile
-  int64_t step, k_step;  // to its next row, and its next k
+  const Operand<T>& operand;
+  int k, to;            // of the thread's first element in the tile
+  uint32_t inside = 0;  // bit i: is its row, or that of row step i, one of the operand's?
+  const T* from;        // its first element of the next tile
 
-  __device__ TileCopy(const Operand<T>& operand, int64_t first_row, int64_t first_k) {
-    access = operand.access;
+  __device__ TileCopy(const Operand<T>& operand, int64_t offset, int64_t first_row, int64_t first_k)
+      : operand(operand) {
     const int thread = int(threadIdx.x);
     int row;
-    if (access == Access::along_k) {
-      row = thread / kLanes, k = thread % kLanes, k_step = kLanes * operand.k_stride;
+    if (operand.access == Access::along_k) {
+      row = thread / kLanes, k = thread % kLanes;
 #pragma unroll
       for (int i = 0; i < kRowSteps; ++i) inside |= uint32_t(first_row + row + i * kRowStep < operand.length) << i;
     } else {
-      const int width = access == Access::vectors ? kVector : 1;
+      const int width = operand.access == Access::vectors ? kVector : 1;
       row = thread % (rows / width) * width, k = thread / (rows / width);
-      k_step = (access == Access::vectors ? kVectorStep : kElementStep) * operand.k_stride;
       inside = first_row + row < operand.length;
     }
     to = k * kStride + row;
-    step = kRowStep * operand.stride;
-    from = operand.data + (first_row + row) * operand.stride + (first_k + k) * operand.k_stride;
+    from = operand.data + offset + (first_row + row) * operand.stride + (first_k + k) * operand.k_stride;
   }
+  __device__ void advance(int steps) { from += steps * operand.k_stride; }
 
   /// Calls f.operator()<width>(slot, at, from, valid) for all its accesses: kEach slots of elements, places `at` in
   /// shared memory. With `checked`, those from `depth` on along k aren't valid.
   template <bool checked, class F>
   __device__ void each(int depth, F f) const {
-    if (access == Access::vectors) {
+    if (operand.access == Access::vectors) {
 #pragma unroll
       for (int i = 0; i < kEach / kVector; ++i)
-        f.template operator()<kVector>(i * kVector, to + i * kVectorStep * kStride, from + i * k_step,
+        f.template operator()<kVector>(i * kVector, to + i * kVectorStep * kStride,
+                                       from + i * kVectorStep * operand.k_stride,
                                        inside && (!checked || k + i * kVectorStep < depth));
-    } else if (access == Access::along_mn) {
+    } else if (operand.access == Access::along_mn) {
 #pragma unroll
       for (int i = 0; i < kEach; ++i)
-        f.template operator()<1>(i, to + i * kElementStep * kStride, from + i * k_step,
+        f.template operator()<1>(i, to + i * kElementStep * kStride, from + i * kElementStep * operand.k_stride,
                                  inside && (!checked || k + i * kElementStep < depth));
     } else {
 #pragma unroll
@@ -185,7 +182,7 @@ struct TileCopy {
 #pragma unroll
         for (int i = 0; i < kRowSteps; ++i)
           f.template operator()<1>(j * kRowSteps + i, to + j * kLanes * kStride + i * kRowStep,
-                                   from + i * step + j * k_step,
+                                   from + i * kRowStep * operand.stride + j * kLanes * operand.k_stride,
                                    (inside >> i & 1) && (!checked || k + j * kLanes < depth));
     }
   }
@@ -214,8 +211,14 @@ struct TileCopy {
   }
   __device__ void store(const T (&registers)[kEach], T* shared) const {
     each<false>(0, [&]<int width>(int slot, int at, const T*, bool) {
+      if constexpr (width == 1) {
+        shared[at] = registers[slot];
+      } else {
+        Vector<T> vector;
 #pragma unroll
-      for (int i = 0; i < width; ++i) shared[at + i] = registers[slot + i];
+        for (int i = 0; i < width; ++i) vector.v[i] = registers[slot + i];
+        *reinterpret_cast<Vector<T>*>(shared + at) = vector;
+      }
     });
   }
 };
@@ -269,21 +272,21 @@ struct ThreadTile {
 
 /// Adds up a part of k. The first tile is the one that may be short, so that the others need no checks.
 template <bool async, class T, Tile tile>
-__device__ void add_products(ThreadTile<T, tile>& sums, const Product<T>& g, const Operand<T>& a, const Operand<T>& b,
-                             int64_t row, int64_t column, int part) {
+__device__ void add_products(ThreadTile<T, tile>& sums, const Product<T>& g, const Place& place) {
   constexpr int kStages = async ? 3 : 2;
   using Sums = ThreadTile<T, tile>;
   STEEP_SHARED(T, shared, kStages * Sums::kStage);
-  const int64_t begin = part * g.split.depth, depth = min(g.split.depth, g.k - begin);
+  const int64_t begin = place.part * g.split.depth, depth = min(g.split.depth, g.k - begin);
   const int tiles = int((depth + tile.k - 1) / tile.k);  // matrices of 2^34 columns don't fit memory
   if (tiles == 0) return;
   const int first = int(depth - int64_t(tiles - 1) * tile.k);
-  typename Sums::A copy_a(a, row, begin);
-  typename Sums::B copy_b(b, column, begin);
+  const Batch::Offsets at = g.batch[place.matrix];
+  typename Sums::A copy_a(g.a, at.a, int64_t(place.row) * tile.m, begin);
+  typename Sums::B copy_b(g.b, at.b, int64_t(place.column) * tile.n, begin);
 
   const auto advance = [&](int steps) {
-    copy_a.from += steps * a.k_stride;
-    copy_b.from += steps * b.k_stride;
+    copy_a.advance(steps);
+    copy_b.advance(steps);
   };
   if constexpr (async) {
     const auto start = [&]<bool checked>(int stage, int steps) {
@@ -372,14 +375,11 @@ __device__ void store_sums(const ThreadTile<T, tile>& sums, const Epilogue<T>& e
 
 template <class T, Tile tile, bool async>
 __device__ __forceinline__ void multiply_tile(const Product<T>& g) {
-  const Place place = find_place(g);
-  const int64_t row = int64_t(place.row) * tile.m, column = int64_t(place.column) * tile.n;
-  const Batch::Offsets at = g.batch[place.matrix];
-  Operand<T> a = g.a, b = g.b;
-  a.data += at.a, b.data += at.b;
   ThreadTile<T, tile> sums;
-  add_products<async>(sums, g, a, b, row, column, place.part);
-  T* const c = g.c + at.c + place.part * g.c_part + row * g.c_row + column;
+  add_products<async>(sums, g, find_place(g, blockIdx.x));
+  const Place place = find_place(g, hidden(blockIdx.x));  // computed again: registers are scarce in between
+  const int64_t row = int64_t(place.row) * tile.m, column = int64_t(place.column) * tile.n;
+  T* const c = g.c + g.batch[place.matrix].c + place.part * g.c_part + row * g.c_row + column;
   const int rows = int(min(g.a.length - row, int64_t(tile.m))),
             columns = int(min(g.b.length - column, int64_t(tile.n)));
   store_sums(sums, g.epilogue, c, g.c_row, g.epilogue.bias ? g.epilogue.bias + column : nullptr, rows, columns);
@@ -402,10 +402,15 @@ constexpr int kBlocks = (tile.thread_m * tile.thread_n + tile.thread_m + tile.th
                             ? 384 / tile.threads()
                             : 512 / tile.threads();
 
-template <class T, Tile tile>
-__global__ void __launch_bounds__(tile.threads(), kBlocks<T, tile>) gemm_tiles(const __grid_constant__ Product<T> g) {
-  multiply_tile<T, tile, kAsyncCopies>(g);
+/// nvcc takes no struct as a parameter of a kernel's template.
+template <class T, int m, int n, int k, int thread_m, int thread_n>
+__global__ void __launch_bounds__(Tile{m, n, k, thread_m, thread_n}.threads(),
+                                  kBlocks<T, Tile{m, n, k, thread_m, thread_n}>)
+    gemm_kernel(const __grid_constant__ Product<T> g) {
+  multiply_tile<T, Tile{m, n, k, thread_m, thread_n}, kAsyncCopies>(g);
 }
+template <class T, Tile tile>
+constexpr auto gemm_tiles = gemm_kernel<T, tile.m, tile.n, tile.k, tile.thread_m, tile.thread_n>;
 
 constexpr int kReduceThreads = 256;
 

@@ -17,8 +17,10 @@ struct Tile {
   constexpr int warps_n() const { return n / (8 * thread_n); }
 };
 
-/// What a multiprocessor makes of a tile: the percentage of its multiply-adds with enough blocks, and how many blocks
-/// are enough. Estimates from the instructions of the inner loop and from 2 or more warps per scheduler hiding latency.
+/// What a multiprocessor makes of a tile: the percentage of 128 multiply-adds per cycle that it reaches with enough
+/// blocks, and how many are enough. Estimates for sm_90: from the share of multiply-adds among the instructions of the
+/// loop over k and from its loads of shared memory (which bound the small tile), and from a stall of some 200 cycles
+/// per tile where a scheduler has one warp.
 struct TileSpeed {
   int percent;
   double enough;
@@ -35,11 +37,11 @@ inline constexpr Tile kMedium64{64, 64, 8, 8, 4}, kSmall64{32, 32, 8, 4, 4};  //
 
 /// What there is for elements of type T. Integers have small tiles only.
 template <class T>
-inline constexpr TileChoice kTiles[] = {{sizeof(T) == 4 ? kSmall : kSmall64, {55, 5}}};
+inline constexpr TileChoice kTiles[] = {{sizeof(T) == 4 ? kSmall : kSmall64, {60, 2.2}}};
 template <>
-inline constexpr TileChoice kTiles<float>[] = {{kLarge, {90, 1.25}}, {kMedium, {80, 2}}, {kSmall, {55, 5}}};
+inline constexpr TileChoice kTiles<float>[] = {{kLarge, {87, 1.1}}, {kMedium, {77, 1.35}}, {kSmall, {60, 2.2}}};
 template <>
-inline constexpr TileChoice kTiles<double>[] = {{kMedium64, {85, 1.5}}, {kSmall64, {65, 4}}};
+inline constexpr TileChoice kTiles<double>[] = {{kMedium64, {43, 1.2}}, {kSmall64, {35, 1.6}}};
 
 /// A sum over k in `count` parts of `depth` steps, the last of which may be shorter. No part is empty, but for k = 0.
 struct Split {
@@ -69,6 +71,7 @@ inline GemmPlan choose_tile(std::span<const TileChoice> choices, int64_t m, int6
                             int multiprocessors) {
   constexpr double kMultiplyAdds = 128;    // per cycle
   constexpr double kTileCycles = 1500;     // until the first copy has come, and for the stores
+  constexpr double kMargin = 1.1;          // by which several parts have to be better: the estimate isn't exact
   constexpr double kLaunchCycles = 4000;   // of the kernel that adds the parts
   constexpr double kElementsPerCycle = 4;  // that a multiprocessor writes and reads of memory
   GemmPlan best{0, {1, std::max<int64_t>(k, 1)}};
@@ -85,7 +88,8 @@ inline GemmPlan choose_tile(std::span<const TileChoice> choices, int64_t m, int6
           std::max(double(int64_t((tiles * cut.count + multiprocessors - 1) / multiprocessors)), speed.enough);
       const double depth = double((std::min(cut.depth, k) + tile.k - 1) / tile.k * tile.k);
       double time = kTileCycles + waves * tile.m * tile.n * depth / (kMultiplyAdds * speed.percent / 100);
-      if (cut.count > 1) time += kLaunchCycles + 2 * elements * cut.count / (kElementsPerCycle * multiprocessors);
+      if (cut.count > 1)
+        time = kMargin * time + kLaunchCycles + 2 * elements * cut.count / (kElementsPerCycle * multiprocessors);
       if (least < 0 || time < least) least = time, best = {int(i), cut};
     }
   }

@@ -1,5 +1,6 @@
 // Products of a matrix and a vector, which are as fast as the matrix is read: C has one column. Their sums are cut into
-// parts of k like those of gemm_simt.cuh, for which a Product's tiles are the rows of a block.
+// parts of k like those of gemm_simt.cuh, for which a Product's tiles are the rows of a block. The order of a sum
+// depends on the sizes, and on which axis of the matrix has the shorter stride.
 #pragma once
 #include "gemm_simt.cuh"
 
@@ -19,7 +20,7 @@ __device__ void store_sum(const Product<T>& g, T* c, int64_t row, T sum) {
 template <class T>
 __global__ void __launch_bounds__(kVectorThreads) gemv_along_k(const __grid_constant__ Product<T> g) {
   constexpr int kVector = Vector<T>::n, kStep = 32 * kVector;
-  const Place place = find_place(g);
+  const Place place = find_place(g, blockIdx.x);
   const int64_t row = int64_t(place.row) * kWarps + threadIdx.x / 32;
   if (row >= g.a.length) return;  // a warp as a whole
   const Batch::Offsets at = g.batch[place.matrix];
@@ -58,7 +59,7 @@ __global__ void __launch_bounds__(kVectorThreads) gemv_along_k(const __grid_cons
 template <class T>
 __global__ void __launch_bounds__(kVectorThreads) gemv_along_rows(const __grid_constant__ Product<T> g) {
   STEEP_SHARED(T, sums, kVectorThreads);
-  const Place place = find_place(g);
+  const Place place = find_place(g, blockIdx.x);
   const int lane = int(threadIdx.x) % 32, warp = int(threadIdx.x) / 32;
   const int64_t row = int64_t(place.row) * 32 + lane;
   const Batch::Offsets at = g.batch[place.matrix];

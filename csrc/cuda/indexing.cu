@@ -43,10 +43,13 @@ struct Rectangle {
 template <class F>
 __device__ void each_element(int64_t rows, int64_t inner, int log_columns, const F& body) {
   const int column = threadIdx.x & ((1 << log_columns) - 1), block_rows = kThreads >> log_columns;
+#pragma unroll 1
   for (int64_t row = int64_t(blockIdx.x) * block_rows + (threadIdx.x >> log_columns); row < rows;
-       row += int64_t(gridDim.x) * block_rows)
+       row += int64_t(gridDim.x) * block_rows) {
+#pragma unroll 1
     for (int64_t i = (int64_t(blockIdx.y) << log_columns) + column; i < inner; i += int64_t(gridDim.y) << log_columns)
       body(row, i);
+  }
 }
 
 template <class Item>
@@ -102,15 +105,15 @@ __device__ T plus(T a, T b) {
     return a + b;
 }
 
-constexpr int kAhead = 8;  // elements that a thread loads before it adds the first
-
 /// A thread adds to all the elements of a line y[o, :, i], one after the other.
 template <class T>
 __global__ void __launch_bounds__(kThreads) scatter_lines(Indexed a, const T* g, T* y, int log_columns) {
+  constexpr int kAhead = 4;  // indices and elements that are loaded before the first is added
   each_element(a.outer, a.inner, log_columns, [&](int64_t o, int64_t i) {
     const int64_t* index = a.index + o * a.index_outer + i * a.index_inner;
     T* line = y + o * a.extent * a.inner + i;
     const T* values = g + o * a.count * a.inner + i;
+#pragma unroll 1
     for (int64_t k = 0; k < a.count; k += kAhead) {
       int64_t to[kAhead];
       T value[kAhead];
@@ -177,12 +180,14 @@ __global__ void __launch_bounds__(kThreads) merge_runs(int64_t moves, int64_t ru
 template <class T>
 __global__ void __launch_bounds__(kThreads)
     scatter_sorted(Indexed a, int64_t moves, const Move* sorted, const T* g, T* y, int log_columns) {
+  constexpr int kAhead = 8;
   each_element(a.outer * moves, a.inner, log_columns, [&](int64_t row, int64_t i) {
     const int64_t o = row / moves, m = row - o * moves, target = sorted[m].target;
     if (m > 0 && sorted[m - 1].target == target) return;
     T& element = y[(o * a.extent + target) * a.inner + i];
     T sum = element;
     bool more = true;
+#pragma unroll 1
     for (int64_t j = m; more; j += kAhead) {
       bool same[kAhead];
       T value[kAhead];
@@ -244,6 +249,7 @@ void take_along_axis_backward(DType t, const IndexSizes& s, const void* g, const
 
 __global__ void __launch_bounds__(kThreads) wrap(int64_t n, int64_t extent, int64_t* index) {
   const int64_t step = int64_t(gridDim.x) * kThreads;
+#pragma unroll 1
   for (int64_t i = int64_t(blockIdx.x) * kThreads + threadIdx.x; i < n; i += step)
     if (index[i] < 0) index[i] += extent;
 }
@@ -252,6 +258,7 @@ template <class Item>
 __global__ void __launch_bounds__(kThreads)
     set_labels(int64_t n, int64_t classes, const int64_t* label, Item one, Item* y) {
   const int64_t step = int64_t(gridDim.x) * kThreads;
+#pragma unroll 1
   for (int64_t i = int64_t(blockIdx.x) * kThreads + threadIdx.x; i < n; i += step) y[i * classes + label[i]] = one;
 }
 

@@ -16,18 +16,19 @@ struct LayerNorm {
 
   template <class Row>
   __device__ void operator()(Row& row, int64_t index) const {
-    const T origin = row.exists(index) ? x[index * n] : T(0);  // near the mean, so that the sum loses nothing to a large one
+    const T origin = row.exists(index) ? x[index * n] : T(0);  // near the mean: the sum loses nothing to a large one
     RowSum<T, 1> distances, squares;
     T m = 0, scale = 0, shift = 0;
-    row.sweep(3, index, {x}, {origin}, [&](auto at) {
+    row.sweep(3, index, {x}, {T(0)}, [&](auto at) {
       if (at.pass == 0) {
-        distances.add(row, at, [&](int k, T(&term)[1]) { term[0] = row.v[0][k] - origin; });
-        m = T(double(origin) + distances.sum[0] * inverse_n);
+        distances.add(row, at, [&](int k, T(&term)[1]) { term[0] = row.contains(k) ? row.v[0][k] - origin : T(0); });
+        if (at.is_last) m = T(double(origin) + distances.sum[0] * inverse_n);
       } else if (at.pass == 1) {
         squares.add(row, at, [&](int k, T(&term)[1]) {
           const T d = row.v[0][k] - m;
           term[0] = row.contains(k) ? d * d : T(0);
         });
+        if (!at.is_last) return;
         // x - m is exact near the mean; what rounding the mean to T has cost comes back in the variance and in `shift`.
         const double slip = distances.sum[0] * inverse_n - (double(m) - double(origin));
         scale = 1 / sqrt(Vec<T>(T(squares.sum[0] * inverse_n - slip * slip + eps))).v;
@@ -51,7 +52,7 @@ struct LayerNorm {
 };
 
 /// dx = rstd · (h - mean(h) - x̂ · mean(h·x̂)), where h = g · weight and x̂ = (x - mean) · rstd. With `sums`, a team takes
-/// rows team, team + teams, …, and leaves its Σ g·x̂ and Σ g, summed in T, in sums[team][0…1][0…n-1].
+/// rows team, team + teams, … and leaves its Σ g·x̂ and Σ g, summed in T, in sums[team][0 and 1][0 … n - 1].
 template <class T>
 struct LayerNormBackward {
   const T *g, *x, *weight, *mean, *rstd;
@@ -71,7 +72,7 @@ struct LayerNormBackward {
       const bool stores_sums = sums && (tiles > 1 || i == rows_per_team - 1 || index + teams >= rows);
       const bool adds_sums = tiles > 1 && i > 0;
       RowSum<T, 2> means;
-      row.sweep(dx ? 2 : 1, index, {g, x}, {T(0), m}, [&](auto at) {
+      row.sweep(dx ? 2 : 1, index, {g, x}, {T(0), T(0)}, [&](auto at) {
         if (at.is_new) {  // v becomes h and x̂
           row.each([&](int k) { row.v[1][k] = (row.v[1][k] - m) * scale; });
           if (at.pass == 0) {
@@ -125,7 +126,7 @@ constexpr dim3 kSumBlock(32, 16);
 template <class T>
 __global__ void __launch_bounds__(kSumBlock.x* kSumBlock.y)
     add_sums(int64_t teams, int64_t n, const T* sums, double* dweight, double* dbias) {
-  STEEP_SHARED(double, parts, kSumBlock.x * kSumBlock.y);
+  STEEP_SHARED(double, parts, kSumBlock.x* kSumBlock.y);
   const int64_t column = int64_t(blockIdx.x) * kSumBlock.x + threadIdx.x;
   double sum = 0;
   if (column < 2 * n) {
@@ -160,20 +161,20 @@ void layer_norm_backward(int64_t rows, int64_t n, const T* g, const T* x, const 
   constexpr const char* name = "layer_norm_backward";
   if (rows == 0) return;
   const bool with_sums = dweight || dbias;
-  RowPlan plan = plan_rows<T, 2>(rows, n, {g, x, weight, dx});
+  const RowPlan plan = plan_rows<T, 2>(rows, n, {g, x, weight, dx});
   int64_t rows_per_team = 1;
   if (with_sums) {  // as few teams as keep the GPU busy
     const int64_t busy = ceil_div<int64_t>(device_limits().multiprocessors * 512, plan.threads);
-    rows_per_team = std::clamp<int64_t>(rows / busy, 1, kRowsPerTeam);
+    rows_per_team = std::clamp<int64_t>((rows + busy / 2) / busy, 1, kRowsPerTeam);
   }
   const int64_t teams = ceil_div(rows, rows_per_team);
   const Workspace sums(with_sums ? teams * 2 * n * sizeof(T) : 0);
-  const LayerNormBackward<T> op{g,   x, weight,     mean,  rstd,
-                                dx,  sums.as<T>(),  1 / double(n), rows, n, plan.tiles, teams, int(rows_per_team)};
+  const LayerNormBackward<T> op{
+      g, x, weight, mean, rstd, dx, sums.as<T>(), 1 / double(n), rows, n, plan.tiles, teams, int(rows_per_team)};
   launch(name, over_rows<T, 2, LayerNormBackward<T>>, grid_of(plan, teams), block_of(plan), 0, op, plan);
   if (!with_sums) return;
-  launch(name, add_sums<T>, unsigned(ceil_div<int64_t>(2 * n, kSumBlock.x)), kSumBlock, 0, teams, n, sums.as<const T>(), dweight,
-         dbias);
+  launch(name, add_sums<T>, unsigned(ceil_div<int64_t>(2 * n, kSumBlock.x)), kSumBlock, 0, teams, n, sums.as<const T>(),
+         dweight, dbias);
 }
 
 template <class T>

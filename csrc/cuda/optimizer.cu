@@ -14,7 +14,7 @@ void fill_optimizer(Table& table);
 namespace {
 
 constexpr int kThreads = 256;
-constexpr int kChunk = 4096;  // elements
+constexpr int kChunk = 4096;                      // elements
 constexpr int kMostUpdates = 64, kMostSteps = 8;  // of a launch: its parameters have at most 4 KB
 
 template <class T, int n>
@@ -115,7 +115,9 @@ __global__ void __launch_bounds__(kThreads) apply(const Batch<T, Step> batch) {
   const int64_t begin = int64_t(int(blockIdx.x) - batch.first_block[low]) * kChunk;
   const int count = u.n - begin < kChunk ? int(u.n - begin) : kChunk;
   const bool aligned = (reinterpret_cast<uintptr_t>(u.p) | reinterpret_cast<uintptr_t>(u.g) |
-                        reinterpret_cast<uintptr_t>(u.m) | reinterpret_cast<uintptr_t>(u.v)) % 16 == 0;
+                        reinterpret_cast<uintptr_t>(u.m) | reinterpret_cast<uintptr_t>(u.v)) %
+                           16 ==
+                       0;
   const int whole = aligned ? count / kWidth * kWidth : 0;
 #pragma unroll 1
   for (int i = int(threadIdx.x) * kWidth; i < whole; i += kThreads * kWidth) update<kWidth>(u, step, begin + i);

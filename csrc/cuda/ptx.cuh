@@ -13,6 +13,12 @@ inline constexpr bool kAsyncCopies = true;
 inline constexpr bool kAsyncCopies = false;
 #endif
 
+/// x, of which the compiler doesn't know that it is x: what follows from it is computed again, not kept in registers.
+__device__ __forceinline__ uint32_t hidden(uint32_t x) {
+  asm volatile("" : "+r"(x));
+  return x;
+}
+
 /// cp.async: copies 4, 8 or 16 bytes, aligned to as many, from global to shared memory. Only the first `valid` are
 /// read; zeros are written in place of the others. They are there after the wait for their group; before sm_80, at
 /// once.

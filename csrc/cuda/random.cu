@@ -24,6 +24,7 @@ __global__ void __launch_bounds__(kThreads)
   const int64_t begin = (int64_t(blockIdx.x) * kThreads + threadIdx.x) * per,
                 step = int64_t(gridDim.x) * kThreads * per;
   const bool aligned = reinterpret_cast<uintptr_t>(out) % sizeof(Pack<T, per>) == 0;
+#pragma unroll 1
   for (int64_t i = begin; i < n; i += step) {
     Pack<T, per> y;
     make(philox::block(seed, offset + uint64_t(i / per)), y.v);

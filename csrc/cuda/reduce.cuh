@@ -188,7 +188,7 @@ __device__ A combine_threads(A a, int low, int high) {
 
 template <class T>
 constexpr int kWidth = int(16 / sizeof(T));
-/// Elements that a thread loads before it uses the first: two vectors, so that 2048 threads have 64 KB in flight.
+/// Elements that a thread loads before it uses the first: two vectors, so that 1024 threads have 32 KB in flight.
 template <class T>
 constexpr int kPer = std::clamp(2 * kWidth<T>, 4, 16);
 
@@ -241,8 +241,12 @@ __device__ __forceinline__ void accumulate(Total<Op, T>& total, const T* x, cons
   }
 }
 
+/// Blocks of a multiprocessor at the same time: with 4 a thread has 64 registers, too few for pairs.
+template <class A>
+constexpr int kBlocks = sizeof(A) > 8 ? 3 : 4;
+
 template <class Op, class T, class R>
-__global__ void __launch_bounds__(kThreads) reduce(const Pass p) {
+__global__ void __launch_bounds__(kThreads, kBlocks<typename Op::template Acc<T>>) reduce(const Pass p) {
   using A = typename Op::template Acc<T>;
   const int near = threadIdx.x & ((1 << p.log_near) - 1), far = threadIdx.x >> p.log_near;
   const int thread = p.near_lines ? far : near, line = p.near_lines ? near : far;

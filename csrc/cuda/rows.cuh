@@ -1,7 +1,8 @@
-// What kernels over the rows of a matrix share. A row is the work of a team: of a few lanes of a warp where it is short,
-// so that a warp takes several rows, else of a block. A thread holds up to 64 bytes of its row in registers, a tile of it
-// together with its team. A row of one tile is read once, however often its elements are used. Longer rows are swept
-// through tile by tile, there and back: so the tile at the turn is still in registers, and those next to it in a cache.
+// What kernels over the rows of a matrix share. A row is the work of a team: of a few lanes of a warp where it is
+// short, so that a warp takes several rows, else of a block. A thread holds up to 64 bytes of its row in registers, a
+// tile of it together with its team. A row of one tile is read once, however often its elements are used. Longer rows
+// are swept through tile by tile, there and back: so the tile at the turn is still in registers, and those next to it
+// in a cache.
 #pragma once
 #include <algorithm>
 #include <initializer_list>
@@ -110,9 +111,9 @@ class Row {
   /// Is this the thread that writes what there is once for a row?
   __device__ bool writes(int64_t index) const { return rank_ == 0 && exists(index); }
 
-  /// Sweeps `passes` times through row `index` of the inputs: f(at) for every tile, whose elements are then in `v`, with
-  /// `fill` in place of those beyond the row's end. Where f stores, it must store the tile's own elements only. A team
-  /// whose row doesn't exist takes part, because of its warp's reductions: all its elements are beyond the end.
+  /// Sweeps `passes` times through row `index` of the inputs: f(at) for every tile, whose elements are then in `v`,
+  /// with `fill` in place of those beyond the row's end. Where f stores, it must store the tile's own elements only. A
+  /// team whose row doesn't exist takes part, because of its warp's reductions: all its elements are beyond the end.
   template <class F>
   __device__ void sweep(int passes, int64_t index, const T* const (&inputs)[kInputs], const T (&fill)[kInputs], F f) {
     const int64_t tile = int64_t(plan_.threads) * kCount;
@@ -210,9 +211,9 @@ class Row {
         for (int j = 0; j < kSlot; ++j) out[k + j] = a.v[j];
       }
     } else {
-#pragma unroll
-      for (int k = 0; k < kCount; ++k)
+      each([&](int k) {
         if (k * threads < rest) out[k] = p[k * threads];
+      });
     }
   }
   __device__ void store(T* p, const T* in) const {
@@ -227,9 +228,9 @@ class Row {
         *reinterpret_cast<Aligned<T, kSlot>*>(p + k * threads) = a;
       }
     } else {
-#pragma unroll
-      for (int k = 0; k < kCount; ++k)
+      each([&](int k) {
         if (k * threads < rest) p[k * threads] = in[k];
+      });
     }
   }
 
@@ -264,8 +265,7 @@ class Row {
     }
     __syncthreads();
 #pragma unroll
-    for (int s = 0; s < kSums; ++s)
-      x[s] = lane < plan_.threads / kLanes ? V(scratch[s * kWarps + lane]) : identity;
+    for (int s = 0; s < kSums; ++s) x[s] = lane < plan_.threads / kLanes ? V(scratch[s * kWarps + lane]) : identity;
     across(x, kLanes, combine);
   }
 

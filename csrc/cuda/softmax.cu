@@ -37,8 +37,7 @@ struct SoftmaxBackward {
   __device__ void operator()(Row& row, int64_t index) const {
     RowSum<T, 1> dot;
     row.sweep(2, index, {g, y}, {T(0), T(0)}, [&](auto at) {
-      if (at.pass == 0)
-        return dot.add(row, at, [&](int k, T(&term)[1]) { term[0] = row.v[0][k] * row.v[1][k]; });
+      if (at.pass == 0) return dot.add(row, at, [&](int k, T(&term)[1]) { term[0] = row.v[0][k] * row.v[1][k]; });
       row.each([&](int k) { row.v[0][k] = row.v[1][k] * (row.v[0][k] - T(dot.sum[0])); });
       row.store_matrix(dx, row.v[0]);
     });

@@ -43,8 +43,8 @@ class SumExp {
     total_.add(part[0]);
     if (at.is_last) finish(row);
   }
-  /// Adds a tile of x. Terms that are 1 are counted apart: in a sum close to 1 the rest keeps its relative accuracy, down
-  /// to the rounding of the sum to double. An infinite base counts as 1.
+  /// Adds a tile of x. Terms that are 1 are counted apart: in a sum close to 1 the rest keeps its relative accuracy,
+  /// down to the rounding of the sum to double. An infinite base counts as 1.
   template <class Row>
   __device__ void add(Row& row, typename Row::At at) {
     rebase(row);

@@ -45,6 +45,13 @@ bool is_late() {
 }
 bool is_guarded() { return !std::getenv("STEEP_EMULATOR_GUARD") || is_on("STEEP_EMULATOR_GUARD"); }
 
+// AddressSanitizer ends the program at accesses beside an allocation that its red zones show.
+#ifdef __SANITIZE_ADDRESS__
+constexpr bool kStopsAtRedZones = true;
+#else
+constexpr bool kStopsAtRedZones = false;
+#endif
+
 /// Memory of the driver's, which an error takes with it.
 template <class T>
 T* driver_array(size_t n) {
@@ -248,7 +255,7 @@ TEST(shared_memory_begins_as_nan) {
   DeviceArray<float> out(100);
   DeviceArray<double> out64(10);
   for (int run = 0; run < 2; ++run) {
-    launch("poisoned", poisoned, 2, 100, 0, out.data(), out64.data());
+    launch("poisoned", poisoned, 1, 100, 0, out.data(), out64.data());
     for (float x : out.host()) CHECK(std::isnan(x));
     for (double x : out64.host()) CHECK(std::isnan(x));
   }
@@ -498,11 +505,13 @@ TEST(bad_addresses) {
   CHECK(contains(text, "0 bytes behind the end of 256 allocated bytes"));
   text = error_of([] { queue(read_at, 1, 1, 0, nullptr, driver_array<int>(64), 64, driver_array<int>(1)); });
   CHECK(contains(text, "cudaErrorIllegalAddress"));
-  // Too near the end for a page to show it, but written: found when the kernel has ended.
-  text = error_of([] { queue(write_at, 1, 5, 0, nullptr, driver_array<int>(10), 11); });
-  CHECK(contains(text, "wrote 4 bytes behind the end of 40 allocated bytes"));
-  text = error_of([] { queue(write_at, 1, 5, 0, nullptr, driver_array<int>(10), -2); });
-  CHECK(contains(text, "wrote 8 bytes before"));
+  if (!kStopsAtRedZones) {
+    // Too near the end for a page to show it, but written: found when the kernel has ended.
+    text = error_of([] { queue(write_at, 1, 5, 0, nullptr, driver_array<int>(10), 11); });
+    CHECK(contains(text, "wrote 4 bytes behind the end of 40 allocated bytes"));
+    text = error_of([] { queue(write_at, 1, 5, 0, nullptr, driver_array<int>(10), -2); });
+    CHECK(contains(text, "wrote 8 bytes before"));
+  }
   text = error_of([] { queue(write_at, 1, 5, 0, nullptr, static_cast<int*>(nullptr), 0); });
   CHECK(contains(text, "far from any allocation"));
   if (device_count() > 1 && is_guarded()) {
@@ -519,7 +528,7 @@ TEST(bad_addresses) {
 TEST(an_error_stays_and_belongs_to_one_device) {
   empty_cache();
   int* p = driver_array<int>(4);
-  queue(write_at, 1, 5, 0, nullptr, p, 1 << 20);
+  queue(write_at, 1, 5, 0, nullptr, p, 64);
   if (is_late()) CHECK(cudaGetLastError() == cudaSuccess);  // it was only queued
   CHECK(cudaDeviceSynchronize() == cudaErrorIllegalAddress);
   void* q = nullptr;
@@ -540,10 +549,10 @@ __global__ void half_waits() {
 }
 __global__ void two_barriers(int* p) {
   if (threadIdx.x < 32) {
-    *p = 1;
+    p[threadIdx.x] = 1;
     __syncthreads();
   } else {
-    *p = 2;
+    p[threadIdx.x] = 2;
     __syncthreads();
   }
 }
@@ -574,7 +583,7 @@ TEST(threads_that_do_not_meet) {
   std::string text = error_of([] { queue(half_waits, 2, 40, 0, nullptr); });
   CHECK(contains(text, "cudaErrorLaunchFailure") && contains(text, "threads 0-9 ended"));
   CHECK(contains(text, "threads 10-39 at the block's barrier") && contains(text, "emulator_test.cu"));
-  text = error_of([] { queue(two_barriers, 1, 64, 0, nullptr, driver_array<int>(1)); });
+  text = error_of([] { queue(two_barriers, 1, 64, 0, nullptr, driver_array<int>(64)); });
   CHECK(contains(text, "different barriers"));
   text = error_of([] { queue(lanes_apart, 1, 64, 0, nullptr); });
   CHECK(contains(text, "ended"));
@@ -616,12 +625,13 @@ __global__ void overruns_dynamic(int at) {
 
 TEST(shared_memory_is_guarded) {
   CHECK(error_of([] { queue(overruns_shared, 1, 1, 0, nullptr, 0); }).empty());
-  CHECK(contains(error_of([] { queue(overruns_shared, 1, 1, 0, nullptr, 1); }), "behind the end of shared array first"));
-  CHECK(contains(error_of([] { queue(overruns_shared, 1, 1, 0, nullptr, 1 << 20); }), "cudaErrorIllegalAddress"));
+  CHECK(contains(error_of([] { queue(overruns_shared, 1, 1, 0, nullptr, 1 << 17); }), "cudaErrorIllegalAddress"));
   CHECK(error_of([] { queue(overruns_dynamic, 1, 1, 100, nullptr, 99); }).empty());
-  CHECK(contains(error_of([] { queue(overruns_dynamic, 1, 1, 100, nullptr, 101); }), "dynamic shared memory"));
   CHECK(contains(error_of([] { queue(overruns_dynamic, 1, 1, 100, nullptr, -1); }), "cudaErrorIllegalAddress"));
   CHECK(contains(error_of([] { queue(too_much_shared, 1, 1, 0, nullptr); }), "80000 bytes"));
+  if (kStopsAtRedZones) return;
+  CHECK(contains(error_of([] { queue(overruns_shared, 1, 1, 0, nullptr, 1); }), "behind the end of shared array first"));
+  CHECK(contains(error_of([] { queue(overruns_dynamic, 1, 1, 100, nullptr, 101); }), "dynamic shared memory"));
 }
 
 TEST(configurations_beyond_the_limits) {

@@ -5,12 +5,9 @@
 
 namespace steep::cuda {
 void fill_gemm(Table& table);
-}
 
 namespace {
 
-using namespace steep;
-using namespace steep::cuda;
 using namespace steep::testing;
 
 const Table& gemms() {
@@ -247,10 +244,12 @@ TEST(edges_of_small_tiles) {
 }
 
 /// A tile by its own kernel, whatever the choice for the product would be, and with copies by way of registers too.
-template <class T, Tile tile>
-__global__ void __launch_bounds__(tile.threads()) gemm_by_registers(const Product<T> g) {
-  multiply_tile<T, tile, false>(g);
+template <class T, int m, int n, int k, int thread_m, int thread_n>
+__global__ void __launch_bounds__(Tile{m, n, k, thread_m, thread_n}.threads()) register_kernel(const Product<T> g) {
+  multiply_tile<T, Tile{m, n, k, thread_m, thread_n}, false>(g);
 }
+template <class T, Tile tile>
+constexpr auto gemm_by_registers = register_kernel<T, tile.m, tile.n, tile.k, tile.thread_m, tile.thread_n>;
 template <class T, Tile tile>
 std::vector<T> run_tile(const Try& t, const Inputs<T>& in, bool registers, Access access_a, Access access_b,
                         const Split& split) {
@@ -529,3 +528,4 @@ TEST(choice_of_tiles) {
 }
 
 }  // namespace
+}  // namespace steep::cuda

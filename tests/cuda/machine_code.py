@@ -75,9 +75,9 @@ def compile_file(file: Path, target: str, dump: str | None) -> Report:
     report = Report(file.name, target)
     options = [*OPTIONS, *(["-fmad=false"] if file.name == "random.cu" else [])]
     with tempfile.TemporaryDirectory() as folder:
-        cubin = Path(folder) / "code.cubin"
+        code = Path(folder) / "code.o"
         done = subprocess.run(
-            ["nvcc", *options, f"-arch=sm_{target}", "-Xptxas", "-v", "-cubin", "-o", str(cubin), str(file)],
+            ["nvcc", *options, f"-arch=sm_{target}", "-Xptxas", "-v", "-c", "-o", str(code), str(file)],
             text=True,
             capture_output=True,
         )
@@ -93,8 +93,8 @@ def compile_file(file: Path, target: str, dump: str | None) -> Report:
             elif match := re.search(r"Used (\d+) registers", line):
                 report.kernels.setdefault(mangled or "", Kernel(mangled or "")).registers = int(match[1])
         if dump:
-            code = subprocess.run([dump, "-sass", str(cubin)], text=True, capture_output=True, check=True).stdout
-            for part in code.split("Function : ")[1:]:
+            dumped = subprocess.run([dump, "-sass", str(code)], text=True, capture_output=True, check=True).stdout
+            for part in dumped.split("Function : ")[1:]:
                 name, _, body = part.partition("\n")
                 report.kernels.setdefault(name.strip(), Kernel(name.strip())).code = body
     names = demangled(list(report.kernels))

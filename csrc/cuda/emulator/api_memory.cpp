@@ -75,6 +75,7 @@ cudaError_t cudaFree(void* p) {
     const DeviceMemory::Region* region = device_memory().find(p);
     if (!region || region->data != p) return cudaErrorInvalidValue;
     for (int i = 0; i < settings().devices; ++i) s.queues.finish_device(i);
+    device_memory().open(*region);
     const std::string damage = device_memory().damage(*region);
     if (!damage.empty()) s.queues.set_lost(region->device, {cudaErrorIllegalAddress, damage});
     device_memory().free(*region);

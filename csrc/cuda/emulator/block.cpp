@@ -57,15 +57,23 @@ Outcome Block::run(size_t dynamic_shared_bytes) {
   set_current(pick());
   running_ = threads_[size_t(current_)].fiber = take_fiber(current_);
   Fiber::switch_to(host, *running_);
+  if (outcome_.error) abandon();
   running_ = nullptr;
-  if (outcome_.error) {
-    for (Thread& thread : threads_) thread.fiber = nullptr, thread.copies = {};
-    idle_.clear();
-    for (const auto& fiber : fibers_) fiber->reset(), idle_.push_back(fiber.get());
-  }
   const std::string overrun = shared_.end_block();
   if (!overrun.empty() && !outcome_.error) outcome_ = {cudaErrorIllegalAddress, overrun};
   return outcome_;
+}
+
+/// After an error: forgets the threads that have not ended.
+void Block::abandon() {
+  threads_[size_t(current_)].fiber = running_;
+  for (Thread& thread : threads_) {
+    thread.copies = {};
+    if (!thread.fiber) continue;
+    thread.fiber->reset();
+    if (!kThreadSanitizer) idle_.push_back(thread.fiber);
+    thread.fiber = nullptr;
+  }
 }
 
 void Block::begin() {

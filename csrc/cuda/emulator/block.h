@@ -61,6 +61,7 @@ class Block {
 
   static void fiber_main();
   void begin();
+  void abandon();
   void set_current(int thread);
   void set_runnable(int warp, uint32_t lanes);
   int pick();
@@ -69,7 +70,6 @@ class Block {
   void end_block_barrier();
   void end_warp_operation(int warp, unsigned mask);
   Fiber* take_fiber(int thread);
-  void leave();
   std::string describe() const;
   Warp& warp() { return warps_[current_ / warpSize]; }
   uint32_t lane_bit() const { return uint32_t(1) << lane(); }

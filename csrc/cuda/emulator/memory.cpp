@@ -50,20 +50,24 @@ void* DeviceMemory::allocate(int device, size_t bytes) {
   r.device = device;
   if (page == kHugePage) madvise(r.pages, r.page_bytes, MADV_HUGEPAGE);
   madvise(r.mapping, r.mapping_bytes, MADV_DONTFORK);  // a forked process has no device
-  protect(r, true);
+  mprotect(r.pages, r.page_bytes, PROT_READ | PROT_WRITE);
   uint32_t* const words = reinterpret_cast<uint32_t*>(r.data);
   std::fill(words, words + std::min(bytes, kMostPoisoned) / 4, kPoison);
   mark_red_zone(r.data - r.red_zone, r.data);
   mark_red_zone(r.data + bytes, r.data + padded);
   forbid(r.pages, size_t(r.data - r.pages));
   forbid(r.data + bytes, padded - bytes);
-  if (settings().guard) protect(r, false);
+  if (settings().guard)
+    mprotect(r.pages, r.page_bytes, PROT_NONE);
+  else
+    r.open = true;
   used_[device] += bytes;
   regions_[reinterpret_cast<uintptr_t>(r.data)] = r;
   return r.data;
 }
 
 void DeviceMemory::free(const Region& region) {
+  close_all();  // none of the open ones may go away
   const Region r = region;
   used_[r.device] -= r.bytes;
   regions_.erase(reinterpret_cast<uintptr_t>(r.data));
@@ -103,9 +107,11 @@ void DeviceMemory::describe(const void* address, char* text, size_t size) const 
   }
 }
 
-void DeviceMemory::protect(Region& region, bool open) {
-  mprotect(region.pages, region.page_bytes, open ? PROT_READ | PROT_WRITE : PROT_NONE);
-  region.open = open;
+void DeviceMemory::make_accessible(Region& region) {
+  mprotect(region.pages, region.page_bytes, PROT_READ | PROT_WRITE);
+  region.open = true;
+  region.next_open = first_open_;
+  first_open_ = &region;
 }
 
 bool DeviceMemory::open(const void* address, int device) {
@@ -115,22 +121,23 @@ bool DeviceMemory::open(const void* address, int device) {
   if (at == regions_.begin()) return false;
   Region& r = (--at)->second;
   if (r.open || r.device != device || p < r.data - r.red_zone || p >= r.pages + r.page_bytes) return false;
-  protect(r, true);
+  make_accessible(r);
   return true;
 }
 
 void DeviceMemory::open(const Region& region) {
-  if (!region.open) protect(regions_.at(reinterpret_cast<uintptr_t>(region.data)), true);
+  if (!region.open) make_accessible(regions_.at(reinterpret_cast<uintptr_t>(region.data)));
 }
 
 void DeviceMemory::close_all() {
   if (!settings().guard) return;
-  for (auto& [address, region] : regions_)
-    if (region.open) protect(region, false);
+  for (; first_open_; first_open_ = first_open_->next_open) {
+    mprotect(first_open_->pages, first_open_->page_bytes, PROT_NONE);
+    first_open_->open = false;
+  }
 }
 
 std::string DeviceMemory::damage(const Region& r) {
-  open(r);
   char *const begin = r.data - r.red_zone, *const end = r.data + r.bytes, *const last = r.pages + r.page_bytes;
   allow(begin, r.red_zone);
   allow(end, size_t(last - end));
@@ -142,12 +149,9 @@ std::string DeviceMemory::damage(const Region& r) {
   return "";
 }
 
-std::string DeviceMemory::damage_of_open() {
-  for (auto& [address, region] : regions_) {
-    if (!region.open) continue;
-    std::string text = damage(region);
-    if (!text.empty()) return text;
-  }
+std::string DeviceMemory::damage_of_open() const {
+  for (const Region* r = first_open_; r; r = r->next_open)
+    if (std::string text = damage(*r); !text.empty()) return text;
   return "";
 }
 

@@ -15,6 +15,7 @@ class DeviceMemory {
     size_t bytes;
     int device;
     bool open;
+    Region* next_open;
     char *pages, *mapping;
     size_t page_bytes, mapping_bytes, red_zone;
   };
@@ -35,16 +36,16 @@ class DeviceMemory {
   void open(const Region& region);
   /// Closes what was opened.
   void close_all();
-  /// Where something was written between the allocation and its pages' ends; empty if nothing was.
-  std::string damage(const Region& region);
-  std::string damage_of_open();
+  /// Where something was written beside an open allocation, for people; empty if nothing was.
+  static std::string damage(const Region& region);
+  std::string damage_of_open() const;
 
  private:
-  static void protect(Region& region, bool open);
+  void make_accessible(Region& region);
 
   std::map<uintptr_t, Region> regions_;  // by data
   size_t used_[16] = {};
-  bool all_open_ = false;
+  Region* first_open_ = nullptr;
 };
 
 DeviceMemory& device_memory();
