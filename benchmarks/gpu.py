@@ -22,6 +22,7 @@ from .cases import largest_difference
 from .peers import ERRORS, Array
 from .report import Result, write_json
 from .timing import Failure, Plan, Runner, race, summary
+from .training import TrainingCase, steep_step, torch_step, training_cases
 
 __all__ = ["run"]
 
@@ -57,8 +58,8 @@ def _normal(*shapes: tuple[int, ...]) -> Callable[[], list[Array]]:
     return make
 
 
-def _matmul() -> Iterator[Row]:
-    for n in (1024, 2048, 4096, 8192):
+def _matmul(shrink: int) -> Iterator[Row]:
+    for n in (1024 // shrink, 2048 // shrink, 4096 // shrink, 8192 // shrink):
         yield Row(
             f"matmul float32 {n}",
             "matmul",
@@ -68,14 +69,14 @@ def _matmul() -> Iterator[Row]:
             lambda a, b: lambda: a @ b,
             lambda torch: lambda a, b: lambda: a @ b,
             (lambda a, b: [a @ b]) if n <= 2048 else None,
-            quick=n <= 4096,
+            quick=n <= 4096 // shrink,
         )
 
 
-def _elementwise() -> Iterator[Row]:
-    n = 1 << 26
+def _elementwise(shrink: int) -> Iterator[Row]:
+    n = (1 << 26) // shrink**2
     yield Row(
-        "add 2^26",
+        f"add {n}",
         "elementwise",
         3 * n * F32,
         n,
@@ -94,7 +95,7 @@ def _activation(name: str, n: int) -> Iterator[Row]:
         return torch.nn.functional.gelu if name == "gelu" else getattr(torch, name)
 
     yield Row(
-        f"{name} 2^26",
+        f"{name} {n}",
         "elementwise",
         2 * n * F32,
         n,
@@ -104,7 +105,7 @@ def _activation(name: str, n: int) -> Iterator[Row]:
         lambda x: [np.asarray(function(st.tensor(x, device="cpu")).numpy())],
     )
     yield Row(
-        f"{name} 2^26 backward",
+        f"{name} {n} backward",
         "elementwise",
         3 * n * F32,
         n,
@@ -127,8 +128,8 @@ def _torch_gradient(torch: Any, function: Callable[[Any], Any], x: Any, g: Any) 
     return lambda: torch.autograd.grad(y, x, g, retain_graph=True)[0]
 
 
-def _sums() -> Iterator[Row]:
-    rows, columns = 8192, 8192
+def _sums(shrink: int) -> Iterator[Row]:
+    rows = columns = 8192 // shrink
     for name, axis in (("full", None), ("rows", 1), ("columns", 0)):
         yield Row(
             f"sum {name} {rows}x{columns}",
@@ -142,8 +143,9 @@ def _sums() -> Iterator[Row]:
         )
 
 
-def _rows() -> Iterator[Row]:
-    for rows, columns, quick in ((65536, 512, True), (16384, 4096, True), (2048, 32768, False), (4096, 1000, False)):
+def _rows(shrink: int) -> Iterator[Row]:
+    shapes = ((65536, 512, True), (16384, 4096, True), (2048, 32768, False), (4096, 1000, False))
+    for rows, columns, quick in ((rows // shrink, columns // shrink, quick) for rows, columns, quick in shapes):
         size = rows * columns
         yield Row(
             f"softmax {rows}x{columns}",
@@ -178,8 +180,8 @@ def _rows() -> Iterator[Row]:
         )
 
 
-def _cross_entropy() -> Iterator[Row]:
-    for rows, classes, quick in ((8192, 32768, True), (4096, 131072, False)):
+def _cross_entropy(shrink: int) -> Iterator[Row]:
+    for rows, classes, quick in ((8192 // shrink, 32768 // shrink, True), (4096 // shrink, 131072 // shrink, False)):
 
         def inputs(rows: int = rows, classes: int = classes) -> list[Array]:
             rng = np.random.default_rng(0)
@@ -201,8 +203,8 @@ def _cross_entropy() -> Iterator[Row]:
         yield Row(name, "cross-entropy", 3 * size * F32, 6 * size, inputs, steep, torch_call, quick=quick)
 
 
-def _adam() -> Iterator[Row]:
-    count, size = 200, 500_000
+def _adam(shrink: int) -> Iterator[Row]:
+    count, size = 200, 500_000 // shrink**2
 
     def steep(*parameters: Any) -> Call:
         leaves = [st.nn.Parameter(p) for p in parameters]
@@ -220,7 +222,7 @@ def _adam() -> Iterator[Row]:
         return make
 
     yield Row(
-        "Adam 1e8 parameters in 200",
+        f"Adam {count * size} parameters in {count}",
         "optimizer",
         7 * count * size * F32,
         12 * count * size,
@@ -230,14 +232,31 @@ def _adam() -> Iterator[Row]:
     )
 
 
-def rows() -> list[Row]:
-    """All of them."""
-    return [*_matmul(), *_elementwise(), *_sums(), *_rows(), *_cross_entropy(), *_adam()]
+def _training() -> Iterator[Row]:
+    cases = [*training_cases(), TrainingCase("", (1024, 1024, 1024, 1024, 10), 4096, quick=False)]
+    for case in cases:
+
+        def steep(*ignored: Any, case: TrainingCase = case) -> Call:
+            with st.device("cuda"):
+                return steep_step(*case.problem(), 1e-7)
+
+        def torch_call(torch: Any, case: TrainingCase = case) -> Callable[..., Call]:
+            return lambda *ignored: torch_step(torch, *case.problem(), 1e-7, "cuda")
+
+        weights = sum(i * o for i, o in zip(case.sizes, case.sizes[1:], strict=False))
+        moved, operations = 10 * weights * F32, 6 * weights * case.batch
+        yield Row(case.name, "train", moved, operations, list, steep, torch_call, quick=case.quick)
+
+
+def rows(shrink: int = 1) -> list[Row]:
+    """All of them; for tests, with axes ``shrink`` times shorter."""
+    makers = (_matmul, _elementwise, _sums, _rows, _cross_entropy, _adam)
+    return [row for make in makers for row in make(shrink)] + list(_training())
 
 
 def _ring(make: Callable[..., Call], inputs: list[Array], convert: Callable[[Array], Any], moved: int) -> list[Call]:
     """The calls on as many sets of inputs as the cache cannot hold."""
-    sets = max(1, min(16, -(-CACHE // max(moved, 1))))
+    sets = max(1, min(16, CACHE // max(moved, 1)))
     return [make(*(convert(x) for x in inputs)) for _ in range(sets)]
 
 

@@ -17,7 +17,7 @@ import steep as st
 
 from .peers import Array, Call, Library
 
-__all__ = ["TrainingCase", "training_cases"]
+__all__ = ["TrainingCase", "steep_step", "torch_step", "training_cases"]
 
 Layers = list[tuple[Array, Array]]  # weight (in, out) and bias (out,) of each
 BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
@@ -37,7 +37,8 @@ class TrainingCase:
     def name(self) -> str:
         return f"train {self.data + ' ' if self.data else ''}{'-'.join(map(str, self.sizes))} batch {self.batch}"
 
-    def _problem(self) -> tuple[Layers, Array, Array]:
+    def problem(self) -> tuple[Layers, Array, Array]:
+        """The first weights, and a batch."""
         rng = np.random.default_rng(0)
         layers = []
         for i, o in zip(self.sizes, self.sizes[1:], strict=False):
@@ -46,15 +47,15 @@ class TrainingCase:
         return layers, x, rng.integers(0, self.sizes[-1], self.batch)
 
     def expected(self) -> Sequence[Array]:
-        layers, x, labels = self._problem()
+        layers, x, labels = self.problem()
         wide = [(w.astype(np.float64), b.astype(np.float64)) for w, b in layers]
         return _losses(_numpy_step(None, wide, x.astype(np.float64), labels, 0.01))
 
     def check(self, library: Library) -> Sequence[Array] | None:
-        return _losses(STEPS[library.name](library, *self._problem(), 0.01))
+        return _losses(STEPS[library.name](library, *self.problem(), 0.01))
 
     def prepare(self, library: Library) -> Call:
-        return STEPS[library.name](library, *self._problem(), 1e-7)
+        return STEPS[library.name](library, *self.problem(), 1e-7)
 
     def rest(self, library: Library) -> float:
         return library.rest
@@ -73,7 +74,8 @@ def training_cases() -> Iterator[TrainingCase]:
     yield TrainingCase("", (1024, 1024, 1024, 1024, 10), 256, quick=False)
 
 
-def _steep_step(library: Library, layers: Layers, x: Array, labels: Array, rate: float) -> Call:
+def steep_step(layers: Layers, x: Array, labels: Array, rate: float) -> Call:
+    """steep's step, on the default device."""
     model = st.nn.Sequential()
     for i, (w, b) in enumerate(layers):
         linear = st.nn.Linear(w.shape[0], w.shape[1], activation="relu" if i < len(layers) - 1 else None)
@@ -132,8 +134,8 @@ def _numpy_step(library: Library | None, layers: Layers, x: Array, labels: Array
     return step
 
 
-def _torch_step(library: Library, layers: Layers, x: Array, labels: Array, rate: float) -> Call:
-    torch: Any = library.module
+def torch_step(torch: Any, layers: Layers, x: Array, labels: Array, rate: float, device: str = "cpu") -> Call:
+    """PyTorch's step."""
     modules = []
     for w, b in layers:
         linear = torch.nn.Linear(*w.shape)
@@ -141,9 +143,9 @@ def _torch_step(library: Library, layers: Layers, x: Array, labels: Array, rate:
             linear.weight.copy_(torch.from_numpy(w.T.copy()))
             linear.bias.copy_(torch.from_numpy(b))
         modules += [linear, torch.nn.ReLU()]
-    model = torch.nn.Sequential(*modules[:-1])
+    model = torch.nn.Sequential(*modules[:-1]).to(device)
     optimizer = torch.optim.Adam(model.parameters(), lr=rate, fused=True)  # the fastest of its three
-    inputs, targets = torch.from_numpy(x), torch.from_numpy(labels)
+    inputs, targets = torch.from_numpy(x).to(device), torch.from_numpy(labels).to(device)
 
     def step() -> Any:
         optimizer.zero_grad()
@@ -192,8 +194,8 @@ def _jax_step(library: Library, layers: Layers, x: Array, labels: Array, rate: f
 
 
 STEPS: dict[str, Callable[..., Call]] = {
-    "steep": _steep_step,
+    "steep": lambda library, *problem: steep_step(*problem),
     "NumPy": _numpy_step,
-    "PyTorch": _torch_step,
+    "PyTorch": lambda library, *problem: torch_step(library.module, *problem),
     "JAX": _jax_step,
 }

@@ -162,3 +162,15 @@ def test_numbers_in_the_table() -> None:
     )
     assert result.ratios() == {"NumPy": 2.0, "JAX": 0.5, "best": 0.5}
     assert benchmarks.timing.summary([4.0, 1.0, 2.0, 3.0, 5.0]) == benchmarks.timing.Summary(3.0, 2.0, 4.0)
+
+
+def test_every_gpu_row_runs(cuda: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(benchmarks.gpu, "CACHE", 1 << 12)
+    rows = benchmarks.gpu.rows(shrink=64)
+    assert len({row.name for row in rows}) == len(rows)
+    for row in rows:
+        if row.group == "train" and row.operations > 1e7:
+            continue  # too large for the emulated device
+        result = benchmarks.gpu._measure(row, None, benchmarks.timing.Plan(rounds=2, seconds=1e-4))
+        assert not result.failures
+        assert len(result.times["steep"]) == 2

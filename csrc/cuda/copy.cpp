@@ -2,8 +2,8 @@
 // like any other work and the source is free at once.
 #include <algorithm>
 #include <cstring>
-#include <mutex>
 #include <memory>
+#include <mutex>
 #include <vector>
 
 #include "runtime.h"
@@ -78,8 +78,8 @@ void copy_to_device(void* to, const void* from, size_t bytes) {
     const size_t count = std::min(kPiece, bytes - at);
     Piece& piece = pieces().take();
     std::memcpy(piece.data, static_cast<const char*>(from) + at, count);
-    const cudaError_t status = cudaMemcpyAsync(static_cast<char*>(to) + at, piece.data, count, cudaMemcpyHostToDevice,
-                                               current_stream());
+    const cudaError_t status =
+        cudaMemcpyAsync(static_cast<char*>(to) + at, piece.data, count, cudaMemcpyHostToDevice, current_stream());
     const cudaError_t recorded = cudaEventRecord(piece.done, current_stream());
     pieces().give_back(piece);
     check("to", status);

@@ -13,7 +13,8 @@ namespace {
 /// Machine code that this build has, as CMake lists it: "75 80 90a 80+ptx".
 constexpr const char* kTargets = STEEP_CUDA_TARGETS;
 
-/// Machine code runs on its major architecture from its minor one on, that of 90a on 9.0 only; PTX runs on anything newer.
+/// Machine code runs on its major architecture from its minor one on, that of 90a on 9.0 only; PTX runs on anything
+/// newer.
 bool runs_on(const std::string& target, int capability) {
   const int built = std::stoi(target);
   if (target.ends_with("+ptx")) return capability >= built;
@@ -41,8 +42,8 @@ Devices find() {
     cudaGetLastError();
     const int driver = driver_version(), needed = runtime_version();
     if (driver == 0) return {0, "there is no NVIDIA driver"};
-    return {0, message("the NVIDIA driver supports CUDA ", driver / 1000, ".", driver % 1000 / 10,
-                       ", older than the ", needed / 1000, ".", needed % 1000 / 10, " that steep was built with")};
+    return {0, message("the NVIDIA driver supports CUDA ", driver / 1000, ".", driver % 1000 / 10, ", older than the ",
+                       needed / 1000, ".", needed % 1000 / 10, " that steep was built with")};
   }
   if (status == cudaErrorNoDevice || (status == cudaSuccess && count == 0)) {
     cudaGetLastError();
@@ -59,8 +60,9 @@ Devices find() {
     check("device count", cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, i));
     if (has_code_for(10 * major + minor)) continue;
     // Devices behind one that can't be used are reached by hiding that one.
-    return {i, i ? "" : message("device 0 has compute capability ", major, ".", minor, ", and this build has code for ",
-                                kTargets, " only (CUDA_VISIBLE_DEVICES hides devices)")};
+    return {i, i ? ""
+                 : message("device 0 has compute capability ", major, ".", minor, ", and this build has code for ",
+                           kTargets, " only (CUDA_VISIBLE_DEVICES hides devices)")};
   }
   return {count, ""};
 }

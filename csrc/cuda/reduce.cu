@@ -225,7 +225,7 @@ void set_all(std::span<ReduceKernel> rows, List<Op...>) {
 }
 
 template <class Op>
-void set_arg(const char* name, ArgReduceKernel& row) {
+void set_arg([[maybe_unused]] const char* name, ArgReduceKernel& row) {
   assert(std::string_view(row.name) == name);
   row.launch[int(DType::boolean)] = launch_arg_reduce<Op, uint8_t>;
   row.launch[int(DType::int32)] = launch_arg_reduce<Op, int32_t>;

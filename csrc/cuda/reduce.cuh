@@ -13,7 +13,7 @@
 namespace steep::cuda {
 namespace {
 
-constexpr int kThreads = 256;
+constexpr int kLogThreads = 8, kThreads = 1 << kLogThreads;
 
 struct KeptAxis {
   int64_t from, to;  // steps in elements of x and of y
@@ -250,7 +250,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks<typename Op::template Acc<T>
   using A = typename Op::template Acc<T>;
   const int near = threadIdx.x & ((1 << p.log_near) - 1), far = threadIdx.x >> p.log_near;
   const int thread = p.near_lines ? far : near, line = p.near_lines ? near : far;
-  const int log_lines = p.near_lines ? p.log_near : 8 - p.log_near, threads = kThreads >> log_lines;
+  const int log_lines = p.near_lines ? p.log_near : kLogThreads - p.log_near, threads = kThreads >> log_lines;
   uint32_t index = (blockIdx.x << log_lines) + line;
   const bool valid = index < p.kept;
   int64_t from = 0, to = 0;

@@ -17,7 +17,7 @@ __device__ Vec<T> exp_term(Vec<T> x) {
 }
 
 /// Σ exp(x - base), where base is the row's maximum, or 0 where that is -inf: by one sweep, in which the sum so far is
-/// scaled whenever a tile has a new maximum. A NaN in the row makes the sum NaN.
+/// scaled whenever a tile has a new maximum, at an error of about an ulp each time. A NaN in the row makes the sum NaN.
 template <class T>
 class SumExp {
  public:

@@ -309,6 +309,10 @@ TEST(every_tile) {
 TEST(large_products) {  // several blocks of each tile that is chosen, ragged
   CHECK_PRODUCT(float, 700, 610, 20, Layout::rows, Layout::columns);
   CHECK_PRODUCT(double, 300, 270, 20, Layout::columns, Layout::rows);
+  // Blocks take 8 tiles of rows at a time: here some are left over, and there are several of columns, whatever the
+  // tile.
+  CHECK_PRODUCT(float, 1100, 140, 3, Layout::rows, Layout::rows);
+  CHECK_PRODUCT(double, 600, 70, 3, Layout::rows, Layout::rows);
 }
 
 TEST(epilogues) {

@@ -2,8 +2,8 @@
 
     python tests/cuda/machine_code.py [--targets 75 90a …] [--files unary.cu …]
 
-For every target no kernel may spill registers to memory, and none of BUDGETS may use more registers than stated there:
-they decide how many threads a multiprocessor holds. Where cuobjdump is found (the CUDA toolkit's, or that of the
+For every target no kernel may spill registers to memory, but for those of SPILLS, and none of BUDGETS may use more
+registers than stated there: they decide how many threads a multiprocessor holds. Where cuobjdump is found (the CUDA toolkit's, or that of the
 package triton), the kernels of STREAMS must have 16-byte loads and stores.
 """
 
@@ -28,10 +28,25 @@ OPTIONS = ["-std=c++20", "-O3", "--expt-relaxed-constexpr", "-DSTEEP_ISA_NS=cuda
 BUDGETS = {
     r"elementwise<.*(Add|Multiply|Relu|Sigmoid|Tanh|Gelu)": 64,  # 4 blocks of 256 threads
     r"transpose<": 48,
+    r"gemm_kernel<float, 128": 128,  # 2 blocks of 256 threads
+    r"gemm_kernel<double, 64": 168,
+    r"gemm_kernel<": 128,
+    r"over_rows<": 64,  # 2 blocks of 512 threads
+    r"apply<": 80,
+    r"reduce<": 64,
 }
 
+# Bytes that a kernel may store and load again, by the same: bookkeeping outside of the inner loop, for which a second
+# block on the multiprocessor is worth more.
+SPILLS = {r"over_rows<": 300}
+
 # Kernels that are as fast as memory, and so must use its widest accesses.
-STREAMS = [r"elementwise<.*Value<.*(Add|Relu|Sigmoid), float>"]
+STREAMS = [
+    r"elementwise<.*Value<(Add|Relu|Sigmoid), float>",
+    r"elementwise<.*Derivative<(Relu|Sigmoid), float>",
+    r"over_rows<float, .*(Softmax|LayerNorm|CrossEntropyBackward)",
+    r"apply<float",
+]
 
 
 @dataclass
@@ -106,7 +121,8 @@ def compile_file(file: Path, target: str, dump: str | None) -> Report:
 def check(report: Report) -> None:
     """Adds what breaks a rule to the report's errors."""
     for kernel in report.kernels.values():
-        if kernel.spilled:
+        allowed = next((n for pattern, n in SPILLS.items() if re.search(pattern, kernel.name)), 0)
+        if kernel.spilled > allowed:
             report.errors.append(f"{kernel.name} spills {kernel.spilled} bytes")
         budget = next((n for pattern, n in BUDGETS.items() if re.search(pattern, kernel.name)), None)
         if budget is not None and kernel.registers > budget:

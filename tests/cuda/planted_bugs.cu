@@ -315,7 +315,10 @@ struct Program {
   bool (*with_bug)();
   bool (*fixed)();
 };
-#define PROGRAM(name) {#name, {name<true>, name<false>}}
+#define PROGRAM(name)                  \
+  {                                    \
+    #name, { name<true>, name<false> } \
+  }
 const std::map<std::string, Program> programs = {
     PROGRAM(barrier_before_read), PROGRAM(barrier_before_overwrite), PROGRAM(barrier_in_reduction),
     PROGRAM(warp_barrier),        PROGRAM(global_overrun),           PROGRAM(global_read_overrun),

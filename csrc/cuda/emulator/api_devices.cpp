@@ -36,21 +36,36 @@ cudaError_t cudaSetDevice(int device) {
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device) {
   if (!exists(device)) return report(cudaErrorInvalidDevice);
   switch (attribute) {
-    case cudaDevAttrMaxThreadsPerBlock: return *value = kMaxThreads, cudaSuccess;
-    case cudaDevAttrMaxSharedMemoryPerBlock: return *value = int(kMaxStaticShared), cudaSuccess;
-    case cudaDevAttrWarpSize: return *value = warpSize, cudaSuccess;
-    case cudaDevAttrClockRate: return *value = 1'000'000, cudaSuccess;
-    case cudaDevAttrMultiProcessorCount: return *value = kMultiprocessors, cudaSuccess;
-    case cudaDevAttrMemoryClockRate: return *value = 1'000'000, cudaSuccess;
-    case cudaDevAttrGlobalMemoryBusWidth: return *value = 256, cudaSuccess;
-    case cudaDevAttrL2CacheSize: return *value = 4 << 20, cudaSuccess;
-    case cudaDevAttrMaxThreadsPerMultiProcessor: return *value = kThreadsPerMultiprocessor, cudaSuccess;
-    case cudaDevAttrComputeCapabilityMajor: return *value = kMajor, cudaSuccess;
-    case cudaDevAttrComputeCapabilityMinor: return *value = kMinor, cudaSuccess;
-    case cudaDevAttrMaxSharedMemoryPerMultiprocessor: return *value = int(kSharedPerMultiprocessor), cudaSuccess;
-    case cudaDevAttrMaxRegistersPerMultiprocessor: return *value = 65536, cudaSuccess;
-    case cudaDevAttrMaxSharedMemoryPerBlockOptin: return *value = int(kMaxShared), cudaSuccess;
-    case cudaDevAttrReservedSharedMemoryPerBlock: return *value = kReservedShared, cudaSuccess;
+    case cudaDevAttrMaxThreadsPerBlock:
+      return *value = kMaxThreads, cudaSuccess;
+    case cudaDevAttrMaxSharedMemoryPerBlock:
+      return *value = int(kMaxStaticShared), cudaSuccess;
+    case cudaDevAttrWarpSize:
+      return *value = warpSize, cudaSuccess;
+    case cudaDevAttrClockRate:
+      return *value = 1'000'000, cudaSuccess;
+    case cudaDevAttrMultiProcessorCount:
+      return *value = kMultiprocessors, cudaSuccess;
+    case cudaDevAttrMemoryClockRate:
+      return *value = 1'000'000, cudaSuccess;
+    case cudaDevAttrGlobalMemoryBusWidth:
+      return *value = 256, cudaSuccess;
+    case cudaDevAttrL2CacheSize:
+      return *value = 4 << 20, cudaSuccess;
+    case cudaDevAttrMaxThreadsPerMultiProcessor:
+      return *value = kThreadsPerMultiprocessor, cudaSuccess;
+    case cudaDevAttrComputeCapabilityMajor:
+      return *value = kMajor, cudaSuccess;
+    case cudaDevAttrComputeCapabilityMinor:
+      return *value = kMinor, cudaSuccess;
+    case cudaDevAttrMaxSharedMemoryPerMultiprocessor:
+      return *value = int(kSharedPerMultiprocessor), cudaSuccess;
+    case cudaDevAttrMaxRegistersPerMultiprocessor:
+      return *value = 65536, cudaSuccess;
+    case cudaDevAttrMaxSharedMemoryPerBlockOptin:
+      return *value = int(kMaxShared), cudaSuccess;
+    case cudaDevAttrReservedSharedMemoryPerBlock:
+      return *value = kReservedShared, cudaSuccess;
   }
   return report(cudaErrorInvalidValue);
 }

@@ -138,8 +138,7 @@ cudaError_t cudaMemcpyPeerAsync(void* to, int to_device, const void* from, int f
                                 cudaStream_t stream) {
   return call([=](State& s) {
     const Side target = side(to, bytes), source = side(from, bytes);
-    if (!target.region || !source.region || target.region->device != to_device ||
-        source.region->device != from_device)
+    if (!target.region || !source.region || target.region->device != to_device || source.region->device != from_device)
       return cudaErrorInvalidValue;
     return queue_copy(s, to, from, bytes, cudaMemcpyDeviceToDevice, stream);
   });

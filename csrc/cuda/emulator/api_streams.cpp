@@ -23,8 +23,8 @@ cudaError_t cudaStreamCreateWithPriority(cudaStream_t* stream, unsigned flags, i
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags) {
   return call([=](State& s) {
     if (flags > cudaStreamNonBlocking) return cudaErrorInvalidValue;
-    auto handle = std::make_unique<CUstream_st>(
-        CUstream_st{s.queues.create(current_device(), flags != cudaStreamNonBlocking)});
+    auto handle =
+        std::make_unique<CUstream_st>(CUstream_st{s.queues.create(current_device(), flags != cudaStreamNonBlocking)});
     *stream = handle.get();
     s.streams[*stream] = std::move(handle);
     return cudaSuccess;

@@ -8,17 +8,33 @@
 namespace steep::cuda::emulator {
 
 void AsyncCopies::start(void* to, const void* from, int bytes, int valid, Schedule& schedule) {
-  const Copy copy{to, from, bytes, valid, group_};
-  if (schedule.order() == Order::reverse) return land(copy);  // as early as can be; the forward schedule: as late
+  // As early as can be; the forward schedule: as late.
+  if (schedule.order() == Order::reverse) return land({to, from, bytes, valid, 0});
   const Hidden hidden;
-  under_way_.push_back(copy);
+  under_way_.push_back({to, from, bytes, valid, group_});
+}
+
+void AsyncCopies::commit() {
+  const Hidden hidden;
+  ++group_;
+}
+
+bool AsyncCopies::take_first_before(int group, Copy& copy) {
+  const Hidden hidden;
+  if (under_way_.empty() || under_way_.front().group >= group) return false;
+  copy = under_way_.front();
+  under_way_.erase(under_way_.begin());
+  return true;
+}
+
+int AsyncCopies::group() const {
+  const Hidden hidden;
+  return group_;
 }
 
 void AsyncCopies::wait(int groups) {
-  size_t done = 0;
-  while (done < under_way_.size() && under_way_[done].group < group_ - groups) land(under_way_[done++]);
-  const Hidden hidden;
-  under_way_.erase(under_way_.begin(), under_way_.begin() + long(done));
+  // ThreadSanitizer is to see the copies themselves, as the waiting thread's.
+  for (Copy copy; take_first_before(group() - groups, copy);) land(copy);
 }
 
 void AsyncCopies::progress(Schedule& schedule) {

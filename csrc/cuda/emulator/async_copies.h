@@ -9,7 +9,7 @@ class Schedule;
 class AsyncCopies {
  public:
   void start(void* to, const void* from, int bytes, int valid, Schedule& schedule);
-  void commit() { ++group_; }
+  void commit();
   /// Lands all but the newest groups.
   void wait(int groups);
   /// Lands what the schedule likes to.
@@ -23,6 +23,8 @@ class AsyncCopies {
     int bytes, valid;
     int group;
   };
+  bool take_first_before(int group, Copy& copy);
+  int group() const;
   static void land(const Copy& copy);
 
   std::vector<Copy> under_way_;

@@ -298,7 +298,8 @@ std::string Block::describe() const {
     }
   }
   std::string text;
-  for (const auto& [now, threads] : groups) text += message(text.empty() ? "threads " : "; threads ", threads, " ", now);
+  for (const auto& [now, threads] : groups)
+    text += message(text.empty() ? "threads " : "; threads ", threads, " ", now);
   return text;
 }
 

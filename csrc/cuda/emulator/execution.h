@@ -100,10 +100,10 @@ void fence();
 }  // namespace steep::cuda::emulator
 
 // In a kernel: `name` is an array of `count` elements that the block's threads share.
-#define EMULATOR_SHARED(type, name, count)                                             \
-  static ::steep::cuda::emulator::SharedSite name##_site;                              \
-  auto& name = *static_cast<std::type_identity_t<type>(*)[count]>(                     \
-      ::steep::cuda::emulator::shared(name##_site, #name, sizeof(type) * (count), alignof(type) > 16 ? alignof(type) : 16))
+#define EMULATOR_SHARED(type, name, count)                                                         \
+  static ::steep::cuda::emulator::SharedSite name##_site;                                          \
+  auto& name = *static_cast<std::type_identity_t<type>(*)[count]>(::steep::cuda::emulator::shared( \
+      name##_site, #name, sizeof(type) * (count), alignof(type) > 16 ? alignof(type) : 16))
 // In a kernel: `name` points to the shared memory whose size the launch gave.
 #define EMULATOR_DYNAMIC_SHARED(type, name) \
   type* const name = static_cast<type*>(::steep::cuda::emulator::dynamic_shared())
@@ -145,8 +145,7 @@ T __shfl_down_sync(unsigned mask, T value, unsigned by, int width = warpSize,
   return steep::cuda::emulator::shuffle(mask, value, from >= (lane & -width) + width ? lane : from, site);
 }
 template <class T>
-T __shfl_xor_sync(unsigned mask, T value, int bits, int width = warpSize,
-                  EmulatorSite site = EmulatorSite::current()) {
+T __shfl_xor_sync(unsigned mask, T value, int bits, int width = warpSize, EmulatorSite site = EmulatorSite::current()) {
   const int lane = steep::cuda::emulator::lane(), from = lane ^ bits;
   return steep::cuda::emulator::shuffle(mask, value, from >= (lane & -width) + width ? lane : from, site);
 }

@@ -96,7 +96,8 @@ void __stcg(T* p, std::type_identity_t<T> value) {
   *p = value;
 }
 
-// --- arithmetic rounded to nearest, that no compiler fuses -------------------------------------------------------------
+// --- arithmetic rounded to nearest, that no compiler fuses
+// -------------------------------------------------------------
 
 namespace steep::cuda::emulator {
 
@@ -123,7 +124,8 @@ inline double __drcp_rn(double x) { return 1 / x; }
 inline double __dsqrt_rn(double x) { return std::sqrt(x); }
 inline double __fma_rn(double a, double b, double c) { return std::fma(a, b, c); }
 
-// --- conversions; out of range they saturate, and NaN gives 0 (as for floats on a GPU) --------------------------------
+// --- conversions; out of range they saturate, and NaN gives 0 (as for floats on a GPU)
+// --------------------------------
 
 namespace steep::cuda::emulator {
 
@@ -192,13 +194,13 @@ inline void sincospi(double x, double* s, double* c) { *s = sinpi(x), *c = cospi
 inline void sincospif(float x, float* s, float* c) { *s = sinpif(x), *c = cospif(x); }
 
 // min and max; of mixed operands as CUDA converts them.
-#define EMULATOR_MIN_MAX(T, A, B)                                   \
-  inline T min(A a, B b) { return (T)b < (T)a ? (T)b : (T)a; }      \
+#define EMULATOR_MIN_MAX(T, A, B)                              \
+  inline T min(A a, B b) { return (T)b < (T)a ? (T)b : (T)a; } \
   inline T max(A a, B b) { return (T)a < (T)b ? (T)b : (T)a; }
-#define EMULATOR_MIN_MAX_OF(S, U)                                   \
-  EMULATOR_MIN_MAX(S, S, S)                                         \
-  EMULATOR_MIN_MAX(U, U, U)                                         \
-  EMULATOR_MIN_MAX(U, S, U)                                         \
+#define EMULATOR_MIN_MAX_OF(S, U) \
+  EMULATOR_MIN_MAX(S, S, S)       \
+  EMULATOR_MIN_MAX(U, U, U)       \
+  EMULATOR_MIN_MAX(U, S, U)       \
   EMULATOR_MIN_MAX(U, U, S)
 EMULATOR_MIN_MAX_OF(int, unsigned)
 EMULATOR_MIN_MAX_OF(long, unsigned long)

@@ -1,6 +1,6 @@
 // Device memory: pages of the host with inaccessible ones around them. Allocations end where their pages do, so that
-// an access beyond the end is a fault. Pages are closed (not even readable) until a kernel or a copy needs them, so that
-// a host that takes a device pointer for one of its own faults as it does with a GPU.
+// an access beyond the end is a fault. Pages are closed (not even readable) until a kernel or a copy needs them, so
+// that a host that takes a device pointer for one of its own faults as it does with a GPU.
 #pragma once
 #include <cstdint>
 #include <map>

@@ -28,7 +28,7 @@ struct Stream {
 struct Event {
   int device;
   bool timing;
-  std::shared_ptr<Stream> stream;  // where it was last recorded
+  std::shared_ptr<Stream> stream;   // where it was last recorded
   uint64_t recorded = 0, done = 0;  // numbers of tasks
   std::chrono::steady_clock::time_point time;
 };

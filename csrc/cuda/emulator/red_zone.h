@@ -1,5 +1,5 @@
-// Red zones: bytes beside an allocation that nobody may write. Each holds NaNs made of its own address, so that a kernel
-// that copies from one red zone to another is noticed as well.
+// Red zones: bytes beside an allocation that nobody may write. Each holds NaNs made of its own address, so that a
+// kernel that copies from one red zone to another is noticed as well.
 #pragma once
 #include <cstdint>
 #include <cstring>

@@ -8,12 +8,12 @@ namespace steep::cuda::emulator {
 enum class Order { forward, reverse, random };
 
 struct Settings {
-  Order order = Order::forward;       // STEEP_EMULATOR_SCHEDULE=forward|reverse|random[:seed]
+  Order order = Order::forward;  // STEEP_EMULATOR_SCHEDULE=forward|reverse|random[:seed]
   uint64_t seed = 1;
-  bool eager = false;                 // STEEP_EMULATOR_EAGER=1: work is done when it is queued
-  bool guard = true;                  // STEEP_EMULATOR_GUARD=0: the host may read and write device memory
-  int devices = 2;                    // STEEP_EMULATED_DEVICES
-  size_t memory = size_t(2048) << 20; // STEEP_EMULATED_MEMORY, in MiB, of each device
+  bool eager = false;                  // STEEP_EMULATOR_EAGER=1: work is done when it is queued
+  bool guard = true;                   // STEEP_EMULATOR_GUARD=0: the host may read and write device memory
+  int devices = 2;                     // STEEP_EMULATED_DEVICES
+  size_t memory = size_t(2048) << 20;  // STEEP_EMULATED_MEMORY, in MiB, of each device
 };
 const Settings& settings();
 

@@ -23,8 +23,8 @@ struct State {
   Queues queues;
   std::unordered_map<const void*, std::unique_ptr<CUstream_st>> streams;
   std::unordered_map<const void*, std::unique_ptr<CUevent_st>> events;
-  std::map<uintptr_t, size_t> pinned;                  // host memory of cudaMallocHost
-  std::unordered_map<const void*, size_t> most_shared; // by kernel, from cudaFuncSetAttribute
+  std::map<uintptr_t, size_t> pinned;                   // host memory of cudaMallocHost
+  std::unordered_map<const void*, size_t> most_shared;  // by kernel, from cudaFuncSetAttribute
 
   /// The stream of a handle on the current device; null if there is none.
   std::shared_ptr<Stream> find(cudaStream_t handle);

@@ -22,18 +22,12 @@ struct dim3 {
   constexpr dim3(unsigned x = 1, unsigned y = 1, unsigned z = 1) : x(x), y(y), z(z) {}
 };
 
-#define EMULATOR_VECTORS(T, name, align1, align2, align4)                                            \
-  struct alignas(align1) name##1 {                                                                   \
-    T x;                                                                                             \
-  };                                                                                                 \
-  struct alignas(align2) name##2 {                                                                   \
-    T x, y;                                                                                          \
-  };                                                                                                 \
-  struct alignas(align4) name##4 {                                                                   \
-    T x, y, z, w;                                                                                    \
-  };                                                                                                 \
-  inline constexpr name##1 make_##name##1(T x) { return {x}; }                                       \
-  inline constexpr name##2 make_##name##2(T x, T y) { return {x, y}; }                               \
+#define EMULATOR_VECTORS(T, name, align1, align2, align4)              \
+  struct alignas(align1) name##1 { T x; };                             \
+  struct alignas(align2) name##2 { T x, y; };                          \
+  struct alignas(align4) name##4 { T x, y, z, w; };                    \
+  inline constexpr name##1 make_##name##1(T x) { return {x}; }         \
+  inline constexpr name##2 make_##name##2(T x, T y) { return {x, y}; } \
   inline constexpr name##4 make_##name##4(T x, T y, T z, T w) { return {x, y, z, w}; }
 
 EMULATOR_VECTORS(signed char, char, 1, 2, 4)
