@@ -25,7 +25,7 @@ constexpr int size_of<Unread> = 1;
 /// Elements per access: 16 bytes of the widest type, and at most 8.
 template <class... T>
 constexpr int kWidth = std::min(8, 16 / std::max({size_of<T>...}));
-/// Elements per thread: two accesses, so that 1536 threads of a multiprocessor have 48 KB of each operand in flight.
+/// Elements per thread: two accesses, so that 2048 threads of a multiprocessor have 64 KB of each operand in flight.
 template <class... T>
 constexpr int kPer = std::min(8, 2 * kWidth<T...>);
 
@@ -89,28 +89,32 @@ __device__ T single(const Operand& a) {
   return x;
 }
 
-/// The offsets of elements begin + k·kThreads + thread; the last one's in place of those beyond it.
-template <int n, int kOperands>
-__device__ void offsets(const Operands<kOperands>& plan, const Operand& a, uint32_t begin, int32_t (&offset)[n]) {
-  uint32_t index[n];
+/// f(k, offset) for the elements begin + k·kThreads + thread that there are, k < n. Offsets are computed modulo 2^32,
+/// as those beyond the end may be anything, and a few at a time, which takes fewer registers.
+template <int n, int kOperands, class F>
+__device__ void each_offset(const Operands<kOperands>& plan, const Operand& a, uint32_t begin, const F& f) {
+  constexpr int kFew = n < 4 ? n : 4;
 #pragma unroll
-  for (int k = 0; k < n; ++k) {
-    index[k] = min(begin + k * kThreads + threadIdx.x, plan.size - 1);
-    offset[k] = 0;
-  }
+  for (int first = 0; first < n; first += kFew) {
+    const uint32_t at = begin + first * kThreads + threadIdx.x;
+    uint32_t index[kFew], offset[kFew];
+#pragma unroll
+    for (int k = 0; k < kFew; ++k) index[k] = at + k * kThreads, offset[k] = 0;
 #pragma unroll 1
-  for (int d = plan.axes - 1; d > 0; --d) {
-    const Divider extent = plan.extents[d];
-    const int32_t stride = a.strides[d];
+    for (int d = plan.axes - 1; d > 0; --d) {
+      const Divider extent = plan.extents[d];
+      const uint32_t stride = a.strides[d];
 #pragma unroll
-    for (int k = 0; k < n; ++k) {
-      const uint32_t outer = extent.divide(index[k]);
-      offset[k] += int32_t(index[k] - outer * extent.divisor) * stride;
-      index[k] = outer;
+      for (int k = 0; k < kFew; ++k) {
+        const uint32_t outer = extent.divide(index[k]);
+        offset[k] += (index[k] - outer * extent.divisor) * stride;
+        index[k] = outer;
+      }
     }
-  }
 #pragma unroll
-  for (int k = 0; k < n; ++k) offset[k] += int32_t(index[k]) * a.strides[0];
+    for (int k = 0; k < kFew; ++k)
+      if (at + k * kThreads < plan.size) f(first + k, int32_t(offset[k] + index[k] * uint32_t(a.strides[0])));
+  }
 }
 
 /// The elements of this thread: `first` + vector·kThreads·width + 0…width-1 as vectors, else first + k·kThreads.
@@ -135,10 +139,7 @@ __device__ void load(const Operands<kOperands>& plan, const Operand& a, Place at
         for (int j = 0; j < width; ++j) x.v[k + j] = v.v[j];
       }
     } else {
-      int32_t offset[n];
-      offsets(plan, a, at.begin, offset);
-#pragma unroll
-      for (int k = 0; k < n; ++k) x.v[k] = reinterpret_cast<const T*>(a.data)[offset[k]];
+      each_offset<n>(plan, a, at.begin, [&](int k, int32_t i) { x.v[k] = reinterpret_cast<const T*>(a.data)[i]; });
     }
   }
 }
@@ -155,11 +156,7 @@ __device__ void store(const Operands<kOperands>& plan, const Operand& a, Place a
       *reinterpret_cast<Aligned<T, width>*>(a.data + index * sizeof(T)) = v;
     }
   } else {
-    int32_t offset[n];
-    offsets(plan, a, at.begin, offset);
-#pragma unroll
-    for (int k = 0; k < n; ++k)
-      if (at.begin + k * kThreads + threadIdx.x < plan.size) reinterpret_cast<T*>(a.data)[offset[k]] = y.v[k];
+    each_offset<n>(plan, a, at.begin, [&](int k, int32_t i) { reinterpret_cast<T*>(a.data)[i] = y.v[k]; });
   }
 }
 
@@ -241,7 +238,7 @@ void launch_elementwise(const char* op, const ElementwisePlan& plan, const F& f)
         a.strides[d] = int32_t(stride);
         a.one &= stride == 0;
       }
-      a.one = (a.one || a.immediate) && i < kOperands - 1;
+      a.one = (a.immediate || (a.one && operands.size > 1)) && i < kOperands - 1;
       if (read[i] && !a.one) operands.vectors &= takes_vectors(piece, i, width);
     }
     const uint32_t blocks = ceil_div(operands.size, uint32_t(kThreads * per));
