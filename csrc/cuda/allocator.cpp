@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <bit>
 #include <map>
-#include <memory>
 #include <mutex>
 #include <unordered_map>
 #include <vector>
@@ -137,7 +136,7 @@ class Allocator {
     Block& block = blocks_.at(p);
     block.segment->live--;
     if (!keeps_memory()) {
-      std::erase_if(segments_, [&](const auto& segment) { return segment.get() == block.segment; });
+      segments_.erase(static_cast<char*>(p));
       blocks_.erase(p);
       cudaFree(p);  // waits for the device
       return;
@@ -161,7 +160,8 @@ class Allocator {
     Segment* segment = small ? open_[{device, stream}] : nullptr;
     if (!segment || segment->used + size > segment->bytes) {
       const size_t bytes = small ? kSegment : size;
-      segment = segments_.emplace_back(std::make_unique<Segment>(ask(device, bytes), bytes)).get();
+      char* const base = ask(device, bytes);
+      segment = &segments_.emplace(base, Segment{base, bytes}).first->second;
       if (small) open_[{device, stream}] = segment;
     }
     char* p = segment->base + segment->used;
@@ -207,17 +207,17 @@ class Allocator {
         });
       }
     }
-    std::erase_if(open_, [](const auto& entry) { return entry.second->live == 0; });
-    std::erase_if(segments_, [](const std::unique_ptr<Segment>& segment) {
-      if (segment->live) return false;
-      cudaFree(segment->base);  // waits for the device
+    std::erase_if(open_, [](const auto& entry) { return !entry.second || !entry.second->live; });
+    std::erase_if(segments_, [](const auto& entry) {
+      if (entry.second.live) return false;
+      cudaFree(entry.first);  // waits for the device
       return true;
     });
   }
 
   std::mutex mutex_;
   std::unordered_map<void*, Block> blocks_;
-  std::vector<std::unique_ptr<Segment>> segments_;
+  std::unordered_map<char*, Segment> segments_;  // by base
   std::map<Pool, Segment*> open_;  // from which small blocks are cut
   std::map<Pool, std::unordered_map<size_t, std::vector<void*>>> free_;
   std::vector<Pending> pending_;

@@ -442,6 +442,7 @@ TEST(copies_between_devices) {
 }
 
 TEST(memory_runs_out) {
+  empty_cache();
   size_t free = 0, total = 0, after = 0;
   check("info", cudaMemGetInfo(&free, &total));
   void* p = nullptr;
@@ -450,6 +451,16 @@ TEST(memory_runs_out) {
   CHECK(cudaMalloc(&p, free) == cudaSuccess);
   void* q = nullptr;
   CHECK(cudaMalloc(&q, 1) == cudaErrorMemoryAllocation);
+  const Handle stream = stream_create(0);  // of which the allocator has no memory yet
+  set_stream(0, stream);
+  try {
+    allocate(4);
+    CHECK(!"allocated");
+  } catch (const std::bad_alloc& e) {
+    CHECK(contains(e.what(), "out of memory"));
+  }
+  set_stream(0, 0);
+  stream_destroy(0, stream);
   CHECK(cudaFree(p) == cudaSuccess);
   CHECK(cudaFree(p) == cudaErrorInvalidValue);
   check("info", cudaMemGetInfo(&after, &total));
