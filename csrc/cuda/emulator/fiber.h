@@ -47,9 +47,9 @@ class Fiber {
   void* stack_pointer_ = nullptr;  // what the thread was doing lies on its stack
 #endif
   // For the sanitizers.
-  const void* bottom_ = nullptr;
-  size_t bottom_bytes_ = 0;
-  void *fake_stack_ = nullptr, *tsan_ = nullptr;
+  [[maybe_unused]] const void* bottom_ = nullptr;
+  [[maybe_unused]] size_t bottom_bytes_ = 0;
+  [[maybe_unused]] void *fake_stack_ = nullptr, *tsan_ = nullptr;
 };
 
 }  // namespace steep::cuda::emulator
