@@ -56,7 +56,7 @@ bool borrow_numpy(const py::array& x, Array& out) {
 
 /// The same elements where the CPU can read them.
 Array to_host(const Array& a) {
-  const Unlocked unlocked(on_cuda(a) ? Unlocked::kAlways : 0);
+  const Unlocked unlocked(a, 0);
   return to_device(a, Device());
 }
 
@@ -161,14 +161,14 @@ void register_array(py::module_& m) {
   m.def("full", &Array::full, py::arg("dtype"), py::arg("shape"), py::arg("value"), py::arg("device"));
   m.def("empty", [](DType t, const Dims& shape, Device device) { return Array(t, shape, device); });
   m.def("to_device", [](const Array& a, Device device) {
-    const Unlocked unlocked(a.size());
+    const Unlocked unlocked(a.device() == device ? 0 : Unlocked::kAlways);
     return to_device(a, device);
   });
 
   m.def("basic_index", &basic_index);
   m.def("basic_index_backward", &basic_index_backward);
   m.def("assign", [](Array& to, const Array& from) {
-    const Unlocked unlocked(to.size());
+    const Unlocked unlocked(to.device() == from.device() ? to.size() : Unlocked::kAlways);
     assign(to, from);
   });
   m.def("copy", [](const Array& a) {
@@ -188,13 +188,25 @@ void register_array(py::module_& m) {
   m.def("reshape", [](const Array& a, const Dims& shape) { return reshape(a, shape); });
 
   m.def("take", [](const Array& a, const Array& indices, int axis) {
-    const Unlocked unlocked(a.size());
+    const Unlocked unlocked(a, a.size());
     return take(a, indices, axis);
   });
-  m.def("take_backward", &take_backward);
-  m.def("take_along_axis", &take_along_axis);
-  m.def("take_along_axis_backward", &take_along_axis_backward);
-  m.def("one_hot", &one_hot);
+  m.def("take_backward", [](const Array& g, const Array& indices, int axis, const Dims& shape) {
+    const Unlocked unlocked(g, g.size());
+    return take_backward(g, indices, axis, shape);
+  });
+  m.def("take_along_axis", [](const Array& a, const Array& indices, int axis) {
+    const Unlocked unlocked(a, indices.size());
+    return take_along_axis(a, indices, axis);
+  });
+  m.def("take_along_axis_backward", [](const Array& g, const Array& indices, int axis, const Dims& shape) {
+    const Unlocked unlocked(g, g.size());
+    return take_along_axis_backward(g, indices, axis, shape);
+  });
+  m.def("one_hot", [](const Array& labels, int64_t classes, DType dtype) {
+    const Unlocked unlocked(labels, labels.size() * classes);
+    return one_hot(labels, classes, dtype);
+  });
   m.def("concat", [](const std::vector<Array>& arrays, int axis) {
     int64_t elements = 0;
     for (const Array& a : arrays) elements += a.size();

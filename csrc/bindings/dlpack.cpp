@@ -95,18 +95,17 @@ cuda::Handle stream_of(nb::handle x, int device) {
 /// A stream as DLPack writes it: 1 is the legacy default stream.
 nb::object dlpack_stream(cuda::Handle stream) { return nb::cast(stream ? stream : cuda::Handle(1)); }
 
-/// x as an ndarray, once what is queued on it comes before later work on `stream`; by default on the default stream.
+/// x as an ndarray, once what its library has queued for it comes before later work on `stream`.
 template <class NdArray>
-bool import_array(nb::handle x, NdArray& out, cuda::Handle stream = 0) {
-  if (stream == 0) return nb::try_cast(x, out);
+bool import_for(cuda::Handle stream, nb::handle x, NdArray& out) {
   const nb::object capsule = x.attr("__dlpack__")(nb::arg("stream") = dlpack_stream(stream));
   return nb::try_cast(capsule, out);
 }
 
 template <class NdArray>
-NdArray import_argument(const char* op, const char* argument, nb::handle x, cuda::Handle stream = 0) {
+NdArray import_argument(const char* op, const char* argument, nb::handle x) {
   NdArray out;
-  if (!import_array(x, out, stream))
+  if (!nb::try_cast(x, out))
     throw TypeError(
         message(op, ": '", argument, "' must be ", std::is_same_v<NdArray, Writable> ? "a writable array" : "an array",
                 " of NumPy, PyTorch, CuPy or another library with __dlpack__, not ", Py_TYPE(x.ptr())->tp_name));
@@ -137,14 +136,14 @@ nb::object adopt(NdArray x, bool writable) {
 
 nb::object from_dlpack(nb::handle x) {
   Readable found;
-  if (!import_array(x, found))
+  if (!nb::try_cast(x, found))
     throw TypeError(message("from_dlpack: expected an array with __dlpack__, not ", Py_TYPE(x.ptr())->tp_name));
-  cuda::Handle stream = 0;
-  if (is_cuda(found))
-    stream = cuda::current_stream_of(device_of("from_dlpack: the array", found.device_type(), found.device_id()).index);
   Writable writable;
-  if (import_array(x, writable, stream)) return adopt(std::move(writable), true);
-  if (stream) import_array(x, found, stream);
+  if (is_cuda(found)) {
+    const Device device = device_of("from_dlpack: the array", found.device_type(), found.device_id());
+    if (import_for(cuda::current_stream_of(device.index), x, writable)) return adopt(std::move(writable), true);
+  }
+  if (nb::try_cast(x, writable)) return adopt(std::move(writable), true);
   return adopt(std::move(found), false);
 }
 
@@ -154,13 +153,15 @@ void hand_over(const Array& a, nb::handle stream) {
   if (number == -1) return;
   const int device = a.device().index;
   const cuda::Handle ours = cuda::current_stream_of(device), theirs = number == 1 ? 0 : cuda::Handle(number);
-  if (ours == theirs) return;
-  const cuda::Handle event = cuda::event_create(device, false);
-  cuda::event_record(device, event, ours);
-  cuda::stream_wait_event(device, theirs, event);
-  cuda::event_destroy(device, event);
+  if (ours != theirs) {
+    const auto destroy = [device](void* event) { cuda::event_destroy(device, cuda::Handle(event)); };
+    const std::unique_ptr<void, decltype(destroy)> event(reinterpret_cast<void*>(cuda::event_create(device, false)),
+                                                         destroy);
+    cuda::event_record(device, cuda::Handle(event.get()), ours);
+    cuda::stream_wait_event(device, theirs, cuda::Handle(event.get()));
+  }
   const OnStream on(device, theirs);
-  cuda::table()->use_on_current_stream(*a.storage.get());
+  const DeviceScope uses("to_dlpack", {&a});
 }
 
 nb::object to_dlpack(nb::handle tensor, nb::handle stream, nb::handle max_version, nb::handle device,
@@ -202,7 +203,7 @@ Call::Call(const char* op, nb::handle x) : op_(op) {
   if (on_cuda(out_)) {
     const int device = out_.device().index;
     const cuda::Handle stream = stream_of(x, device);
-    if (stream) array = import_argument<Writable>(op, "out", x, stream);
+    import_for(stream, x, array);
     stream_.emplace(device, stream);
     out_.storage->stream = reinterpret_cast<void*>(stream);
   }
@@ -211,10 +212,7 @@ Call::Call(const char* op, nb::handle x) : op_(op) {
 
 Array Call::in(const char* argument, nb::handle x) {
   Readable array = import_argument<Readable>(op_, argument, x);
-  if (is_cuda(array) && stream_) {
-    const cuda::Handle stream = cuda::current_stream_of(out_.device().index);
-    if (stream) array = import_argument<Readable>(op_, argument, x, stream);
-  }
+  if (is_cuda(array) && stream_) import_for(cuda::current_stream_of(out_.device().index), x, array);
   Array out = lend(described(op_, argument), array, [](void*) {}, nullptr, true);
   out.storage->stream = out_.storage->stream;
   arrays_.push_back(std::move(array));

@@ -146,8 +146,9 @@ std::vector<Update> select(const std::vector<Update>& all, DType dtype, Device d
   return out;
 }
 
-/// One step of all the parameters: on the CPU one after another, in pieces on all threads by cpu(n, p, g, state…, step);
-/// on CUDA in one launch for each dtype and device, by cuda(updates, steps). `step_of(i)` makes parameter i's step.
+/// One step of all the parameters: on the CPU one after another, in pieces on all threads by cpu(n, p, g, state…,
+/// step); on CUDA in one launch for each dtype and device, by cuda(updates, steps). `step_of(i)` makes parameter i's
+/// step.
 template <class Step, class StepOf, class Cpu, class Cuda>
 void run_updates(const char* op, const std::vector<Update>& all, const StepOf& step_of, const Cpu& cpu,
                  const Cuda& cuda) {
@@ -163,8 +164,8 @@ void run_updates(const char* op, const std::vector<Update>& all, const StepOf& s
     const std::vector<Update> chosen = select(all, dtype_of<T>(), device);
     for (const Update& u : chosen) {
       const auto data = [](const Array& state) { return state.data ? state.as<T>() : nullptr; };
-      updates.push_back({u.parameter.size(), u.parameter.as<T>(), u.gradient.as<T>(), data(u.state[0]),
-                         data(u.state[1])});
+      updates.push_back(
+          {u.parameter.size(), u.parameter.as<T>(), u.gradient.as<T>(), data(u.state[0]), data(u.state[1])});
       steps.push_back(step_of(u.index));
       for (const Array* a : {&u.parameter, &u.gradient, &u.state[0], &u.state[1]}) arrays.push_back(a);
     }
@@ -192,9 +193,7 @@ void sgd(const py::list& params, const py::list& momenta, const std::vector<bool
          double dampening, double weight_decay, bool nesterov) {
   run_updates<SgdStep>(
       "SGD", updates("SGD", params, {&momenta}),
-      [&](size_t i) {
-        return SgdStep{lr, momentum, dampening, weight_decay, nesterov, !first.empty() && first[i]};
-      },
+      [&](size_t i) { return SgdStep{lr, momentum, dampening, weight_decay, nesterov, !first.empty() && first[i]}; },
       [](int64_t n, auto* p, const auto* g, auto* buffer, auto*, const SgdStep& s) {
         optimizer_kernels(p).sgd(n, p, g, buffer, s);
       },
@@ -210,7 +209,7 @@ void adam(const py::list& params, const py::list& means, const py::list& squares
       "Adam", updates("Adam", params, {&means, &squares}),
       [&](size_t i) {
         const double t = double(steps[i]);
-        return AdamStep{lr,  beta1, beta2, eps, weight_decay, decoupled, 1 - std::pow(beta1, t), 1 - std::pow(beta2, t)};
+        return AdamStep{lr, beta1, beta2, eps, weight_decay, decoupled, 1 - std::pow(beta1, t), 1 - std::pow(beta2, t)};
       },
       [](int64_t n, auto* p, const auto* g, auto* m, auto* v, const AdamStep& s) {
         optimizer_kernels(p).adam(n, p, g, m, v, s);
@@ -237,6 +236,7 @@ void register_nn(py::module_& m) {
   m.def("log_softmax_backward", along_backward("log_softmax", log_softmax_backward));
 
   m.def("checked_labels", [](const std::string& op, const Array& labels, int64_t classes) {
+    const Unlocked unlocked(labels, labels.size());
     return checked_labels(op.c_str(), labels, classes);
   });
   m.def("cross_entropy", [](const Array& x, const Array& labels) {

@@ -142,6 +142,7 @@ Array unary_backward(const UnaryKernel& k, const Array& g, py::handle x, py::han
 
 void check_exponent(const BinaryKernel& k, const Array& b) {
   if (!is_integer(b.dtype) || std::string_view(k.name) != "pow" || b.size() == 0) return;
+  const Unlocked unlocked(b, b.size());
   const int64_t low = bounds(astype(b, DType::int64)).first;
   if (low < 0)
     throw std::invalid_argument(
@@ -189,8 +190,8 @@ void binary_in_place(const BinaryKernel& k, Array& out, py::handle right) {
   out.storage->version++;
 }
 
-Array binary_backward(const BinaryKernel& k, const ElementwiseKernel (&kernels)[kDTypes], const Array& g, py::handle a, py::handle b,
-                      py::handle y) {
+Array binary_backward(const BinaryKernel& k, const ElementwiseKernel (&kernels)[kDTypes], const Array& g, py::handle a,
+                      py::handle b, py::handle y) {
   const ElementwiseKernel& kernel = kernels[int(g.dtype)];
   if (!kernel) throw TypeError(message(k.name, " has no gradient for ", name(g.dtype)));
   const auto operand = [&](py::handle h) {

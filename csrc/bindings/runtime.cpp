@@ -23,14 +23,13 @@ void register_cuda(py::module_& module) {
   m.def("driver_version", &cuda::driver_version);
   m.def("properties", [](int index) {
     const cuda::Properties p = cuda::properties(index);
-    return py::dict(py::arg("name") = p.name, py::arg("major") = p.major, py::arg("minor") = p.minor,
-                    py::arg("total_memory") = p.total_memory,
-                    py::arg("multi_processor_count") = p.multi_processor_count,
-                    py::arg("shared_memory_per_block") = p.shared_memory_per_block,
-                    py::arg("shared_memory_per_multiprocessor") = p.shared_memory_per_multiprocessor,
-                    py::arg("l2_cache_size") = p.l2_cache_size, py::arg("warp_size") = p.warp_size,
-                    py::arg("clock_rate_khz") = p.clock_rate_khz,
-                    py::arg("memory_bus_width_bits") = p.memory_bus_width_bits);
+    return py::dict(
+        py::arg("name") = p.name, py::arg("major") = p.major, py::arg("minor") = p.minor,
+        py::arg("total_memory") = p.total_memory, py::arg("multi_processor_count") = p.multi_processor_count,
+        py::arg("shared_memory_per_block") = p.shared_memory_per_block,
+        py::arg("shared_memory_per_multiprocessor") = p.shared_memory_per_multiprocessor,
+        py::arg("l2_cache_size") = p.l2_cache_size, py::arg("warp_size") = p.warp_size,
+        py::arg("clock_rate_khz") = p.clock_rate_khz, py::arg("memory_bus_width_bits") = p.memory_bus_width_bits);
   });
   m.def("synchronize", &cuda::synchronize, py::call_guard<py::gil_scoped_release>());
   m.def("memory_stats", [](int index) {

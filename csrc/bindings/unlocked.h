@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <optional>
 
+#include "../core/device.h"
+
 namespace steep {
 
 class Unlocked {
@@ -14,6 +16,8 @@ class Unlocked {
   explicit Unlocked(int64_t work) {
     if (work >= kWork) release_.emplace();
   }
+  /// Around what waits for the device if `a` is on one, and else works on as many elements.
+  Unlocked(const Array& a, int64_t work) : Unlocked(on_cuda(a) ? kAlways : work) {}
 
  private:
   static constexpr int64_t kWork = 32768;  // elements: some ten microseconds

@@ -1,5 +1,7 @@
 #include "device.h"
 
+#include <algorithm>
+
 #include "../cuda/table.h"
 #include "errors.h"
 #include "views.h"
@@ -30,12 +32,13 @@ void check_same_device(const char* op, std::initializer_list<const Array*> array
 
 DeviceScope::DeviceScope(const char* op, std::span<const Array* const> arrays) : before_(-1) {
   check_one_device(op, arrays);
-  for (const Array* a : arrays) {
-    if (!a || !a->storage || !on_cuda(*a)) continue;
-    const cuda::Table& cuda = *cuda::table();
-    if (before_ < 0) before_ = cuda.set_device(a->device().index);
-    if (a->storage->stream != cuda.current_stream()) cuda.use_on_current_stream(*a->storage.get());
-  }
+  const auto there = std::ranges::find_if(arrays, [](const Array* a) { return a && a->storage; });
+  if (there == arrays.end() || !on_cuda(**there)) return;
+  const cuda::Table& cuda = *cuda::table();
+  before_ = cuda.set_device((*there)->device().index);
+  void* const stream = cuda.current_stream();
+  for (const Array* a : arrays)
+    if (a && a->storage && on_cuda(*a) && a->storage->stream != stream) cuda.use_on_current_stream(*a->storage.get());
 }
 
 DeviceScope::~DeviceScope() {

@@ -108,7 +108,8 @@ Array take(const Array& a, const Array& indices, int axis) {
   if (out.size() == 0) return out;
   if (on_cuda(a)) {
     const DeviceScope scope("take", {&from, &index, &out});
-    cuda::table()->take(int64_t(a.itemsize()), index_sizes(a.shape, axis, count), from.data, index.as<int64_t>(), out.data);
+    cuda::table()->take(int64_t(a.itemsize()), index_sizes(a.shape, axis, count), from.data, index.as<int64_t>(),
+                        out.data);
     return out;
   }
   const int64_t lines = outer_size(a.shape, axis) * count;

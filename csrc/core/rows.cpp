@@ -131,7 +131,9 @@ Array logsumexp(const Array& a, int axis) {
   Dims shape = a.shape;
   shape.erase(axis);
   const int64_t n = a.shape[axis];
-  if (n == 0) return Array::full(a.dtype, shape, -std::numeric_limits<double>::infinity(), a.device());  // the log of an empty sum
+  if (n == 0)
+    return Array::full(a.dtype, shape, -std::numeric_limits<double>::infinity(),
+                       a.device());  // the log of an empty sum
   Array y(a.dtype, shape, a.device());
   const DeviceScope scope("logsumexp", {&x, &y});
   visit_floating("logsumexp", a.dtype, [&](auto zero) {
@@ -151,8 +153,8 @@ CrossEntropy cross_entropy(const Array& logits, const Array& labels) {
   visit_floating("cross_entropy", x.dtype, [&](auto zero) {
     using T = decltype(zero);
     over_rows(x, rows, n, [&](int64_t row, int64_t count) {
-      row_kernels(x, zero).cross_entropy(count, n, x.as<T>() + row * n, labels.as<int64_t>() + row, out.loss.as<T>() + row,
-                                      out.lse.as<T>() + row);
+      row_kernels(x, zero).cross_entropy(count, n, x.as<T>() + row * n, labels.as<int64_t>() + row,
+                                         out.loss.as<T>() + row, out.lse.as<T>() + row);
     });
   });
   return out;
@@ -167,7 +169,7 @@ Array cross_entropy_backward(const Array& g, const Array& logits, const Array& l
     using T = decltype(zero);
     over_rows(x, rows, n, [&](int64_t row, int64_t count) {
       row_kernels(x, zero).cross_entropy_backward(count, n, gr.as<T>() + row, x.as<T>() + row * n,
-                                               labels.as<int64_t>() + row, lse.as<T>() + row, dx.as<T>() + row * n);
+                                                  labels.as<int64_t>() + row, lse.as<T>() + row, dx.as<T>() + row * n);
     });
   });
   return dx;
@@ -185,8 +187,8 @@ LayerNorm layer_norm(const Array& a, int axes, const Array* weight, const Array*
   visit_floating("layer_norm", x.dtype, [&](auto zero) {
     using T = decltype(zero);
     over_rows(x, rows, n, [&](int64_t row, int64_t count) {
-      row_kernels(x, zero).layer_norm(count, n, x.as<T>() + row * n, data_or_null<T>(weight), data_or_null<T>(bias), eps,
-                                   out.y.as<T>() + row * n, out.mean.as<T>() + row, out.rstd.as<T>() + row);
+      row_kernels(x, zero).layer_norm(count, n, x.as<T>() + row * n, data_or_null<T>(weight), data_or_null<T>(bias),
+                                      eps, out.y.as<T>() + row * n, out.mean.as<T>() + row, out.rstd.as<T>() + row);
     });
   });
   return out;
@@ -198,10 +200,9 @@ LayerNormGrads layer_norm_backward(const Array& gradient, const Array& a, int ax
   Dims inner;
   for (int d = x.ndim() - axes; d < x.ndim(); ++d) inner.push(x.shape[d]);
   const int64_t rows = mean.size(), n = product(inner);
-  // Sums over the rows: on the CPU pieces by the size alone, merged in order, so that they don't depend on the number of
-  // threads.
-  const int64_t pieces =
-      on_cuda(x) ? 1 : std::clamp<int64_t>(x.size() / 65536, 1, std::clamp<int64_t>(rows, 1, 32));
+  // Sums over the rows: on the CPU pieces by the size alone, merged in order, so that they don't depend on the number
+  // of threads.
+  const int64_t pieces = on_cuda(x) ? 1 : std::clamp<int64_t>(x.size() / 65536, 1, std::clamp<int64_t>(rows, 1, 32));
   const Array sums = Array::full(DType::float64, {pieces, 2, n}, 0, x.device());
   Array dx(x.dtype, x.shape, x.device());
   const DeviceScope scope("layer_norm", {&g, &x, weight, &mean, &rstd, &dx, &sums});

@@ -87,8 +87,13 @@ class Allocator {
     for (cudaStream_t user : block.users) {
       cudaEvent_t event;
       if (cudaEventCreateWithFlags(&event, cudaEventDisableTiming) != cudaSuccess) continue;  // the device is lost
-      cudaEventRecord(event, user);
-      pending.events.push_back(event);
+      if (cudaEventRecord(event, user) == cudaSuccess) {
+        pending.events.push_back(event);
+      } else {  // another library's stream, which it has destroyed
+        cudaGetLastError();
+        cudaEventDestroy(event);
+        cudaDeviceSynchronize();
+      }
     }
     cudaSetDevice(before);
     block.users.clear();
@@ -101,23 +106,6 @@ class Allocator {
     if (found == blocks_.end()) return;  // lent by another library
     std::vector<cudaStream_t>& users = found->second.users;
     if (std::ranges::find(users, stream) == users.end()) users.push_back(stream);
-  }
-
-  /// A stream that is about to be destroyed: its free blocks wait for it and are the default stream's from then on.
-  void release_stream(int device, cudaStream_t stream) {
-    const std::lock_guard lock(mutex_);
-    check("stream", cudaStreamSynchronize(stream));
-    for (auto& [p, block] : blocks_) {
-      if (block.device == device && block.stream == stream) block.stream = nullptr;
-      std::erase(block.users, stream);
-    }
-    const auto from = free_.find({device, stream});
-    if (from == free_.end()) return;
-    for (auto& [size, blocks] : from->second) {
-      std::vector<void*>& to = free_[{device, nullptr}][size];
-      to.insert(to.end(), blocks.begin(), blocks.end());
-    }
-    free_.erase(from);
   }
 
   MemoryStats stats(int device) {
@@ -182,9 +170,9 @@ class Allocator {
       cudaGetLastError();
       size_t free = 0, total = 0;
       cudaMemGetInfo(&free, &total);
-      throw MemoryError(message("out of memory: cannot allocate ", double(bytes) / (1 << 20), " MiB on cuda:", device,
-                                " (it has ", total >> 20, " MiB, ", free >> 20, " MiB free; steep's tensors take ",
-                                stats_[device].in_use >> 20,
+      throw MemoryError(message("out of memory: cannot allocate ", (bytes + (1 << 20) - 1) >> 20,
+                                " MiB on cuda:", device, " (it has ", total >> 20, " MiB, ", free >> 20,
+                                " MiB free; steep's tensors take ", stats_[device].in_use >> 20,
                                 " MiB): use a smaller batch or model, or free tensors you no longer need"));
     }
     check("allocate", status);
@@ -218,7 +206,7 @@ class Allocator {
   std::mutex mutex_;
   std::unordered_map<void*, Block> blocks_;
   std::unordered_map<char*, Segment> segments_;  // by base
-  std::map<Pool, Segment*> open_;  // from which small blocks are cut
+  std::map<Pool, Segment*> open_;                // from which small blocks are cut
   std::map<Pool, std::unordered_map<size_t, std::vector<void*>>> free_;
   std::vector<Pending> pending_;
   MemoryStats stats_[kMaxDevices] = {};
@@ -234,7 +222,6 @@ Allocator& allocator() {
 void* allocate(size_t bytes) { return allocator().allocate(bytes); }
 void deallocate(void* p) noexcept { allocator().deallocate(p); }
 void use_on_current_stream(void* p) { allocator().use(p, current_stream()); }
-void release_stream(cudaStream_t stream) { allocator().release_stream(current_device(), stream); }
 void empty_cache() {
   if (device_count()) allocator().empty();
 }

@@ -1,6 +1,7 @@
 // Which devices there are, and if there are none, why.
 #include <pthread.h>
 
+#include <algorithm>
 #include <atomic>
 #include <sstream>
 

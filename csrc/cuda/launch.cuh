@@ -30,13 +30,14 @@ void launch(const char* op, void (*kernel)(Parameter...), dim3 grid, dim3 block,
 #ifdef STEEP_CUDA_EMULATED
   emulator::launch(op, reinterpret_cast<const void*>(kernel), grid, block, shared_bytes, current_stream(),
                    [=] { kernel(Parameter(arguments)...); });
+  check(op, cudaGetLastError());
 #else
   cudaLaunchConfig_t config = {};
   config.gridDim = grid, config.blockDim = block, config.dynamicSmemBytes = shared_bytes;
   config.stream = current_stream();
   check(op, cudaLaunchKernelEx(&config, kernel, Parameter(arguments)...));
 #endif
-  check_launch(op);
+  wait_if_asked(op);
 }
 
 /// ⌈a / b⌉

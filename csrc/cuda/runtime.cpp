@@ -2,7 +2,9 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <mutex>
 #include <string_view>
+#include <vector>
 
 #include "../core/errors.h"
 
@@ -22,6 +24,7 @@ bool is_sticky(cudaError_t status) {
     case cudaErrorIllegalInstruction:
     case cudaErrorHardwareStackError:
     case cudaErrorECCUncorrectable:
+    case cudaErrorNvlinkUncorrectable:
       return true;
     default:
       return false;
@@ -64,8 +67,7 @@ void check(const char* op, cudaError_t status) {
   throw CudaError(text);
 }
 
-void check_launch(const char* op) {
-  check(op, cudaGetLastError());
+void wait_if_asked(const char* op) {
   static const bool waits = is_set("STEEP_CUDA_SYNC");
   if (waits) check(op, cudaStreamSynchronize(current_stream()));
 }
@@ -86,12 +88,23 @@ int current_device() {
 
 cudaStream_t current_stream() { return streams[current_device()]; }
 
-OnDevice::OnDevice(int device) : before_(current_device()) {
-  check_device(device);
-  if (device != before_) check("set device", cudaSetDevice(device));
+int set_device(int device) {
+  const int before = current_device();
+  if (device == before) return -1;
+  check("set device", cudaSetDevice(device));
+  return before;
 }
 
-OnDevice::~OnDevice() { cudaSetDevice(before_); }
+void restore_device(int before) noexcept {
+  if (before >= 0 && cudaSetDevice(before) != cudaSuccess) cudaGetLastError();
+}
+
+OnDevice::OnDevice(int device) : before_(-1) {
+  check_device(device);
+  before_ = set_device(device);
+}
+
+OnDevice::~OnDevice() { restore_device(before_); }
 
 const DeviceLimits& device_limits() {
   static const DeviceLimits* const all = [] {
@@ -141,17 +154,41 @@ void synchronize(int device) {
   check("synchronize", cudaDeviceSynchronize());
 }
 
+namespace {
+
+/// Streams that nobody has any more. They are not destroyed: memory that was used on them still names them.
+struct IdleStreams {
+  std::mutex mutex;
+  std::vector<Handle> of[kMaxDevices];
+};
+IdleStreams& idle_streams() {
+  static IdleStreams& all = *new IdleStreams;
+  return all;
+}
+
+}  // namespace
+
 Handle stream_create(int device) {
   const OnDevice on(device);
+  {
+    IdleStreams& idle = idle_streams();
+    const std::lock_guard lock(idle.mutex);
+    if (!idle.of[device].empty()) {
+      const Handle stream = idle.of[device].back();
+      idle.of[device].pop_back();
+      return stream;
+    }
+  }
   cudaStream_t stream = nullptr;
   check("stream", cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
   return reinterpret_cast<Handle>(stream);
 }
 
 void stream_destroy(int device, Handle stream) {
-  const OnDevice on(device);
-  release_stream(as_stream(stream));
-  check("stream", cudaStreamDestroy(as_stream(stream)));
+  check_device(device);
+  IdleStreams& idle = idle_streams();
+  const std::lock_guard lock(idle.mutex);
+  idle.of[device].push_back(stream);
 }
 
 void stream_synchronize(int device, Handle stream) {

@@ -12,7 +12,7 @@ namespace steep::cuda {
 /// Throws CudaError naming `op` unless the status is success; MemoryError where memory ran out.
 void check(const char* op, cudaError_t status);
 /// After a launch. With STEEP_CUDA_SYNC=1 it waits for the kernel, so that an error in it is reported under its name.
-void check_launch(const char* op);
+void wait_if_asked(const char* op);
 /// Has the device done what was queued before the event? Also where it is lost, and there is nothing to wait for.
 bool is_done(cudaEvent_t event) noexcept;
 
@@ -20,6 +20,10 @@ inline constexpr int kMaxDevices = 16;
 
 int current_device();
 cudaStream_t current_stream();
+
+/// Makes a device the current one, and returns the one before for `restore_device`; -1 if it was that already.
+int set_device(int device);
+void restore_device(int before) noexcept;
 
 /// Makes a device the current one for a block.
 class OnDevice {
@@ -54,8 +58,6 @@ void deallocate(void* p) noexcept;
 
 /// Memory that another stream allocated must not be given away before the current stream has come this far.
 void use_on_current_stream(void* p);
-/// Before a stream of the current device is destroyed.
-void release_stream(cudaStream_t stream);
 
 // Copies on the current stream, as in table.h.
 void copy_to_device(void* to, const void* from, size_t bytes);

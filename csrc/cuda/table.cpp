@@ -18,16 +18,10 @@ void fill_random(Table& table);
 
 namespace {
 
-int set_device(int device) {
-  const int before = current_device();
-  if (device != before) check("set device", cudaSetDevice(device));
-  return before;
-}
-
 Table make() {
   Table t{};
   t.set_device = set_device;
-  t.restore_device = [](int device) noexcept { cudaSetDevice(device); };
+  t.restore_device = restore_device;
   t.current_stream = [] { return static_cast<void*>(current_stream()); };
   t.allocate = allocate;
   t.deallocate = deallocate;

@@ -33,8 +33,8 @@ struct IndexSizes {
 
 struct Table {
   // Devices and memory. The current device and stream are the calling thread's.
-  int (*set_device)(int index);             // and returns the one before
-  void (*restore_device)(int index) noexcept;
+  int (*set_device)(int index);  // and returns the one before for restore_device; -1 if it was that already
+  void (*restore_device)(int before) noexcept;
   void* (*current_stream)();                // of the current device
   void* (*allocate)(size_t bytes);          // on the current device and stream; throws MemoryError
   void (*deallocate)(void* data) noexcept;  // what is queued on its stream already may still use it

@@ -1,16 +1,13 @@
-#include <algorithm>
 #include <cstdio>
 
-#include "grid.h"
+#include "device_size.h"
 #include "state.h"
 
 using namespace steep::cuda::emulator;
 
 namespace {
 
-// A small GPU, so that kernels meet their loops over more work than fits at once.
-constexpr int kMultiprocessors = 4, kThreadsPerMultiprocessor = 2048, kBlocksPerMultiprocessor = 32;
-constexpr int kVersion = 13000, kMajor = 9, kMinor = 0, kReservedShared = 1024;
+constexpr int kVersion = 13000;  // of the runtime and the driver: 13.0
 
 bool exists(int device) { return device >= 0 && device < settings().devices; }
 
@@ -65,7 +62,7 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int dev
     case cudaDevAttrMaxSharedMemoryPerBlockOptin:
       return *value = int(kMaxShared), cudaSuccess;
     case cudaDevAttrReservedSharedMemoryPerBlock:
-      return *value = kReservedShared, cudaSuccess;
+      return *value = int(kReservedShared), cudaSuccess;
   }
   return report(cudaErrorInvalidValue);
 }
@@ -82,8 +79,8 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
   p.warpSize = warpSize;
   p.maxThreadsPerBlock = kMaxThreads;
   p.maxThreadsPerMultiProcessor = kThreadsPerMultiprocessor;
-  p.maxThreadsDim[0] = p.maxThreadsDim[1] = 1024, p.maxThreadsDim[2] = 64;
-  p.maxGridSize[0] = 0x7fffffff, p.maxGridSize[1] = p.maxGridSize[2] = 65535;
+  p.maxThreadsDim[0] = p.maxThreadsDim[1] = kMaxThreads, p.maxThreadsDim[2] = kMaxDepth;
+  p.maxGridSize[0] = kMaxGrid, p.maxGridSize[1] = p.maxGridSize[2] = kMaxGridOthers;
   p.major = kMajor, p.minor = kMinor;
   p.multiProcessorCount = kMultiprocessors;
   p.l2CacheSize = 4 << 20;
@@ -107,41 +104,3 @@ cudaError_t cudaDeviceReset() {
   forget_last_error();
   return cudaSuccess;
 }
-
-cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute attribute, int value) {
-  return call([=](State& s) {
-    if (attribute != cudaFuncAttributeMaxDynamicSharedMemorySize) return cudaSuccess;
-    if (value < 0 || size_t(value) > kMaxShared) return cudaErrorInvalidValue;
-    s.most_shared[kernel] = size_t(value);
-    return cudaSuccess;
-  });
-}
-
-cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, const void*, int threads,
-                                                          size_t dynamic_shared_bytes) {
-  if (threads <= 0) return report(cudaErrorInvalidValue);
-  *blocks = 0;
-  if (threads > kMaxThreads || dynamic_shared_bytes > kMaxShared) return cudaSuccess;
-  const int whole_warps = (threads + warpSize - 1) / warpSize * warpSize;
-  *blocks = std::min({kBlocksPerMultiprocessor, kThreadsPerMultiprocessor / whole_warps,
-                      int(kSharedPerMultiprocessor / (dynamic_shared_bytes + kReservedShared))});
-  return cudaSuccess;
-}
-
-namespace steep::cuda::emulator {
-
-void launch(const char* op, const void* kernel, dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t handle,
-            std::unique_ptr<const Body> body) {
-  const auto work = std::make_shared<Launch>(Launch{op, grid, block, shared_bytes, std::move(body)});
-  call([&](State& s) {
-    const auto stream = s.find(handle);
-    if (!stream) return cudaErrorInvalidResourceHandle;
-    const auto allowed = s.most_shared.find(kernel);
-    const cudaError_t error =
-        check_configuration(*work, allowed == s.most_shared.end() ? kMaxStaticShared : allowed->second);
-    if (error == cudaSuccess) s.queues.push(stream, [work, device = stream->device] { return run(*work, device); });
-    return error;
-  });
-}
-
-}  // namespace steep::cuda::emulator

@@ -5,14 +5,13 @@
 #include <vector>
 
 #include "async_copies.h"
+#include "device_size.h"
 #include "execution.h"
 #include "fiber.h"
 #include "schedule.h"
 #include "shared_memory.h"
 
 namespace steep::cuda::emulator {
-
-inline constexpr int kMaxThreads = 1024;
 
 struct Outcome {
   cudaError_t error = cudaSuccess;

@@ -29,9 +29,10 @@ Outcome run_blocks(const Launch& launch) {
 
 cudaError_t check_configuration(const Launch& l, size_t most_shared) {
   const auto product = [](dim3 d) { return uint64_t(d.x) * d.y * d.z; };
-  if (!product(l.grid) || l.grid.x > 0x7fffffff || l.grid.y > 65535 || l.grid.z > 65535)
+  if (!product(l.grid) || l.grid.x > kMaxGrid || l.grid.y > kMaxGridOthers || l.grid.z > kMaxGridOthers)
     return cudaErrorInvalidConfiguration;
-  if (!product(l.block) || product(l.block) > kMaxThreads || l.block.z > 64) return cudaErrorInvalidConfiguration;
+  if (!product(l.block) || product(l.block) > kMaxThreads || l.block.z > kMaxDepth)
+    return cudaErrorInvalidConfiguration;
   if (l.shared_bytes > most_shared) return cudaErrorInvalidValue;
   return cudaSuccess;
 }

@@ -7,7 +7,7 @@
 namespace steep::cuda::emulator {
 
 struct Launch {
-  const char* op;
+  std::string op;
   dim3 grid, block;
   size_t shared_bytes;
   std::unique_ptr<const Body> body;

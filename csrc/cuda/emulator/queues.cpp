@@ -80,7 +80,7 @@ void Queues::finish(const Event& event) {
   if (event.stream) run_until(*event.stream, event.recorded);
 }
 void Queues::finish_device(int device) {
-  for (const auto& stream : std::vector(all_))
+  for (const auto& stream : all_)
     if (stream->device == device) finish(*stream);
 }
 void Queues::progress(Stream& stream) {
@@ -102,7 +102,7 @@ void Queues::run_until(Stream& stream, uint64_t number) {
     stream.held_bytes -= task.held_bytes;
     Stream& first = *defaults_[size_t(stream.device)];
     if (&stream == &first) {
-      for (const auto& other : std::vector(all_))
+      for (const auto& other : all_)
         if (other->device == stream.device && other->blocking && other.get() != &first) run_until(*other, task.number);
     } else if (stream.blocking) {
       run_until(first, task.number);

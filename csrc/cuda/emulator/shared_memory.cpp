@@ -7,6 +7,7 @@
 
 #include "../../core/errors.h"
 #include "block.h"
+#include "device_size.h"
 #include "red_zone.h"
 #include "sanitizers.h"
 

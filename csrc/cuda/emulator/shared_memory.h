@@ -8,8 +8,6 @@
 
 namespace steep::cuda::emulator {
 
-inline constexpr size_t kMaxStaticShared = 48 << 10, kMaxShared = 227 << 10, kSharedPerMultiprocessor = 228 << 10;
-
 class SharedMemory {
  public:
   SharedMemory();
