@@ -689,3 +689,77 @@ if (child := os.fork()) == 0:
 assert os.waitpid(child, 0)[1] == 0
 """
     assert "forked" in run(code)
+
+
+def test_streams_and_events_cannot_be_copied(cuda: str) -> None:
+    event = st.cuda.Event()
+    event.record()
+    for x in (st.cuda.Stream(cuda), event):
+        with pytest.raises(TypeError, match="cannot be copied or pickled"):
+            copy.deepcopy(x)
+        with pytest.raises(TypeError, match="cannot be copied or pickled"):
+            pickle.dumps(x)
+
+
+def test_what_is_no_stream(cuda: str) -> None:
+    calls: list[Callable[[Any], Any]] = [
+        st.cuda.stream,
+        st.cuda.set_stream,
+        st.cuda.Event().record,
+        st.cuda.Stream(cuda).wait_stream,
+        st.cuda.Stream(cuda).wait_event,
+    ]
+    for call in calls:
+        with pytest.raises(TypeError, match=r"expected a steep.cuda.(Stream|Event), not 3"):
+            call(3)
+
+
+def test_streams_are_used_again(cuda: str) -> None:
+    st.cuda.synchronize()
+    st.cuda.empty_cache()
+    before = st.cuda.memory_reserved()
+    for _ in range(20):
+        stream = st.cuda.Stream(cuda)
+        with st.cuda.stream(stream):
+            x = st.ones(1 << 20, device=cuda) + 1
+        stream.synchronize()
+        del x, stream
+    assert st.cuda.memory_reserved() - before <= 4 * (4 << 20)
+
+
+def test_a_device_out_of_memory_goes_on(cuda: str) -> None:
+    if not st.cuda.is_emulated():
+        pytest.skip("fills a whole device")
+    code = """
+import os
+os.environ["STEEP_EMULATED_MEMORY"] = "64"
+import steep as st
+kept = []
+try:
+    while True:
+        kept.append(st.ones(1024, 1024, device="cuda"))
+except MemoryError as error:
+    print("out of memory" in str(error), len(kept) > 8)
+kept.pop()
+print(kept[0].sum().item() == 1 << 20)
+kept.clear()
+print(st.ones(2048, 2048, device="cuda").sum().item() == 1 << 22)
+"""
+    assert run(code).split() == ["True"] * 4
+
+
+@pytest.mark.parametrize("operation", ["x @ x", "(x @ x).sum().item()"])
+def test_a_daemon_thread_at_work_does_not_disturb_the_exit(operation: str) -> None:
+    code = f"""
+import threading, time
+import steep as st
+st.set_default_device("{st.get_default_device()}")
+x = st.random.normal((200, 200))
+def work():
+    while True:
+        {operation}
+for _ in range(3):
+    threading.Thread(target=work, daemon=True).start()
+time.sleep(0.3)
+"""
+    run(code)

@@ -134,7 +134,7 @@ def test_kernels_want_one_device(cuda: str) -> None:
 
 def test_other_devices_are_refused() -> None:
     torch = pytest.importorskip("torch")
-    with pytest.raises(TypeError, match="from_dlpack: expected an array with __dlpack__"):
+    with pytest.raises(ValueError, match="meta"):
         st.from_dlpack(torch.ones(2, device="meta"))
 
 
@@ -155,3 +155,33 @@ def test_cuda_arrays_where_steep_has_no_cuda() -> None:
     for use in (st.from_dlpack, lambda x: kernels.sigmoid(np.zeros(3), x)):
         with pytest.raises(ValueError, match=r"is on cuda:0, which steep cannot use: "):
             use(CudaArray())
+
+
+def test_a_capsule_is_consumed_once() -> None:
+    class Holder:
+        """A producer that hands out the same capsule again and again."""
+
+        def __init__(self, x: Any) -> None:
+            self.capsule = x.__dlpack__()
+
+        def __dlpack__(self, **kwargs: Any) -> Any:
+            return self.capsule
+
+    holder = Holder(np.arange(3.0))
+    first = st.from_dlpack(holder)
+    assert "used_dltensor" in repr(holder.capsule)
+    with pytest.raises(TypeError, match="from_dlpack: expected an array"):
+        st.from_dlpack(holder)
+    assert first.tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("options", [{"stream": "a"}, {"dl_device": "x"}, {"dl_device": (1, "x")}, {"stream": 2**70}])
+def test_wrong_arguments_of_the_protocol(cuda: str, options: dict[str, Any]) -> None:
+    with pytest.raises((TypeError, OverflowError)):
+        st.ones(2, device=cuda).__dlpack__(**options)
+
+
+def test_kernels_say_why_a_recorded_tensor_is_refused() -> None:
+    out = st.ones(3, requires_grad=True)
+    with pytest.raises((TypeError, BufferError), match=r"x.detach\(\)"):
+        kernels.sigmoid(st.ones(3), out)

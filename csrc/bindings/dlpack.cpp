@@ -1,6 +1,5 @@
 #include "dlpack.h"
 
-#include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
 
 #include <memory>
@@ -95,25 +94,41 @@ cuda::Handle stream_of(nb::handle x, int device) {
 /// A stream as DLPack writes it: 1 is the legacy default stream.
 nb::object dlpack_stream(cuda::Handle stream) { return nb::cast(stream ? stream : cuda::Handle(1)); }
 
-/// x as an ndarray, once what its library has queued for it comes before later work on `stream`.
-template <class NdArray>
-bool import_for(cuda::Handle stream, nb::handle x, NdArray& out) {
-  const nb::object capsule = x.attr("__dlpack__")(nb::arg("stream") = dlpack_stream(stream));
-  return nb::try_cast(capsule, out);
+/// The number of the CUDA device that an array says it is on; -1 if it doesn't, or is on the CPU.
+int cuda_index(const char* what, nb::handle x) {
+  const nb::object ask = nb::getattr(x, "__dlpack_device__", nb::none());
+  if (ask.is_none()) return -1;
+  const nb::object answer = ask();
+  const int type = nb::cast<int>(nb::int_(answer[0])), index = nb::cast<int>(nb::int_(answer[1]));
+  const Device device = device_of(what, type, index);
+  return device.type == DeviceType::cuda ? device.index : -1;
+}
+
+/// The array's capsule, and on CUDA the promise that what its library has queued comes before later work on `stream`.
+/// It is asked for once, and whoever takes it marks it as used.
+nb::object export_of(nb::handle x, int cuda, cuda::Handle stream) {
+  nb::dict options;
+  if (cuda >= 0) options["stream"] = dlpack_stream(stream);
+  nb::dict with_version(options);
+  with_version["max_version"] = nb::make_tuple(nb::dlpack::major_version, nb::dlpack::minor_version);
+  const nb::object method = x.attr("__dlpack__");
+  try {
+    return method(**with_version);
+  } catch (nb::python_error& e) {
+    if (!e.matches(PyExc_TypeError)) throw;  // producers from before 2023 don't know versions
+  }
+  return method(**options);
 }
 
 template <class NdArray>
-NdArray import_argument(const char* op, const char* argument, nb::handle x) {
+NdArray import_argument(const char* op, const char* argument, nb::handle x, int cuda, cuda::Handle stream) {
   NdArray out;
-  if (!nb::try_cast(x, out))
-    throw TypeError(
-        message(op, ": '", argument, "' must be ", std::is_same_v<NdArray, Writable> ? "a writable array" : "an array",
-                " of NumPy, PyTorch, CuPy or another library with __dlpack__, not ", Py_TYPE(x.ptr())->tp_name));
-  return out;
-}
-
-bool is_cuda(const nb::ndarray<nb::ro>& x) {
-  return x.device_type() == nb::device::cuda::value || x.device_type() == nb::device::cuda_managed::value;
+  if (cuda >= 0 ? nb::try_cast(export_of(x, cuda, stream), out) : nb::try_cast(x, out)) return out;
+  Readable readable;
+  if (cuda < 0 && nb::try_cast(x, readable)) throw TypeError(message(op, ": '", argument, "' is read-only"));
+  throw TypeError(message(
+      op, ": '", argument, "' must be an array of NumPy, PyTorch, CuPy or another library with ", "__dlpack__, not ",
+      is_tensor(x.ptr()) ? "a tensor that requires a gradient (pass x.detach())" : Py_TYPE(x.ptr())->tp_name));
 }
 
 std::string described(const char* op, const char* argument) { return message(op, ": '", argument, "'"); }
@@ -135,21 +150,27 @@ nb::object adopt(NdArray x, bool writable) {
 }
 
 nb::object from_dlpack(nb::handle x) {
-  Readable found;
-  if (!nb::try_cast(x, found))
-    throw TypeError(message("from_dlpack: expected an array with __dlpack__, not ", Py_TYPE(x.ptr())->tp_name));
+  const int cuda = cuda_index("from_dlpack: the array", x);
+  const nb::object source =
+      nb::hasattr(x, "__dlpack__") ? export_of(x, cuda, cuda >= 0 ? cuda::current_stream_of(cuda) : 0) : nb::borrow(x);
   Writable writable;
-  if (is_cuda(found)) {
-    const Device device = device_of("from_dlpack: the array", found.device_type(), found.device_id());
-    if (import_for(cuda::current_stream_of(device.index), x, writable)) return adopt(std::move(writable), true);
-  }
-  if (nb::try_cast(x, writable)) return adopt(std::move(writable), true);
-  return adopt(std::move(found), false);
+  if (nb::try_cast(source, writable)) return adopt(std::move(writable), true);
+  Readable readable;
+  if (nb::try_cast(source, readable)) return adopt(std::move(readable), false);
+  throw TypeError(message("from_dlpack: expected an array with __dlpack__, not ", Py_TYPE(x.ptr())->tp_name));
+}
+
+/// An integer, or TypeError.
+int64_t integer(const char* what, nb::handle x) {
+  const int64_t value = PyLong_Check(x.ptr()) ? PyLong_AsLongLong(x.ptr()) : -1;
+  if (!PyLong_Check(x.ptr())) throw TypeError(message("__dlpack__: ", what, " must be an int"));
+  if (value == -1 && PyErr_Occurred()) throw nb::python_error();
+  return value;
 }
 
 /// Lets a consumer's stream wait for what is queued on the array; -1 asks for nothing, None for the default stream.
 void hand_over(const Array& a, nb::handle stream) {
-  const int64_t number = stream.is_none() ? 1 : nb::cast<int64_t>(stream);
+  const int64_t number = stream.is_none() ? 1 : integer("stream", stream);
   if (number == -1) return;
   const int device = a.device().index;
   const cuda::Handle ours = cuda::current_stream_of(device), theirs = number == 1 ? 0 : cuda::Handle(number);
@@ -173,11 +194,13 @@ nb::object to_dlpack(nb::handle tensor, nb::handle stream, nb::handle max_versio
     return nb::python_error();
   };
   Array a = array_of(tensor.ptr());
-  const bool may_copy = copy_wanted.is_none() || nb::cast<bool>(copy_wanted);
+  const bool may_copy = copy_wanted.is_none() || PyObject_IsTrue(copy_wanted.ptr()) == 1;
   const bool must_copy = !copy_wanted.is_none() && may_copy;
   if (!device.is_none()) {
-    const auto [type, index] = nb::cast<std::pair<int, int>>(device);
-    const Device wanted = device_of("to_dlpack: the array asked for", type, index);
+    if (!PyTuple_Check(device.ptr()) || PyTuple_GET_SIZE(device.ptr()) != 2)
+      throw TypeError("__dlpack__: dl_device must be a pair of a device's type and number");
+    const Device wanted = device_of("__dlpack__: the array asked for", int(integer("dl_device", device[0])),
+                                    int(integer("dl_device", device[1])));
     if (wanted != a.device()) {
       if (!may_copy) throw refuse("the tensor is on another device: pass copy=None or copy=True");
       a = to_device(a, wanted);
@@ -198,21 +221,19 @@ nb::object to_dlpack(nb::handle tensor, nb::handle stream, nb::handle max_versio
 }  // namespace
 
 Call::Call(const char* op, nb::handle x) : op_(op) {
-  Writable array = import_argument<Writable>(op, "out", x);
+  const int cuda = cuda_index(described(op, "out").c_str(), x);
+  const cuda::Handle stream = cuda >= 0 ? stream_of(x, cuda) : 0;
+  if (cuda >= 0) stream_.emplace(cuda, stream);
+  const Writable array = import_argument<Writable>(op, "out", x, cuda, stream);
   out_ = lend(described(op, "out"), array, [](void*) {}, nullptr, true);
-  if (on_cuda(out_)) {
-    const int device = out_.device().index;
-    const cuda::Handle stream = stream_of(x, device);
-    import_for(stream, x, array);
-    stream_.emplace(device, stream);
-    out_.storage->stream = reinterpret_cast<void*>(stream);
-  }
+  out_.storage->stream = reinterpret_cast<void*>(stream);
   arrays_.emplace_back(array);
 }
 
 Array Call::in(const char* argument, nb::handle x) {
-  Readable array = import_argument<Readable>(op_, argument, x);
-  if (is_cuda(array) && stream_) import_for(cuda::current_stream_of(out_.device().index), x, array);
+  const int cuda = cuda_index(described(op_, argument).c_str(), x);
+  const auto stream = reinterpret_cast<cuda::Handle>(out_.storage->stream);
+  Readable array = import_argument<Readable>(op_, argument, x, cuda, stream);
   Array out = lend(described(op_, argument), array, [](void*) {}, nullptr, true);
   out.storage->stream = out_.storage->stream;
   arrays_.push_back(std::move(array));

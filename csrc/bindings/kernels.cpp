@@ -12,6 +12,7 @@
 #include "../core/views.h"
 #include "dlpack.h"
 #include "register.h"
+#include "unlocked.h"
 
 namespace nb = nanobind;
 
@@ -76,28 +77,28 @@ const UnaryKernel& sigmoid_kernel() {
 void sigmoid(nb::handle x, nb::handle out) {
   const Forward f("sigmoid", x, out);
   const Array* inputs[] = {&f.x};
-  const nb::gil_scoped_release unlocked;
+  const Unlocked unlocked(Unlocked::kAlways);
   elementwise("sigmoid", sigmoid_kernel().forward[int(f.x.dtype)], inputs, f.out);
 }
 
 void sigmoid_backward(nb::handle g, nb::handle y, nb::handle out) {
   const Backward b("sigmoid_backward", g, y, out);
   const Array* inputs[] = {&b.g, &b.g, &b.y};  // the derivative reads y only
-  const nb::gil_scoped_release unlocked;
+  const Unlocked unlocked(Unlocked::kAlways);
   elementwise("sigmoid_backward", sigmoid_kernel().backward[int(b.g.dtype)], inputs, b.out);
 }
 
 void softmax_into(nb::handle x, nb::handle out, int64_t axis) {
   Forward f("softmax", x, out);
   const int i = normalize_axis("softmax", axis, f.x.ndim());
-  const nb::gil_scoped_release unlocked;
+  const Unlocked unlocked(Unlocked::kAlways);
   softmax(f.x, i, f.out);
 }
 
 void softmax_backward_into(nb::handle g, nb::handle y, nb::handle out, int64_t axis) {
   Backward b("softmax_backward", g, y, out);
   const int i = normalize_axis("softmax_backward", axis, b.g.ndim());
-  const nb::gil_scoped_release unlocked;
+  const Unlocked unlocked(Unlocked::kAlways);
   softmax_backward(b.g, b.y, i, b.out);
 }
 
@@ -109,7 +110,7 @@ void matmul_into(nb::handle a, nb::handle b, nb::handle out) {
     throw std::invalid_argument(message("matmul: shapes ", to_string(x.shape), " and ", to_string(y.shape),
                                         ": both need two dimensions or more"));
   Array z = checked("matmul", "out", call.out(), x.dtype);
-  const nb::gil_scoped_release unlocked;
+  const Unlocked unlocked(Unlocked::kAlways);
   matmul(x, y, z);
 }
 

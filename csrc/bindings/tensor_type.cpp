@@ -222,7 +222,10 @@ int set_grad(PyObject* o, PyObject* value, void*) {
   }
   if (!is_tensor(value) || array_of(value).shape != array_of(o).shape || array_of(value).dtype != array_of(o).dtype ||
       array_of(value).device() != array_of(o).device()) {
-    PyErr_SetString(PyExc_ValueError, "grad must be None or a Tensor with the shape, dtype and device of the tensor");
+    PyErr_SetString(
+        PyExc_ValueError,
+        "grad must be None or a Tensor with the shape, dtype and device of the tensor (which may have been moved "
+        "after the forward pass: then that must run again)");
     return -1;
   }
   Py_INCREF(value);

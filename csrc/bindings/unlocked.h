@@ -3,7 +3,6 @@
 #include <pybind11/pybind11.h>
 
 #include <cstdint>
-#include <optional>
 
 #include "../core/device.h"
 
@@ -13,15 +12,19 @@ class Unlocked {
  public:
   static constexpr int64_t kAlways = INT64_MAX;  // of work that waits for a device
 
-  explicit Unlocked(int64_t work) {
-    if (work >= kWork) release_.emplace();
-  }
+  explicit Unlocked(int64_t work) : thread_(work >= kWork ? PyEval_SaveThread() : nullptr) {}
   /// Around what waits for the device if `a` is on one, and else works on as many elements.
   Unlocked(const Array& a, int64_t work) : Unlocked(on_cuda(a) ? kAlways : work) {}
+  Unlocked(const Unlocked&) = delete;
+  /// While the interpreter exits, Python before 3.14 ends a daemon thread here, by an unwinding that must not be
+  /// stopped.
+  ~Unlocked() noexcept(false) {
+    if (thread_) PyEval_RestoreThread(thread_);
+  }
 
  private:
   static constexpr int64_t kWork = 32768;  // elements: some ten microseconds
-  std::optional<pybind11::gil_scoped_release> release_;
+  PyThreadState* thread_;
 };
 
 }  // namespace steep

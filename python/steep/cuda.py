@@ -12,7 +12,7 @@ import threading
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn, TypeVar
 
 from . import _core, devices
 from .devices import Device
@@ -40,6 +40,8 @@ __all__ = [
     "synchronize",
     "unavailable_reason",
 ]
+
+T = TypeVar("T")
 
 CudaError = _core.cuda.CudaError
 CudaError.__doc__ = "An error of the CUDA driver, or that there is no CUDA device. A RuntimeError."
@@ -172,11 +174,20 @@ class _Handle:
         if destroy is not None:
             weakref.finalize(self, _free, destroy, index, value).atexit = False
 
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a CUDA stream or event belongs to one process and one owner: it cannot be copied or pickled")
+
 
 def _free(destroy: Callable[[int, int], None], index: int, value: int) -> None:
     # A forked process cannot use its parent's, and a failed device has lost them: both have nothing to free.
     with contextlib.suppress(CudaError, ValueError):
         destroy(index, value)
+
+
+def _expect(x: T, kind: type[T]) -> T:
+    if not isinstance(x, kind):
+        raise TypeError(f"expected a steep.cuda.{kind.__name__}, not {x!r}")
+    return x
 
 
 class Stream:
@@ -213,16 +224,16 @@ class Stream:
     def record_event(self, event: Event | None = None) -> Event:
         """Queues an event (a new one, for None), which is over when the work before it is done, and returns it."""
         event = Event() if event is None else event
-        event.record(self)
+        _expect(event, Event).record(self)
         return event
 
     def wait_event(self, event: Event) -> None:
         """Later work on this stream waits for the event; Python doesn't."""
-        event.wait(self)
+        _expect(event, Event).wait(self)
 
     def wait_stream(self, other: Stream) -> None:
         """Later work on this stream waits for what is queued on the other one by now; Python doesn't."""
-        self.wait_event(other.record_event())
+        self.wait_event(_expect(other, Stream).record_event())
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Stream) and self._key() == other._key()
@@ -250,7 +261,7 @@ class Event:
     def record(self, stream: Stream | None = None) -> None:
         """Queues the event on a stream (the current one, for None). Raises ValueError for one of another device."""
         stream = current_stream() if stream is None else stream
-        index, handle = stream._key()
+        index, handle = _expect(stream, Stream)._key()
         if self._handle is None:
             made = _core.cuda.event_create(index, self.enable_timing)
             self._handle = _Handle(index, made, _core.cuda.event_destroy)
@@ -271,7 +282,7 @@ class Event:
         """Later work on a stream (the current one, for None) waits for the event; Python doesn't."""
         stream = current_stream() if stream is None else stream
         if self._handle is not None:
-            _core.cuda.stream_wait_event(*stream._key(), self._handle.value)
+            _core.cuda.stream_wait_event(*_expect(stream, Stream)._key(), self._handle.value)
 
     def elapsed_time(self, end: Event) -> float:
         """Milliseconds from this event to ``end``. Raises RuntimeError unless both were recorded with timing, and done.
@@ -314,7 +325,7 @@ def current_stream(device: Any = None) -> Stream:
 
 def set_stream(stream: Stream) -> None:
     """Makes a stream the current one of its device in this thread. ``with steep.cuda.stream(s):`` undoes it."""
-    _core.cuda.set_stream(*stream._key())
+    _core.cuda.set_stream(*_expect(stream, Stream)._key())
     _current.streams[stream._handle.index] = stream
 
 
@@ -322,7 +333,7 @@ class stream(contextlib.AbstractContextManager["Stream | None"]):
     """Makes a stream the current one of its device in this thread, for a block; None changes nothing."""
 
     def __init__(self, stream: Stream | None) -> None:
-        self._stream = stream
+        self._stream = None if stream is None else _expect(stream, Stream)
         self._before: list[Stream] = []
 
     def __enter__(self) -> Stream | None:

@@ -182,9 +182,9 @@ class Tensor(_core.TensorBase):
         """The tensor on the CPU."""
         return self.to(devices.cpu)
 
-    def cuda(self, index: int = 0) -> Tensor:
-        """The tensor on a CUDA device; where there is none, on the CPU, with one warning."""
-        return self.to(f"cuda:{index}")
+    def cuda(self, device: Any = 0) -> Tensor:
+        """The tensor on a CUDA device, by number or name; where there is none, on the CPU, with one warning."""
+        return self.to(f"cuda:{device}" if isinstance(device, int) else device)
 
     def float(self) -> Tensor:
         """As float32."""

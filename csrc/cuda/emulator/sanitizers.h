@@ -24,11 +24,9 @@ void AnnotateIgnoreWritesEnd(const char* file, int line);
 namespace steep::cuda::emulator {
 
 #if defined(__SANITIZE_ADDRESS__)
-inline constexpr bool kAddressSanitizer = true;
 inline void forbid(const void* p, size_t bytes) { __asan_poison_memory_region(p, bytes); }
 inline void allow(const void* p, size_t bytes) { __asan_unpoison_memory_region(p, bytes); }
 #else
-inline constexpr bool kAddressSanitizer = false;
 inline void forbid(const void*, size_t) {}
 inline void allow(const void*, size_t) {}
 #endif

@@ -249,9 +249,9 @@ class Module(Trainable):
                     setattr(module, name, buffers.setdefault(id(value), moved(value)))
         return self
 
-    def cuda(self, index: int = 0) -> Self:
-        """``to("cuda")``, or to another CUDA device by its number."""
-        return self.to(f"cuda:{index}")
+    def cuda(self, device: Any = 0) -> Self:
+        """``to("cuda")``, or to another CUDA device, by number or name."""
+        return self.to(f"cuda:{device}" if isinstance(device, int) else device)
 
     def cpu(self) -> Self:
         """``to("cpu")``."""
