@@ -12,7 +12,8 @@ std::string to_string(Device d);  // "cpu", "cuda:0"
 
 inline bool on_cuda(const Array& a) { return a.device().type == DeviceType::cuda; }
 
-/// Throws std::invalid_argument naming `op` and both devices unless all the arrays are on one. Null pointers are skipped.
+/// Throws std::invalid_argument naming `op` and both devices unless all the arrays are on one. Null pointers are
+/// skipped.
 void check_same_device(const char* op, std::initializer_list<const Array*> arrays);
 
 /// Around the work of one operation: checks that the arrays are on one device and, if that is CUDA's, makes it the

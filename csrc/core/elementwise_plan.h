@@ -14,9 +14,9 @@ struct ElementwisePlan {
   int operands = 0;
   Dims shape;
   char* data[kMaxOperands];
-  int64_t item[kMaxOperands];    // bytes
-  Dims strides[kMaxOperands];    // in elements; 0 where broadcast
-  unsigned immediates = 0;       // bit i: operand i is one element, whose bytes are value[i]; data[i] is not read
+  int64_t item[kMaxOperands];  // bytes
+  Dims strides[kMaxOperands];  // in elements; 0 where broadcast
+  unsigned immediates = 0;     // bit i: operand i is one element, whose bytes are value[i]; data[i] is not read
   uint64_t value[kMaxOperands];
 
   int64_t size() const { return product(shape); }

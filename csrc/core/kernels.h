@@ -31,17 +31,17 @@ enum Reads : unsigned { kReadsNothing = 0, kReadsA = 1, kReadsB = 2, kReadsY = 4
 
 struct UnaryKernel {
   const char* name;
-  int params;              // how many doubles follow the input, e.g. 1 for leaky_relu(x, negative_slope)
-  bool to_bool;            // the output is boolean (isnan)
-  unsigned reads;          // what `backward` reads: kReadsX, kReadsY
+  int params;                           // how many doubles follow the input, e.g. 1 for leaky_relu(x, negative_slope)
+  bool to_bool;                         // the output is boolean (isnan)
+  unsigned reads;                       // what `backward` reads: kReadsX, kReadsY
   ElementwiseKernel forward[kDTypes];   // by input dtype; operands x, y
   ElementwiseKernel backward[kDTypes];  // null where not differentiable; operands g, x, y, dx: dx = g · f'(x)
 };
 
 struct BinaryKernel {
   const char* name;
-  bool to_bool;               // comparisons
-  unsigned reads_a, reads_b;  // what backward_a and backward_b read
+  bool to_bool;                           // comparisons
+  unsigned reads_a, reads_b;              // what backward_a and backward_b read
   ElementwiseKernel forward[kDTypes];     // operands a, b, y; a or b may be a scalar
   ElementwiseKernel backward_a[kDTypes];  // operands g, a, b, y, da: da = g · ∂f/∂a
   ElementwiseKernel backward_b[kDTypes];  // operands g, a, b, y, db

@@ -4,9 +4,9 @@
 
 namespace steep {
 
-/// y[k] = finish(combine over r of x[kept offset of k + reduced offset of r]), y contiguous in C order of the kept axes.
-/// In both nests neighbours that are crossed in even steps are one axis, and axes of one element are gone; a nest may
-/// have no axis (one element) or, the reduced one, no elements (y is finish(init)). Strides in elements.
+/// y[k] = finish(combine over r of x[kept offset of k + reduced offset of r]), y contiguous in C order of the kept
+/// axes. In both nests neighbours that are crossed in even steps are one axis, and axes of one element are gone; a nest
+/// may have no axis (one element) or, the reduced one, no elements (y is finish(init)). Strides in elements.
 struct ReducePlan {
   const void* x;
   void* y;

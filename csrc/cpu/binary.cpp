@@ -1,7 +1,7 @@
 #include "elementwise.h"
 //
-#include "../ops/math.h"
 #include "../ops/binary.h"
+#include "../ops/math.h"
 
 namespace steep::STEEP_ISA_NS {
 void fill_binary(Kernels& k);

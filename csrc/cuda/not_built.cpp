@@ -14,7 +14,8 @@ bool is_emulated() { return false; }
 int device_count() { return 0; }
 
 const std::string& unavailable_reason() {
-  static const std::string reason = "this installation has CPU kernels only; to build CUDA's, reinstall with -Ccmake.define.STEEP_CUDA=on";
+  static const std::string reason =
+      "this installation has CPU kernels only; to build CUDA's, reinstall with -Ccmake.define.STEEP_CUDA=on";
   return reason;
 }
 
