@@ -50,9 +50,11 @@ def parts(out: Path) -> list[Part]:
 
 
 def target() -> str:
-    """The architecture of the first GPU as STEEP_CUDA_TARGETS wants it."""
+    """The architecture of the first GPU as STEEP_CUDA_TARGETS wants it; raises OSError where there is none."""
     query = ["nvidia-smi", "--query-gpu=compute_cap", "--format=csv,noheader"]
-    done = subprocess.run(query, capture_output=True, text=True, check=True)
+    done = subprocess.run(query, capture_output=True, text=True)
+    if done.returncode or not done.stdout.strip():
+        raise OSError(done.stderr.strip() or done.stdout.strip() or "nvidia-smi names no GPU")
     capability = done.stdout.split()[0].replace(".", "")
     return "90a" if capability == "90" else capability
 
@@ -87,7 +89,10 @@ def main() -> int:
     args.out.mkdir(parents=True, exist_ok=True)
     file = args.out / "summary.json"
     done: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
-    every = parts(args.out.resolve())
+    try:
+        every = parts(args.out.resolve())
+    except OSError as error:
+        parser.error(f"this needs a machine with an NVIDIA GPU and its driver: {error}")
     if unknown := set(args.parts or []) - {part.name for part in every}:
         parser.error(f"no part is called {', '.join(sorted(unknown))}; there are {', '.join(p.name for p in every)}")
     for part in every:

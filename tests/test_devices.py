@@ -763,3 +763,37 @@ for _ in range(3):
 time.sleep(0.3)
 """
     run(code)
+
+
+def test_python_survives_an_error_in_a_kernel(cuda: str) -> None:
+    if not st.cuda.is_emulated():
+        pytest.skip("the device would be lost to all other tests of this machine")
+    code = """
+import ctypes
+import numpy as np
+import steep as st
+
+class TooLong:
+    "Three elements that claim to be a million."
+    def __init__(self):
+        self.x = st.ones(3, device="cuda")
+        st.cuda.synchronize()
+    def __dlpack_device__(self):
+        return (2, 0)
+    def __dlpack__(self, **options):
+        capsule = self.x.__dlpack__(stream=-1)
+        get = ctypes.pythonapi.PyCapsule_GetPointer
+        get.restype, get.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+        shape = ctypes.c_void_p.from_address(get(capsule, b"dltensor") + 24).value
+        ctypes.c_int64.from_address(shape).value = 10**6
+        return capsule
+
+y = st.exp(st.from_dlpack(TooLong()))
+for use in (y.tolist, lambda: st.ones(2, device="cuda").tolist()):
+    try:
+        use()
+    except st.cuda.CudaError as error:
+        print("cudaErrorIllegalAddress" in str(error), "cannot be used any more" in str(error))
+print(st.ones(2, device="cpu").tolist())
+"""
+    assert run(code).splitlines() == ["True True", "True True", "[1.0, 1.0]"]

@@ -25,7 +25,7 @@ SCHEDULES = ["forward", "reverse", "random:1"]
 def build(folder: Path, device: str, sanitize: str, only: list[str], jobs: int) -> list[Path]:
     """Builds the programs and returns their paths."""
     generator = ["-G", "Ninja"] if not (folder / "CMakeCache.txt").exists() else []
-    kind = "on" if device == "gpu" else "emulated"
+    kind = "auto" if device == "gpu" else "emulated"
     options = [f"-DSTEEP_CUDA={kind}", f"-DSTEEP_SANITIZE={sanitize}"]
     subprocess.run(
         ["cmake", "-S", str(HERE), "-B", str(folder), *generator, *options], check=True, stdout=subprocess.DEVNULL
