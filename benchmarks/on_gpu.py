@@ -95,6 +95,7 @@ def main() -> int:
         parser.error(f"this needs a machine with an NVIDIA GPU and its driver: {error}")
     if unknown := set(args.parts or []) - {part.name for part in every}:
         parser.error(f"no part is called {', '.join(sorted(unknown))}; there are {', '.join(p.name for p in every)}")
+    args.out.mkdir(parents=True, exist_ok=True)
     for part in every:
         if args.parts and part.name not in args.parts:
             continue
