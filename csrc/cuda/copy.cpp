@@ -1,5 +1,5 @@
-// Copies between the host and devices. What goes to a device passes through pinned memory, so that the copy is queued
-// like any other work and the source is free at once.
+// Copies between the host and devices, by way of pinned memory, piece by piece: what goes to a device is queued like
+// any other work, and the source is free at once; what comes back is copied on while the next piece is on its way.
 #include <algorithm>
 #include <cstring>
 #include <memory>
@@ -71,25 +71,43 @@ Pieces& pieces() {
   return all;
 }
 
+struct GiveBack {
+  void operator()(Piece* piece) const { pieces().give_back(*piece); }
+};
+using Taken = std::unique_ptr<Piece, GiveBack>;
+
+/// Queues a copy from or to a piece.
+void queue(const Piece& piece, void* to, const void* from, size_t bytes, cudaMemcpyKind kind) {
+  check("to", cudaMemcpyAsync(to, from, bytes, kind, current_stream()));
+  check("to", cudaEventRecord(piece.done, current_stream()));
+}
+
 }  // namespace
 
 void copy_to_device(void* to, const void* from, size_t bytes) {
   for (size_t at = 0; at < bytes; at += kPiece) {
     const size_t count = std::min(kPiece, bytes - at);
-    Piece& piece = pieces().take();
-    std::memcpy(piece.data, static_cast<const char*>(from) + at, count);
-    const cudaError_t status =
-        cudaMemcpyAsync(static_cast<char*>(to) + at, piece.data, count, cudaMemcpyHostToDevice, current_stream());
-    const cudaError_t recorded = cudaEventRecord(piece.done, current_stream());
-    pieces().give_back(piece);
-    check("to", status);
-    check("to", recorded);
+    const Taken piece(&pieces().take());
+    std::memcpy(piece->data, static_cast<const char*>(from) + at, count);
+    queue(*piece, static_cast<char*>(to) + at, piece->data, count, cudaMemcpyHostToDevice);
   }
 }
 
 void copy_to_host(void* to, const void* from, size_t bytes) {
-  check("to", cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, current_stream()));
-  check("to", cudaStreamSynchronize(current_stream()));
+  Taken last;
+  for (size_t at = 0; at < bytes + kPiece; at += kPiece) {  // piece by piece, and once more to finish the last
+    Taken next;
+    if (at < bytes) {
+      next.reset(&pieces().take());
+      queue(*next, next->data, static_cast<const char*>(from) + at, std::min(kPiece, bytes - at),
+            cudaMemcpyDeviceToHost);
+    }
+    if (last) {
+      check("to", cudaEventSynchronize(last->done));
+      std::memcpy(static_cast<char*>(to) + at - kPiece, last->data, std::min(kPiece, bytes - (at - kPiece)));
+    }
+    last = std::move(next);
+  }
 }
 
 void copy_between(void* to, int to_device, const void* from, int from_device, size_t bytes) {
