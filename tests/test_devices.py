@@ -644,6 +644,7 @@ def test_streams_and_events_are_freed(cuda: str) -> None:
             x = st.ones(100, device=cuda) * 2
         st.cuda.Event().record(stream)
         del stream
+    st.cuda.synchronize()  # x was made on another stream than the one that reads it
     assert float(x.sum()) == 200
     code = """
 import steep
