@@ -2,6 +2,7 @@
 add_library(cuda_room INTERFACE)
 get_filename_component(cuda_folder ${CMAKE_CURRENT_LIST_DIR}/../csrc/cuda ABSOLUTE)
 set(cuda_all_targets 75 80 86 89 90a 100 120 80+ptx)
+list(JOIN cuda_all_targets " " cuda_all_target_names)
 
 # The architectures of this machine's GPUs, empty without.
 function(find_gpus result)
@@ -52,7 +53,7 @@ elseif(cuda_build STREQUAL "emulated")
   set_source_files_properties(${cuda_kernels} PROPERTIES LANGUAGE CXX COMPILE_OPTIONS "-xc++;-Wno-unknown-pragmas")
   set_property(SOURCE ${cuda_folder}/random.cu APPEND PROPERTY COMPILE_OPTIONS -ffp-contract=off)
   target_include_directories(cuda_emulated PUBLIC ${emulator})
-  target_compile_definitions(cuda_emulated PUBLIC STEEP_CUDA_EMULATED STEEP_ISA_NS=cuda STEEP_CUDA_TARGETS="")
+  target_compile_definitions(cuda_emulated PUBLIC STEEP_CUDA_EMULATED STEEP_ISA_NS=cuda STEEP_CUDA_TARGETS="${cuda_all_target_names}")
   target_link_libraries(cuda_emulated PRIVATE warnings)
   target_sources(cuda_room INTERFACE $<TARGET_OBJECTS:cuda_emulated>)
 else()

@@ -798,3 +798,43 @@ for use in (y.tolist, lambda: st.ones(2, device="cuda").tolist()):
 print(st.ones(2, device="cpu").tolist())
 """
     assert run(code).splitlines() == ["True True", "True True", "[1.0, 1.0]"]
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "reason"),
+    [
+        ("STEEP_EMULATED_DRIVER", "0", "there is no NVIDIA driver"),
+        ("STEEP_EMULATED_DRIVER", "12040", "the NVIDIA driver supports CUDA 12.4, older than the 13.0"),
+        ("STEEP_EMULATED_DEVICES", "0", "there is no CUDA device"),
+        ("STEEP_EMULATED_CAPABILITY", "61", "device 0 has compute capability 6.1, and this build has code for 75"),
+    ],
+)
+def test_why_there_is_no_device(cuda: str, variable: str, value: str, reason: str) -> None:
+    if not st.cuda.is_emulated():
+        pytest.skip("about drivers and GPUs that this machine does not have")
+    code = f"""
+import os, warnings
+os.environ["{variable}"] = "{value}"
+import steep as st
+print(st.cuda.is_available(), st.cuda.unavailable_reason())
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    print(st.ones(2, device="cuda").device, st.ones(2).to("cuda").device, len(caught), caught[0].message)
+"""
+    first, second = run(code).splitlines()
+    assert first.startswith(f"False {reason}")
+    assert second.startswith("cpu cpu 1 'cuda' is not available, the CPU is used (")
+    assert reason in second
+
+
+@pytest.mark.parametrize("capability", ["75", "87", "89", "90", "103", "121", "130"])
+def test_architectures_that_the_build_has_code_for(cuda: str, capability: str) -> None:
+    if not st.cuda.is_emulated():
+        pytest.skip("about GPUs that this machine does not have")
+    code = f"""
+import os
+os.environ["STEEP_EMULATED_CAPABILITY"] = "{capability}"
+import steep as st
+print((st.ones(2, device="cuda") + 1).tolist())
+"""
+    assert run(code) == "[2.0, 2.0]"

@@ -56,7 +56,7 @@ def build(folder: Path, programs: Sequence[str], *flags: str) -> dict[str, Path]
         pytest.skip("needs g++ on Linux")
     assert compiler
     options = ["-std=gnu++20", "-O1", "-Wall", "-Wextra", "-Wno-unknown-pragmas", *flags]
-    definitions = ["-DSTEEP_CUDA_EMULATED", "-DSTEEP_ISA_NS=cuda", '-DSTEEP_CUDA_TARGETS=""']
+    definitions = ["-DSTEEP_CUDA_EMULATED", "-DSTEEP_ISA_NS=cuda", '-DSTEEP_CUDA_TARGETS="75 90a"']
     includes = [f"-I{ROOT / path}" for path in ("csrc/cuda/emulator", "csrc", "tests/cuda")]
 
     def call(*command: str | Path) -> None:

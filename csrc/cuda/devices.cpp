@@ -24,7 +24,6 @@ bool runs_on(const std::string& target, int capability) {
 }
 
 bool has_code_for(int capability) {
-  if (is_emulated()) return true;
   std::istringstream targets(kTargets);
   for (std::string target; targets >> target;)
     if (runs_on(target, capability)) return true;

@@ -7,18 +7,19 @@ using namespace steep::cuda::emulator;
 
 namespace {
 
-constexpr int kVersion = 13000;  // of the runtime and the driver: 13.0
+constexpr int kVersion = 13000;  // of the runtime: 13.0
 
 bool exists(int device) { return device >= 0 && device < settings().devices; }
 
 }  // namespace
 
 cudaError_t cudaRuntimeGetVersion(int* version) { return *version = kVersion, cudaSuccess; }
-cudaError_t cudaDriverGetVersion(int* version) { return *version = kVersion, cudaSuccess; }
+cudaError_t cudaDriverGetVersion(int* version) { return *version = settings().driver, cudaSuccess; }
 
 cudaError_t cudaGetDeviceCount(int* count) {
   *count = settings().devices;
   if (state().forked) return report(cudaErrorInitializationError);
+  if (settings().driver < kVersion) return *count = 0, report(cudaErrorInsufficientDriver);
   return *count ? cudaSuccess : report(cudaErrorNoDevice);
 }
 
@@ -52,9 +53,9 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int dev
     case cudaDevAttrMaxThreadsPerMultiProcessor:
       return *value = kThreadsPerMultiprocessor, cudaSuccess;
     case cudaDevAttrComputeCapabilityMajor:
-      return *value = kMajor, cudaSuccess;
+      return *value = settings().capability / 10, cudaSuccess;
     case cudaDevAttrComputeCapabilityMinor:
-      return *value = kMinor, cudaSuccess;
+      return *value = settings().capability % 10, cudaSuccess;
     case cudaDevAttrMaxSharedMemoryPerMultiprocessor:
       return *value = int(kSharedPerMultiprocessor), cudaSuccess;
     case cudaDevAttrMaxRegistersPerMultiprocessor:
@@ -81,7 +82,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
   p.maxThreadsPerMultiProcessor = kThreadsPerMultiprocessor;
   p.maxThreadsDim[0] = p.maxThreadsDim[1] = kMaxThreads, p.maxThreadsDim[2] = kMaxDepth;
   p.maxGridSize[0] = kMaxGrid, p.maxGridSize[1] = p.maxGridSize[2] = kMaxGridOthers;
-  p.major = kMajor, p.minor = kMinor;
+  p.major = settings().capability / 10, p.minor = settings().capability % 10;
   p.multiProcessorCount = kMultiprocessors;
   p.l2CacheSize = 4 << 20;
   p.memoryBusWidth = 256;

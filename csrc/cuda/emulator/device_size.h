@@ -4,7 +4,6 @@
 
 namespace steep::cuda::emulator {
 
-inline constexpr int kMajor = 9, kMinor = 0;  // compute capability
 inline constexpr int kMultiprocessors = 4;
 inline constexpr int kThreadsPerMultiprocessor = 2048, kBlocksPerMultiprocessor = 32;
 inline constexpr int kMaxThreads = 1024, kMaxDepth = 64;                  // of a block, and in z

@@ -35,6 +35,8 @@ Settings read() {
   s.eager = number("STEEP_EMULATOR_EAGER", 0, 0, 1);
   s.guard = number("STEEP_EMULATOR_GUARD", 1, 0, 1);
   s.devices = int(number("STEEP_EMULATED_DEVICES", s.devices, 0, 16));
+  s.capability = int(number("STEEP_EMULATED_CAPABILITY", s.capability, 10, 999));
+  s.driver = int(number("STEEP_EMULATED_DRIVER", s.driver, 0, 99990));
   s.memory = size_t(number("STEEP_EMULATED_MEMORY", 2048, 1, 1 << 20)) << 20;
   return s;
 }
