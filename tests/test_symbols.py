@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+import steep as st
+
 ROOT = Path(__file__).parents[1]
 OBJECTS = sorted(ROOT.glob("build/*/CMakeFiles/kernels_*.dir/**/*.o"))
 SETS = sorted({re.search(r"kernels_(\w+)\.dir", str(path))[1] for path in OBJECTS})  # type: ignore[index]
@@ -61,3 +63,14 @@ def test_the_check_finds_a_leak(nm: str, tmp_path: Path) -> None:
     source.write_text("inline int leak() { static int n; return ++n; }\nint (*keep)() = leak;\nstatic int hidden;\n")
     subprocess.run([compiler, "-c", source, "-o", tmp_path / "leak.o"], check=True)
     assert sorted(exported(nm, tmp_path / "leak.o")) == ["keep", "leak()", "leak()::n"]
+
+
+def test_the_module_needs_no_cuda_library() -> None:
+    """A package with CUDA kernels must be importable where there is no driver: the runtime is linked statically."""
+    tool = shutil.which("readelf")
+    if tool is None:
+        pytest.skip("there is no readelf on this machine")
+    dynamic = subprocess.run([tool, "-d", st._core.__file__], capture_output=True, text=True, check=True).stdout
+    needed = [line for line in dynamic.splitlines() if "NEEDED" in line]
+    assert needed
+    assert not any(name in line for line in needed for name in ("libcuda", "libcudart", "libnvidia"))
