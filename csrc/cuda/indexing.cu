@@ -180,7 +180,7 @@ __global__ void __launch_bounds__(kThreads) merge_runs(int64_t moves, int64_t ru
 template <class T>
 __global__ void __launch_bounds__(kThreads)
     scatter_sorted(Indexed a, int64_t moves, const Move* sorted, const T* g, T* y, int log_columns) {
-  constexpr int kAhead = 8;
+  constexpr int kAhead = 4;
   each_element(a.outer * moves, a.inner, log_columns, [&](int64_t row, int64_t i) {
     const int64_t o = row / moves, m = row - o * moves, target = sorted[m].target;
     if (m > 0 && sorted[m - 1].target == target) return;

@@ -245,6 +245,7 @@ class Row {
   }
   template <int kSums, class V, class F>
   __device__ void across(V (&x)[kSums], int lanes, F combine) const {
+    __syncwarp();  // what lanes have read of a row is in front of what they write, where that is the same memory
 #pragma unroll 1
     for (int step = lanes / 2; step > 0; step /= 2) {
 #pragma unroll

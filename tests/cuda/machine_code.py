@@ -26,7 +26,7 @@ OPTIONS = ["-std=c++20", "-O3", "--expt-relaxed-constexpr", "-DSTEEP_ISA_NS=cuda
 
 # Registers a thread may use, by a regular expression of the kernel's name. The first that fits counts.
 BUDGETS = {
-    r"elementwise<.*(Add|Multiply|Relu|Sigmoid|Tanh|Gelu)": 48,  # 5 blocks of 256 threads
+    r"elementwise<(Value|Derivative)<(Add|Multiply|Relu|Sigmoid|Tanh|Gelu), float": 48,  # 5 blocks of 256 threads
     r"transpose<": 48,
     r"gemm_kernel<float, 128": 128,  # 2 blocks of 256 threads
     r"gemm_kernel<double, 64": 168,
