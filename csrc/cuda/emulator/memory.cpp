@@ -115,6 +115,7 @@ void DeviceMemory::make_accessible(Region& region) {
 }
 
 bool DeviceMemory::open(const void* address, int device) {
+  const Hidden hidden;  // a kernel's thread is here by way of the fault handler
   // The red zones too: what is written there is found when the kernel has ended.
   const char* p = static_cast<const char*>(address);
   auto at = regions_.upper_bound(reinterpret_cast<uintptr_t>(p + kRedZone));
