@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -93,3 +95,11 @@ def numbers(dtype: str, seed: int = 0, count: int = 200, limits: Sequence[float]
     parts += [sign * np.array([info.smallest_subnormal, info.tiny, info.max, info.eps, 1.0]) for sign in (1, -1)]
     points = np.concatenate(parts).astype(dtype)
     return points[np.isfinite(points) & (points != 0)]
+
+
+def run(code: str) -> str:
+    """The output of a Python program in a process of its own."""
+    command = [sys.executable, "-W", "error", "-c", code]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0, result.stderr[-2000:]
+    return result.stdout.strip()

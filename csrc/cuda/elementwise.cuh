@@ -61,11 +61,6 @@ template <class T, int n>
 struct Fragment {
   T v[n];
 };
-template <class T, int n>
-struct alignas(sizeof(T) * n) Aligned {
-  T v[n];
-};
-
 // What formulas give, as it is stored.
 template <class T>
 STEEP_INLINE T stored(Vec<T> v) {

@@ -94,8 +94,7 @@ void take_along_axis(int64_t item, const IndexSizes& s, const void* x, const int
   launch_gather<int8_t>("take_along_axis", a, x, y);
 }
 
-// --- scatters
-// ---------------------------------------------------------------------------------------------------------
+// --- scatters -------------------------------------------------------------------------------------------------------
 
 template <class T>
 __device__ T plus(T a, T b) {
@@ -244,8 +243,7 @@ void take_along_axis_backward(DType t, const IndexSizes& s, const void* g, const
   scatter("take_along_axis's gradient", t, s, index_per_element(s, index), true, g, y);
 }
 
-// --- one element each
-// ---------------------------------------------------------------------------------------------------
+// --- one element each -----------------------------------------------------------------------------------------------
 
 __global__ void __launch_bounds__(kThreads) wrap(int64_t n, int64_t extent, int64_t* index) {
   const int64_t step = int64_t(gridDim.x) * kThreads;

@@ -17,11 +17,6 @@ constexpr int kThreads = 256;
 constexpr int kChunk = 4096;                      // elements
 constexpr int kMostUpdates = 64, kMostSteps = 8;  // of a launch: its parameters have at most 4 KB
 
-template <class T, int n>
-struct alignas(sizeof(T) * n) Aligned {
-  T v[n];
-};
-
 /// g' = g + weight_decay·p; buf = momentum·buf + (1 - dampening)·g', or g' in the first step; p -= lr·(buf, or with
 /// nesterov g' + momentum·buf). Sutskever et al., "On the importance of initialization and momentum", 2013.
 template <class T>

@@ -5,16 +5,12 @@
 #include "../core/random_formulas.h"
 #include "launch.cuh"
 #include "table.h"
+#include "vec.cuh"
 
 namespace steep::cuda {
 namespace {
 
 constexpr int kThreads = 256;
-
-template <class T, int n>
-struct alignas(sizeof(T) * n) Pack {
-  T v[n];
-};
 
 template <class Make>
 __global__ void __launch_bounds__(kThreads)
@@ -23,13 +19,13 @@ __global__ void __launch_bounds__(kThreads)
   constexpr int per = Make::per_block;
   const int64_t begin = (int64_t(blockIdx.x) * kThreads + threadIdx.x) * per,
                 step = int64_t(gridDim.x) * kThreads * per;
-  const bool aligned = reinterpret_cast<uintptr_t>(out) % sizeof(Pack<T, per>) == 0;
+  const bool aligned = reinterpret_cast<uintptr_t>(out) % sizeof(Aligned<T, per>) == 0;
 #pragma unroll 1
   for (int64_t i = begin; i < n; i += step) {
-    Pack<T, per> y;
+    Aligned<T, per> y;
     make(philox::block(seed, offset + uint64_t(i / per)), y.v);
     if (aligned && i + per <= n) {
-      *reinterpret_cast<Pack<T, per>*>(out + i) = y;
+      *reinterpret_cast<Aligned<T, per>*>(out + i) = y;
     } else {
 #pragma unroll
       for (int k = 0; k < per; ++k)

@@ -42,8 +42,7 @@ struct Pass {
   bool partial;     // y gets accumulators, those of a result next to each other
 };
 
-// --- records beside those of ops/reduce.h
-// -------------------------------------------------------------------------------
+// --- records beside those of ops/reduce.h ---------------------------------------------------------------------------
 
 /// Any and All, of elements as the integers of their size, so that a few kernels serve all dtypes: all = not any not.
 struct Truth {
@@ -114,8 +113,7 @@ struct Arg {
   }
 };
 
-// --- accumulators
-// -----------------------------------------------------------------------------------------------------
+// --- accumulators ---------------------------------------------------------------------------------------------------
 
 /// What a few elements are combined in before their result enters a Total: float32 sums need no double precision here.
 template <class Op, class T>
@@ -183,8 +181,7 @@ __device__ A combine_threads(A a, int low, int high) {
   return a;
 }
 
-// --- the kernel
-// ---------------------------------------------------------------------------------------------------------
+// --- the kernel -----------------------------------------------------------------------------------------------------
 
 template <class T>
 constexpr int kWidth = int(16 / sizeof(T));

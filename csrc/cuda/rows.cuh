@@ -75,11 +75,6 @@ STEEP_INLINE T pairwise(const T (&v)[4]) {
   return (v[0] + v[1]) + (v[2] + v[3]);
 }
 
-template <class T, int n>
-struct alignas(sizeof(T) * n) Aligned {
-  T v[n];
-};
-
 /// A thread's share of a row. `v` holds its elements of the tile where a sweep is.
 template <class T, int kInputs>
 class Row {

@@ -124,8 +124,7 @@ const DeviceLimits& device_limits() {
   return all[current_device()];
 }
 
-// --- what the bindings ask
-// --------------------------------------------------------------------------------------------
+// --- what the bindings ask ------------------------------------------------------------------------------------------
 
 Properties properties(int device) {
   const OnDevice on(device);

@@ -24,6 +24,12 @@ struct Lanes {
   using Unsigned = std::make_unsigned_t<Integer>;
 };
 
+/// n elements that are loaded and stored by one access.
+template <class T, int n>
+struct alignas(sizeof(T) * n) Aligned {
+  T v[n];
+};
+
 template <class T>
 struct Vec;
 

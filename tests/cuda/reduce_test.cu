@@ -336,8 +336,7 @@ TEST(integers_wrap_and_reach_their_bounds) {
   check_bounds(int64_t());
 }
 
-// --- argmax and argmin
-// ------------------------------------------------------------------------------------------------
+// --- argmax and argmin ----------------------------------------------------------------------------------------------
 
 template <class T>
 int64_t first_extreme(const T* x, int64_t n, bool largest) {

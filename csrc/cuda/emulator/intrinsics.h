@@ -96,8 +96,7 @@ void __stcg(T* p, std::type_identity_t<T> value) {
   *p = value;
 }
 
-// --- arithmetic rounded to nearest, that no compiler fuses
-// -------------------------------------------------------------
+// --- arithmetic rounded to nearest, that no compiler fuses ----------------------------------------------------------
 
 namespace steep::cuda::emulator {
 
@@ -124,8 +123,7 @@ inline double __drcp_rn(double x) { return 1 / x; }
 inline double __dsqrt_rn(double x) { return std::sqrt(x); }
 inline double __fma_rn(double a, double b, double c) { return std::fma(a, b, c); }
 
-// --- conversions; out of range they saturate, and NaN gives 0 (as for floats on a GPU)
-// --------------------------------
+// --- conversions; out of range they saturate, and NaN gives 0 (as for floats on a GPU) ------------------------------
 
 namespace steep::cuda::emulator {
 
