@@ -10,6 +10,7 @@ namespace {
 /// The loss is log Σ exp(x - max) - (x[label] - max): the same as lse - x[label], but exact where both are large.
 template <class T>
 struct CrossEntropy {
+  static constexpr int kPasses = 1;
   const T* x;
   const int64_t* label;
   T *loss, *lse;
@@ -20,7 +21,7 @@ struct CrossEntropy {
     const bool writes = row.writes(index);
     const double at_label = writes ? double(x[index * n + label[index]]) : 0;
     SumExp<T> s;
-    row.sweep(1, index, {x}, {s.kLowest}, [&](auto at) { s.add(row, at); });
+    row.sweep(kPasses, index, {x}, {s.kLowest}, [&](auto at) { s.add(row, at); });
     if (!writes) return;
     loss[index] = T(double(s.log_of_finite()) - (at_label - double(s.base)));
     lse[index] = s.base + s.log();
@@ -29,6 +30,7 @@ struct CrossEntropy {
 
 template <class T>
 struct CrossEntropyBackward {
+  static constexpr int kPasses = 1;
   const T *g, *x;
   const int64_t* label;
   const T* lse;
@@ -39,7 +41,7 @@ struct CrossEntropyBackward {
     const bool exists = row.exists(index);
     const T gradient = exists ? g[index] : T(0), log_sum = exists ? lse[index] : T(0);
     const int64_t hot = exists ? label[index] : 0;
-    row.sweep(1, index, {x}, {T(0)}, [&](auto) {
+    row.sweep(kPasses, index, {x}, {T(0)}, [&](auto) {
       const int hot_offset = row.offset_of_column(hot);
       row.each([&](int k) {
         const T p = exp(Vec<T>(row.v[0][k] - log_sum)).v;

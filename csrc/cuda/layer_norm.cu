@@ -9,6 +9,7 @@ namespace {
 
 template <class T>
 struct LayerNorm {
+  static constexpr int kPasses = 3;
   const T *x, *weight, *bias;
   double eps, inverse_n;
   T *y, *mean, *rstd;
@@ -19,7 +20,7 @@ struct LayerNorm {
     const T origin = row.exists(index) ? x[index * n] : T(0);  // near the mean: the sum loses nothing to a large one
     RowSum<T, 1> distances, squares;
     T m = 0, scale = 0, shift = 0;
-    row.sweep(3, index, {x}, {T(0)}, [&](auto at) {
+    row.sweep(kPasses, index, {x}, {T(0)}, [&](auto at) {
       if (at.pass == 0) {
         distances.add(row, at, [&](int k, T(&term)[1]) { term[0] = row.contains(k) ? row.v[0][k] - origin : T(0); });
         if (at.is_last) m = T(double(origin) + distances.sum[0] * inverse_n);
@@ -161,7 +162,7 @@ void layer_norm_backward(int64_t rows, int64_t n, const T* g, const T* x, const 
   constexpr const char* name = "layer_norm_backward";
   if (rows == 0) return;
   const bool with_sums = dweight || dbias;
-  const RowPlan plan = plan_rows<T, 2>(rows, n, {g, x, weight, dx});
+  const RowPlan plan = plan_rows<T, 2>(rows, n, dx ? 2 : 1, {g, x, weight, dx});
   int64_t rows_per_team = 1;
   if (with_sums) {  // as few teams as keep the GPU busy
     const int64_t busy = ceil_div<int64_t>(device_limits().multiprocessors * 512, plan.threads);
@@ -171,7 +172,7 @@ void layer_norm_backward(int64_t rows, int64_t n, const T* g, const T* x, const 
   const Workspace sums(with_sums ? teams * 2 * n * sizeof(T) : 0);
   const LayerNormBackward<T> op{
       g, x, weight, mean, rstd, dx, sums.as<T>(), 1 / double(n), rows, n, plan.tiles, teams, int(rows_per_team)};
-  launch(name, over_rows<T, 2, LayerNormBackward<T>>, grid_of(plan, teams), block_of(plan), 0, op, plan);
+  launch_rows<T, 2>(name, plan, teams, op);
   if (!with_sums) return;
   launch(name, add_sums<T>, unsigned(ceil_div<int64_t>(2 * n, kSumBlock.x)), kSumBlock, 0, teams, n, sums.as<const T>(),
          dweight, dbias);

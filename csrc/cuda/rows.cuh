@@ -1,8 +1,8 @@
 // What kernels over the rows of a matrix share. A row is the work of a team: of a few lanes of a warp where it is
 // short, so that a warp takes several rows, else of a block. A thread holds up to 64 bytes of its row in registers, a
 // tile of it together with its team. A row of one tile is read once, however often its elements are used. Longer rows
-// are swept through tile by tile, there and back: so the tile at the turn is still in registers, and those next to it
-// in a cache.
+// are swept through tile by tile, there and back: the tile at the turn is still in registers, the first ones are kept
+// in shared memory, and where that is full, those in between are read again, and may be in a cache.
 #pragma once
 #include <algorithm>
 #include <initializer_list>
@@ -34,6 +34,7 @@ constexpr int kPer = sizeof(T) == 4 ? 16 / kInputs : 4;
 struct RowPlan {
   int64_t rows, n;
   int64_t tiles;
+  int kept;      // of the tiles, from the first: in shared memory for later sweeps, each thread's elements by itself
   int threads;   // of a team: a power of two up to 32, or all threads of the block
   bool vectors;  // rows are aligned to 16 bytes
 };
@@ -95,12 +96,13 @@ class Row {
     return (int64_t(blockIdx.x) * blockDim.x + threadIdx.x) >> (__ffs(plan.threads) - 1);
   }
 
-  /// scratch: kScratch doubles of shared memory.
-  __device__ Row(const RowPlan& plan, double* scratch)
+  /// scratch: kScratch doubles of shared memory; kept: what the plan's tiles take of it.
+  __device__ Row(const RowPlan& plan, double* scratch, T* kept)
       : plan_(plan),
         scratch_(scratch),
         rank_(int(plan.threads > kLanes ? threadIdx.x : threadIdx.x & (plan.threads - 1))),
-        first_(plan.vectors ? rank_ * kSlot : rank_) {}
+        first_(plan.vectors ? rank_ * kSlot : rank_),
+        kept_(reinterpret_cast<Slot*>(kept) + rank_) {}
 
   __device__ bool exists(int64_t index) const { return index < plan_.rows; }
   /// Is this the thread that writes what there is once for a row?
@@ -126,11 +128,18 @@ class Row {
         const bool is_new = pass == 0 || i > 0;
         if (is_new) {
           count_ = rest_ < tile ? int(rest_) : int(tile);
+          const int64_t number = pass % 2 ? plan_.tiles - 1 - i : i;
+          const bool is_kept = passes > 1 && number < plan_.kept;
+          if (pass > 0 && is_kept) {
+            recall(int(number));
+          } else {
 #pragma unroll
-          for (int j = 0; j < kInputs; ++j) {
+            for (int j = 0; j < kInputs; ++j) {
 #pragma unroll
-            for (int k = 0; k < kCount; ++k) v[j][k] = fill[j];
-            load(inputs[j] + at_, v[j]);
+              for (int k = 0; k < kCount; ++k) v[j][k] = fill[j];
+              load(inputs[j] + at_, v[j]);
+            }
+            if (is_kept) keep(int(number));
           }
         }
         f(At{pass, is_new, i == plan_.tiles - 1});
@@ -201,9 +210,7 @@ class Row {
 #pragma unroll
       for (int k = 0; k < kCount; k += kSlot) {
         if (k * threads >= rest) continue;
-        const auto a = *reinterpret_cast<const Aligned<T, kSlot>*>(p + k * threads);
-#pragma unroll
-        for (int j = 0; j < kSlot; ++j) out[k + j] = a.v[j];
+        set_slot(out + k, *reinterpret_cast<const Slot*>(p + k * threads));
       }
     } else {
       each([&](int k) {
@@ -217,16 +224,44 @@ class Row {
 #pragma unroll
       for (int k = 0; k < kCount; k += kSlot) {
         if (k * threads >= rest) continue;
-        Aligned<T, kSlot> a;
-#pragma unroll
-        for (int j = 0; j < kSlot; ++j) a.v[j] = in[k + j];
-        *reinterpret_cast<Aligned<T, kSlot>*>(p + k * threads) = a;
+        *reinterpret_cast<Slot*>(p + k * threads) = slot_of(in + k);
       }
     } else {
       each([&](int k) {
         if (k * threads < rest) p[k * threads] = in[k];
       });
     }
+  }
+
+  // v in shared memory, as tile `number`. No other thread reads it.
+  __device__ void keep(int number) const {
+    Slot* p = kept_ + number * kSlots * plan_.threads;
+#pragma unroll
+    for (int j = 0; j < kInputs; ++j) {
+#pragma unroll
+      for (int k = 0; k < kCount; k += kSlot, p += plan_.threads) *p = slot_of(v[j] + k);
+    }
+  }
+  __device__ void recall(int number) {
+    const Slot* p = kept_ + number * kSlots * plan_.threads;
+#pragma unroll
+    for (int j = 0; j < kInputs; ++j) {
+#pragma unroll
+      for (int k = 0; k < kCount; k += kSlot, p += plan_.threads) set_slot(v[j] + k, *p);
+    }
+  }
+
+  using Slot = Aligned<T, kSlot>;
+  static constexpr int kSlots = kInputs * kCount / kSlot;  // of v
+  static __device__ Slot slot_of(const T* v) {
+    Slot a;
+#pragma unroll
+    for (int j = 0; j < kSlot; ++j) a.v[j] = v[j];
+    return a;
+  }
+  static __device__ void set_slot(T* v, const Slot& a) {
+#pragma unroll
+    for (int j = 0; j < kSlot; ++j) v[j] = a.v[j];
   }
 
   /// f(slot) for elements slot … slot + kSlot - 1 of v: one access, or one for each.
@@ -268,6 +303,7 @@ class Row {
   const RowPlan& plan_;
   double* const scratch_;
   const int rank_, first_;  // first: the offset of element 0 in a tile
+  Slot* const kept_;
   int turn_ = 0;
 
   // Where the sweep is. Moved along rather than computed: then loads and stores share one address.
@@ -300,26 +336,41 @@ class RowSum {
   Total<T> total_[kSums];
 };
 
-/// One row for each team: op(row, index).
+/// One row for each team: op(row, index), which sweeps through it at most Op::kPasses times.
 template <class T, int kInputs, class Op>
 __global__ void __launch_bounds__(kMostThreads, 2) over_rows(const Op op, const RowPlan plan) {
   STEEP_SHARED(double, scratch, kScratch);
-  Row<T, kInputs> row(plan, scratch);
+  STEEP_DYNAMIC_SHARED(T, kept);
+  Row<T, kInputs> row(plan, scratch, kept);
   op(row, row.team(plan));
 }
 
-/// The plan for rows of n elements. `operands` are the arrays with rows of that length.
+/// Shared memory that a tile takes.
 template <class T, int kInputs>
-RowPlan plan_rows(int64_t rows, int64_t n, std::initializer_list<const void*> operands) {
-  RowPlan plan{rows, n, 1, 1, n % kWidth<T> == 0};
+constexpr int kept_bytes(int threads) {
+  return threads * kInputs * kPer<T, kInputs> * int(sizeof(T));
+}
+
+/// The plan for rows of n elements, swept through `passes` times. `operands` are the arrays with rows of that length.
+template <class T, int kInputs>
+RowPlan plan_rows(int64_t rows, int64_t n, int passes, std::initializer_list<const void*> operands) {
+  RowPlan plan{rows, n, 1, 0, 1, n % kWidth<T> == 0};
   for (const void* p : operands) plan.vectors &= reinterpret_cast<uintptr_t>(p) % 16 == 0;
   const int64_t slots = ceil_div(n, int64_t(kWidth<T>));
   if (slots <= kLanes) {
     while (plan.threads < slots) plan.threads *= 2;
-  } else {
-    const int64_t warps = ceil_div(n, int64_t(kLanes * kPer<T, kInputs>));
-    plan.threads = int(std::min<int64_t>(warps * kLanes, kMostThreads));
-    plan.tiles = ceil_div(n, plan.threads * int64_t(kPer<T, kInputs>));
+    return plan;
+  }
+  const int64_t warps = ceil_div(n, int64_t(kLanes * kPer<T, kInputs>));
+  plan.threads = int(std::min<int64_t>(warps * kLanes, kMostThreads));
+  plan.tiles = ceil_div(n, plan.threads * int64_t(kPer<T, kInputs>));
+  if (plan.tiles > 1 && passes > 1) {
+    // Two blocks share a multiprocessor, and the driver has 1 KB of each. Where the last sweep begins at the last tile,
+    // that one is in registers.
+    const DeviceLimits& limits = device_limits();
+    const int bytes = std::min(limits.shared_bytes_per_multiprocessor / 2 - 1024, limits.shared_bytes_per_block) -
+                      kScratch * int(sizeof(double));
+    plan.kept = int(std::min<int64_t>(plan.tiles - (passes == 2), bytes / kept_bytes<T, kInputs>(plan.threads)));
   }
   return plan;
 }
@@ -329,11 +380,18 @@ inline dim3 grid_of(const RowPlan& plan, int64_t teams) {
   return plan.threads > kLanes ? unsigned(teams) : unsigned(ceil_div(teams, int64_t(kSharedByTeams / plan.threads)));
 }
 
+/// Launches as many teams as there are rows, or fewer where op takes several.
+template <class T, int kInputs, class Op>
+void launch_rows(const char* name, const RowPlan& plan, int64_t teams, const Op& op) {
+  const auto kernel = over_rows<T, kInputs, Op>;
+  const int bytes = plan.kept * kept_bytes<T, kInputs>(plan.threads);
+  if (bytes > 0) check(name, cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes));
+  launch(name, kernel, grid_of(plan, teams), block_of(plan), bytes, op, plan);
+}
 template <class T, int kInputs, class Op>
 void launch_rows(const char* name, int64_t rows, int64_t n, std::initializer_list<const void*> operands, const Op& op) {
   if (rows == 0) return;
-  const RowPlan plan = plan_rows<T, kInputs>(rows, n, operands);
-  launch(name, over_rows<T, kInputs, Op>, grid_of(plan, rows), block_of(plan), 0, op, plan);
+  launch_rows<T, kInputs>(name, plan_rows<T, kInputs>(rows, n, Op::kPasses, operands), rows, op);
 }
 
 }  // namespace

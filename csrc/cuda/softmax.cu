@@ -10,13 +10,14 @@ namespace {
 
 template <class T>
 struct Softmax {
+  static constexpr int kPasses = 2;
   const T* x;
   T* y;
 
   template <class Row>
   __device__ void operator()(Row& row, int64_t index) const {
     SumExp<T> s;
-    row.sweep(2, index, {x}, {s.kLowest}, [&](auto at) {
+    row.sweep(kPasses, index, {x}, {s.kLowest}, [&](auto at) {
       if (at.pass == 0) s.rebase(row);
       if (at.is_new) row.each([&](int k) { row.v[0][k] = exp(Vec<T>(row.v[0][k] - s.base)).v; });
       if (at.pass == 0) return s.add_terms(row, at);
@@ -30,13 +31,14 @@ struct Softmax {
 /// dx = y · (g - Σ g·y)
 template <class T>
 struct SoftmaxBackward {
+  static constexpr int kPasses = 2;
   const T *g, *y;
   T* dx;
 
   template <class Row>
   __device__ void operator()(Row& row, int64_t index) const {
     RowSum<T, 1> dot;
-    row.sweep(2, index, {g, y}, {T(0), T(0)}, [&](auto at) {
+    row.sweep(kPasses, index, {g, y}, {T(0), T(0)}, [&](auto at) {
       if (at.pass == 0) return dot.add(row, at, [&](int k, T(&term)[1]) { term[0] = row.v[0][k] * row.v[1][k]; });
       row.each([&](int k) { row.v[0][k] = row.v[1][k] * (row.v[0][k] - T(dot.sum[0])); });
       row.store_matrix(dx, row.v[0]);
@@ -46,13 +48,14 @@ struct SoftmaxBackward {
 
 template <class T>
 struct LogSoftmax {
+  static constexpr int kPasses = 2;
   const T* x;
   T* y;
 
   template <class Row>
   __device__ void operator()(Row& row, int64_t index) const {
     SumExp<T> s;
-    row.sweep(2, index, {x}, {s.kLowest}, [&](auto at) {
+    row.sweep(kPasses, index, {x}, {s.kLowest}, [&](auto at) {
       if (at.pass == 0) return s.add(row, at);
       const T log_sum = s.log_of_finite();
       row.each([&](int k) { row.v[0][k] = (row.v[0][k] - s.base) - log_sum; });
@@ -64,13 +67,14 @@ struct LogSoftmax {
 /// dx = g - exp(y) · Σ g
 template <class T>
 struct LogSoftmaxBackward {
+  static constexpr int kPasses = 2;
   const T *g, *y;
   T* dx;
 
   template <class Row>
   __device__ void operator()(Row& row, int64_t index) const {
     RowSum<T, 1> total;
-    row.sweep(2, index, {g, y}, {T(0), T(0)}, [&](auto at) {
+    row.sweep(kPasses, index, {g, y}, {T(0), T(0)}, [&](auto at) {
       if (at.pass == 0) return total.add(row, at, [&](int k, T(&term)[1]) { term[0] = row.v[0][k]; });
       row.each([&](int k) { row.v[0][k] -= exp(Vec<T>(row.v[1][k])).v * T(total.sum[0]); });
       row.store_matrix(dx, row.v[0]);
@@ -80,13 +84,14 @@ struct LogSoftmaxBackward {
 
 template <class T>
 struct LogSumExp {
+  static constexpr int kPasses = 1;
   const T* x;
   T* y;
 
   template <class Row>
   __device__ void operator()(Row& row, int64_t index) const {
     SumExp<T> s;
-    row.sweep(1, index, {x}, {s.kLowest}, [&](auto at) { s.add(row, at); });
+    row.sweep(kPasses, index, {x}, {s.kLowest}, [&](auto at) { s.add(row, at); });
     if (row.writes(index)) y[index] = s.base + s.log();
   }
 };

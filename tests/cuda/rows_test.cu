@@ -1,9 +1,12 @@
 // Softmax and its relatives, and cross-entropy, against plain loops in long double. The formulas are the documented
 // ones, so that NaN and infinities come out as on the CPU.
+#include "cuda/rows.cuh"
+
 #include "rows_testing.h"
 
 using namespace steep;
 using namespace steep::testing;
+using namespace steep::cuda;
 
 namespace {
 
@@ -267,5 +270,44 @@ TEST(cross_entropy_close_to_zero) {
     check_cross_entropy<float>({3, n}, x, {0, (n - 1) / 2, n - 1}, 0, false);
   }
 }
+
+/// Overwrites its input in the first sweep, and stores in the second what it still has of it.
+template <class T>
+struct Remember {
+  static constexpr int kPasses = 2;
+  T *x, *y;
+
+  template <class Row>
+  __device__ void operator()(Row& row, int64_t index) const {
+    row.sweep(kPasses, index, {x}, {T(0)}, [&](auto at) {
+      const T zeros[Row::kCount] = {};
+      if (at.pass == 0)
+        row.store_matrix(x, zeros);
+      else
+        row.store_matrix(y, row.v[0]);
+    });
+  }
+};
+
+/// Rows longer than a tile are read from memory once as far as shared memory holds them.
+template <class T>
+void rows_are_kept() {
+  const int64_t tile = kMostThreads * kPer<T, 1>, rows = 3;
+  for (const int64_t n : {tile, 2 * tile, 2 * tile + 1, 3 * tile, 9 * tile - 4}) {
+    const std::vector<T> x = random_normal<T>(rows * n, 5);
+    const Guarded<T> in(x), out(x.size());
+    const RowPlan plan = plan_rows<T, 1>(rows, n, 2, {in.data(), out.data()});
+    CHECK(plan.kept < plan.tiles && plan.tiles == ceil_div(n, tile));
+    if (device_limits().shared_bytes_per_block > 100'000) CHECK(plan.kept >= std::min<int64_t>(2, plan.tiles - 1));
+    launch_rows<T, 1>("remember", rows, n, {in.data(), out.data()}, Remember<T>{in.data(), out.data()});
+    std::vector<T> expected = x;
+    for (int64_t i = 0; i < rows; ++i)
+      for (int64_t j = plan.kept * tile; j < (plan.tiles - 1) * tile; ++j) expected[i * n + j] = 0;
+    CHECK_SAME("what has been kept", (Size{rows, n}), out.host(__LINE__), expected);
+  }
+}
+
+TEST(rows_are_kept_f32) { rows_are_kept<float>(); }
+TEST(rows_are_kept_f64) { rows_are_kept<double>(); }
 
 }  // namespace
