@@ -238,12 +238,15 @@ __device__ __forceinline__ void accumulate(Total<Op, T>& total, const T* x, cons
   }
 }
 
-/// Blocks of a multiprocessor at the same time: with 4 a thread has 64 registers, too few for pairs.
-template <class A>
-constexpr int kBlocks = sizeof(A) > 8 ? 3 : 4;
+/// Blocks of a multiprocessor at the same time: with 4 a thread has 64 registers, too few for pairs, and of 16 pairs at
+/// a time even 80 are too few.
+template <class A, class T>
+constexpr int kBlocks = sizeof(A) <= 8 ? 4
+                        : kPer<T> < 16 ? 3
+                                       : 2;
 
 template <class Op, class T, class R>
-__global__ void __launch_bounds__(kThreads, kBlocks<typename Op::template Acc<T>>) reduce(const Pass p) {
+__global__ void __launch_bounds__(kThreads, kBlocks<typename Op::template Acc<T>, T>) reduce(const Pass p) {
   using A = typename Op::template Acc<T>;
   const int near = threadIdx.x & ((1 << p.log_near) - 1), far = threadIdx.x >> p.log_near;
   const int thread = p.near_lines ? far : near, line = p.near_lines ? near : far;

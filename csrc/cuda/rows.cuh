@@ -259,7 +259,7 @@ class Row {
     for (int j = 0; j < kSlot; ++j) a.v[j] = v[j];
     return a;
   }
-  static __device__ void set_slot(T* v, const Slot& a) {
+  static __device__ void set_slot(T* v, const Slot a) {
 #pragma unroll
     for (int j = 0; j < kSlot; ++j) v[j] = a.v[j];
   }
