@@ -3,6 +3,7 @@
 #include <pybind11/stl.h>
 
 #include <cmath>
+#include <optional>
 #include <set>
 #include <string_view>
 
@@ -30,6 +31,10 @@ const UnaryKernel& unary_kernel(std::string_view name) {
   throw std::invalid_argument(message("there is no elementwise operation called '", name, "'"));
 }
 
+const UnaryKernel* optional_kernel(const py::object& name) {
+  return name.is_none() ? nullptr : &unary_kernel(name.cast<std::string_view>());
+}
+
 int64_t work_of(const Array& a, int64_t columns) { return a.size() * std::max<int64_t>(columns / 16, 1); }
 
 Array matmul_any(const Array& a, const Array& b) {
@@ -50,7 +55,7 @@ Array matmul_any(const Array& a, const Array& b) {
   return gone.n ? squeeze(out, gone) : out;
 }
 
-Array linear_checked(const Array& x, const Array& weight, const Array* bias, py::object activation) {
+Array linear_checked(const Array& x, const Array& weight, const Array* bias, const py::object& activation) {
   const bool fits = weight.ndim() == 2 && x.ndim() >= 1 && x.shape[x.ndim() - 1] == weight.shape[1] &&
                     (!bias || (bias->ndim() == 1 && bias->shape[0] == weight.shape[0]));
   if (!fits)
@@ -60,7 +65,7 @@ Array linear_checked(const Array& x, const Array& weight, const Array* bias, py:
   if (!is_floating(x.dtype) || x.dtype != weight.dtype || (bias && bias->dtype != x.dtype))
     throw TypeError(message("linear: input, weight and bias must have one floating-point dtype, not ", name(x.dtype),
                             ", ", name(weight.dtype), bias ? std::string(" and ") + name(bias->dtype) : ""));
-  const UnaryKernel* k = activation.is_none() ? nullptr : &unary_kernel(activation.cast<std::string>());
+  const UnaryKernel* k = optional_kernel(activation);
   const Unlocked unlocked(work_of(x, weight.shape[0]));
   return linear(x, weight, bias, k);
 }
@@ -70,6 +75,8 @@ const Array* optional_array(py::handle h) {
   if (!is_tensor(h.ptr())) throw TypeError(message("expected a Tensor or None, not ", Py_TYPE(h.ptr())->tp_name));
   return &array_of(h.ptr());
 }
+
+py::object or_none(Array a) { return a.data ? py::cast(std::move(a)) : py::none(); }
 
 template <class F>
 auto along(const char* op, const F& f) {
@@ -225,8 +232,18 @@ void adam(const py::list& params, const py::list& means, const py::list& squares
 void register_nn(py::module_& m) {
   m.def("matmul", &matmul_any);
   m.def("linear", [](const Array& x, const Array& weight, py::object bias, py::object activation) {
-    return linear_checked(x, weight, optional_array(bias), std::move(activation));
+    return linear_checked(x, weight, optional_array(bias), activation);
   });
+  m.def("linear_backward",
+        [](const Array& g, py::object x, py::object weight, bool bias, py::object y, py::object activation) {
+          const LinearGrads out = [&] {
+            const Array *inputs = optional_array(x), *w = optional_array(weight), *result = optional_array(y);
+            const UnaryKernel* k = optional_kernel(activation);
+            const Unlocked unlocked(work_of(g, w ? w->shape[1] : inputs ? inputs->shape[inputs->ndim() - 1] : 1));
+            return linear_backward(g, inputs, w, bias, result, k);
+          }();
+          return std::tuple(or_none(out.dx), or_none(out.dweight), or_none(out.dbias));
+        });
   m.def("softmax", along("softmax", [](const Array& x, int axis) { return softmax(x, axis); }));
   m.def("log_softmax", along("log_softmax", log_softmax));
   m.def("logsumexp", along("logsumexp", logsumexp));
@@ -239,15 +256,16 @@ void register_nn(py::module_& m) {
     const Unlocked unlocked(labels, labels.size());
     return checked_labels(op.c_str(), labels, classes);
   });
-  m.def("cross_entropy", [](const Array& x, const Array& labels) {
+  m.def("cross_entropy", [](const Array& x, const Array& labels, std::optional<double> divisor) {
     const Unlocked unlocked(x.size() * 4);
-    CrossEntropy out = cross_entropy(x, labels);
+    CrossEntropy out = cross_entropy(x, labels, divisor);
     return std::pair(std::move(out.loss), std::move(out.lse));
   });
-  m.def("cross_entropy_backward", [](const Array& g, const Array& x, const Array& labels, const Array& lse) {
-    const Unlocked unlocked(x.size() * 4);
-    return cross_entropy_backward(g, x, labels, lse);
-  });
+  m.def("cross_entropy_backward",
+        [](const Array& g, const Array& x, const Array& labels, const Array& lse, std::optional<double> divisor) {
+          const Unlocked unlocked(x.size() * 4);
+          return cross_entropy_backward(g, x, labels, lse, divisor);
+        });
   m.def("layer_norm", [](const Array& x, int axes, py::object weight, py::object bias, double eps) {
     const Array *w = optional_array(weight), *b = optional_array(bias);
     const Unlocked unlocked(x.size());

@@ -2,6 +2,11 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <atomic>
+#include <chrono>
+#include <cmath>
+
+#include "../core/array.h"
 #include "../core/kernels.h"
 #include "../core/thread_pool.h"
 #include "../cuda/cuda.h"
@@ -55,6 +60,32 @@ void register_cuda(py::module_& module) {
   m.def("event_elapsed", &cuda::event_elapsed);
 }
 
+/// The floating-point operations that all threads have done: independent multiply-adds of float32.
+int64_t peak_multiply_adds(int64_t rounds) {
+  std::atomic<int64_t> done{0};
+  parallel_for(num_threads(), [&](int64_t) { done += kernels().multiply_adds(rounds); });
+  return done;
+}
+
+/// Bytes read and written in a second, at best, when all threads copy `bytes` bytes.
+double peak_bandwidth(int64_t bytes) {
+  using Clock = std::chrono::steady_clock;
+  const int64_t n = bytes / int64_t(sizeof(float));
+  const Array from = Array::full(DType::float32, {n}, 1, {}), to = Array::full(DType::float32, {n}, 0, {});
+  std::chrono::duration<double> best{INFINITY};
+  for (int round = 0; round < 7; ++round) {
+    const auto start = Clock::now();
+    parallel_range(n, 1024, [&](int64_t begin, int64_t end) {
+      kernels().memory.stream((end - begin) * int64_t(sizeof(float)), from.as<float>() + begin, to.as<float>() + begin);
+      kernels().memory.end_streams();
+    });
+    best = std::min(best, std::chrono::duration<double>(Clock::now() - start));
+  }
+  return 2 * double(n) * sizeof(float) / best.count();
+}
+
+int64_t peak_copy(int64_t bytes) { return bytes; }
+
 }  // namespace
 
 void register_runtime(py::module_& m) {
@@ -67,6 +98,9 @@ void register_runtime(py::module_& m) {
   m.def("num_threads", &num_threads);
   m.def("set_num_threads", &set_num_threads);
   num_threads();  // an invalid STEEP_NUM_THREADS is an error of the import, not of some later operation
+  m.def("peak_multiply_adds", &peak_multiply_adds, py::call_guard<py::gil_scoped_release>());
+  m.def("peak_bandwidth", &peak_bandwidth, py::call_guard<py::gil_scoped_release>());
+  m.def("peak_copy", &peak_copy, py::call_guard<py::gil_scoped_release>());
   m.attr("version") = STEEP_VERSION;
   m.attr("compiler") = STEEP_COMPILER;
   register_cuda(m);

@@ -1,6 +1,7 @@
 #include "allocator.h"
 
 #include <pthread.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -30,6 +31,22 @@ int size_class(size_t bytes) {
 size_t class_bytes(int index) {
   const size_t base = kSmallest << (index / kSteps);
   return base + base / kSteps * (index % kSteps);
+}
+
+// Of what is larger, each first touch of a page of 4 KB costs more than the arithmetic on it, and each use a place in
+// the TLB: huge pages cost a 500th.
+constexpr size_t kHugePage = size_t(2) << 20;
+constexpr size_t kHugeFrom = 2 * kHugePage;
+
+/// A block of the operating system's; null if there is none.
+void* system_block(size_t size) {
+  const size_t unit = size < kHugeFrom ? kAlignment : kHugePage;
+  const size_t rounded = (size + unit - 1) / unit * unit;
+  void* const block = std::aligned_alloc(unit, rounded);
+#ifdef MADV_HUGEPAGE
+  if (block && unit == kHugePage) madvise(block, rounded, MADV_HUGEPAGE);  // where it isn't granted, all is as before
+#endif
+  return block;
 }
 
 struct FreeBlock {
@@ -75,12 +92,10 @@ void* allocate(size_t bytes) {
       c.free[index] = block->next;
       c.stats.cached -= int64_t(size);
     } else {
-      block =
-          static_cast<FreeBlock*>(std::aligned_alloc(kAlignment, (size + kAlignment - 1) / kAlignment * kAlignment));
+      block = static_cast<FreeBlock*>(system_block(size));
       if (!block && c.stats.cached) {
         c.drop_all();
-        block =
-            static_cast<FreeBlock*>(std::aligned_alloc(kAlignment, (size + kAlignment - 1) / kAlignment * kAlignment));
+        block = static_cast<FreeBlock*>(system_block(size));
       }
       c.stats.system_allocations++;
     }

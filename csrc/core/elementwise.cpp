@@ -12,7 +12,7 @@ namespace steep {
 namespace {
 
 constexpr int64_t kGrain = 16384;  // elements a thread takes at least
-constexpr int64_t kBlock = 1024;   // elements packed at a time where an operand is strided
+constexpr int64_t kBlock = 1024;   // elements at a time that take the way through a buffer
 
 /// Fills in an operand; in extents it lacks, and where it has one element, it is broadcast.
 void add(ElementwisePlan& plan, const Array& a) {
@@ -67,7 +67,8 @@ void copy_strided(int64_t item, int64_t n, const char* from, int64_t from_step, 
   copy_strided<uint64_t>(n, from, from_step, to, to_step);
 }
 
-/// n elements along the last axis, from p[i].
+/// n elements along the last axis, from p[i]. Strided operands are packed in a buffer, block by block, and a very large
+/// output is computed in one and stored past the caches from there.
 void run_line(const Work& plan, char* const* p, int64_t n) {
   const int inner = plan.shape.n - 1, output = plan.operands - 1;
   void* direct[kMaxOperands];
@@ -81,25 +82,31 @@ void run_line(const Work& plan, char* const* p, int64_t n) {
     else
       packed |= 1u << i;
   }
-  if (!packed) return plan.loop(n, direct, scalars, plan.params);
+  const bool streams = !(packed >> output & 1) && n * plan.item[output] > kStreamedBytes;
+  if (!packed && !streams) return plan.loop(n, direct, scalars, plan.params);
   alignas(64) char buffer[kMaxOperands][kBlock * 8];
-  for (int64_t begin = 0; begin < n; begin += kBlock) {
-    const int64_t count = std::min(kBlock, n - begin);
+  // Blocks of a streamed output begin at a cache line.
+  int64_t count = kBlock - (streams ? reinterpret_cast<uintptr_t>(p[output]) % 64 / plan.item[output] : 0);
+  for (int64_t begin = 0; begin < n; begin += count, count = kBlock) {
+    count = std::min(count, n - begin);
     for (int i = 0; i < plan.operands; ++i) {
       const int64_t step = plan.strides[i][inner], offset = begin * step * plan.item[i];
-      if (!(packed >> i & 1)) {
-        direct[i] = p[i] + offset;
-      } else {
+      if (packed >> i & 1 || (i == output && streams)) {
         direct[i] = buffer[i];
         if (i != output) copy_strided(plan.item[i], count, p[i] + offset, step, buffer[i], 1);
+      } else {
+        direct[i] = p[i] + offset;
       }
     }
     plan.loop(count, direct, scalars, plan.params);
-    if (packed >> output & 1) {
-      const int64_t step = plan.strides[output][inner];
-      copy_strided(plan.item[output], count, buffer[output], 1, p[output] + begin * step * plan.item[output], step);
-    }
+    const int64_t step = plan.strides[output][inner];
+    char* const to = p[output] + begin * step * plan.item[output];
+    if (streams)
+      kernels().memory.stream(count * plan.item[output], buffer[output], to);
+    else if (packed >> output & 1)
+      copy_strided(plan.item[output], count, buffer[output], 1, to, step);
   }
+  if (streams) kernels().memory.end_streams();
 }
 
 /// Elements begin…end in C order.

@@ -134,6 +134,17 @@ struct GemmKernel {
   void (*block)(const Gemm<T>&, const GemmRange&);
 };
 
+/// An output of more bytes than this, about what a core has of the last cache, goes past the caches: they could not
+/// hold it until it is read, but would give up for it what they hold, and read every line of it before it is written.
+inline constexpr int64_t kStreamedBytes = 4 << 20;
+
+struct MemoryKernels {
+  /// Copies past the caches, where the machine can and `to` is aligned to 64 bytes.
+  void (*stream)(int64_t bytes, const void* from, void* to);
+  /// To be called after the last of them, before another thread may read.
+  void (*end_streams)();
+};
+
 struct Kernels {
   const char* isa;
   std::span<const UnaryKernel> unary;
@@ -148,6 +159,9 @@ struct Kernels {
   OptimizerKernels<double> optimizer_f64;
   GemmKernel<float> gemm_f32;
   GemmKernel<double> gemm_f64;
+  MemoryKernels memory;
+  /// Independent multiply-adds of float32; returns the floating-point operations done. A yardstick for benchmarks.
+  int64_t (*multiply_adds)(int64_t rounds);
 };
 
 /// The table of the instruction set in use: the best this CPU has, or what STEEP_ISA asks for.

@@ -1,5 +1,6 @@
 #include "matmul.h"
 
+#include <array>
 #include <string_view>
 
 #include "../cuda/table.h"
@@ -7,6 +8,7 @@
 #include "elementwise.h"
 #include "errors.h"
 #include "matmul_plan.h"
+#include "reduce.h"
 #include "thread_pool.h"
 #include "views.h"
 
@@ -168,6 +170,27 @@ Array linear(const Array& x, const Array& weight, const Array* bias, const Unary
     const Array* inputs[] = {&out};
     elementwise("linear", activation->forward[int(out.dtype)], inputs, out);
   }
+  return out;
+}
+
+LinearGrads linear_backward(const Array& g, const Array* x, const Array* weight, bool bias, const Array* y,
+                            const UnaryKernel* activation) {
+  Array dz = g;  // of x @ weightᵀ + bias
+  if (activation) {
+    dz = Array(g.dtype, g.shape, g.device());
+    elementwise("linear", activation->backward[int(g.dtype)], std::array{&g, y, y}, dz);
+  }
+  const auto rows = [](const Array& a) {
+    Dims outer = a.shape;
+    outer.n--;
+    return a.ndim() == 2 ? a : reshape(a, {product(outer), a.shape[outer.n]});
+  };
+  LinearGrads out;
+  if (weight) out.dx = matmul(dz, *weight);
+  if (x || bias) dz = rows(dz);
+  if (x) out.dweight = matmul(permute(dz, {1, 0}), rows(*x));
+  static const ReduceKernel& sum = reduction("sum");
+  if (bias) out.dbias = reduce(sum, dz, 1, false);
   return out;
 }
 

@@ -13,4 +13,12 @@ void matmul(const Array& a, const Array& b, Array& out);
 /// activation(x @ weightᵀ + bias) for x (…, in), weight (out, in), bias (out) or null. The activation may be null.
 Array linear(const Array& x, const Array& weight, const Array* bias, const UnaryKernel* activation);
 
+struct LinearGrads {
+  Array dx, dweight, dbias;  // without data where not asked for
+};
+/// From the gradient of linear's result y: dweight if x is given, dx if weight is. The activation's derivative must
+/// read nothing but y.
+LinearGrads linear_backward(const Array& g, const Array* x, const Array* weight, bool bias, const Array* y,
+                            const UnaryKernel* activation);
+
 }  // namespace steep

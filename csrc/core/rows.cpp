@@ -1,10 +1,13 @@
 #include "rows.h"
 
 #include <algorithm>
+#include <array>
 #include <limits>
+#include <string_view>
 
 #include "../cuda/table.h"
 #include "device.h"
+#include "elementwise.h"
 #include "errors.h"
 #include "kernels.h"
 #include "reduce.h"
@@ -145,7 +148,21 @@ Array logsumexp(const Array& a, int axis) {
   return y;
 }
 
-CrossEntropy cross_entropy(const Array& logits, const Array& labels) {
+namespace {
+
+/// x / divisor, as the operation on tensors.
+Array divided(const Array& x, double divisor) {
+  static const BinaryKernel& divide = *std::ranges::find(
+      kernels().binary, std::string_view("divide"), [](const BinaryKernel& k) { return std::string_view(k.name); });
+  const Array by = Array::full(x.dtype, {}, divisor, {});
+  Array out(x.dtype, x.shape, x.device());
+  elementwise("cross_entropy", divide.forward[int(x.dtype)], std::array{&x, &by}, out, nullptr, true);
+  return out;
+}
+
+}  // namespace
+
+CrossEntropy cross_entropy(const Array& logits, const Array& labels, std::optional<double> divisor) {
   const Array x = contiguous(logits);
   const int64_t rows = x.shape[0], n = x.shape[1];
   CrossEntropy out{Array(x.dtype, {rows}, x.device()), Array(x.dtype, {rows}, x.device())};
@@ -157,11 +174,16 @@ CrossEntropy cross_entropy(const Array& logits, const Array& labels) {
                                          out.loss.as<T>() + row, out.lse.as<T>() + row);
     });
   });
+  if (divisor) {
+    static const ReduceKernel& sum = reduction("sum");
+    out.loss = divided(reduce(sum, out.loss, 1, false), *divisor);
+  }
   return out;
 }
 
-Array cross_entropy_backward(const Array& g, const Array& logits, const Array& labels, const Array& lse) {
-  const Array x = contiguous(logits), gr = contiguous(broadcast_to(g, lse.shape));
+Array cross_entropy_backward(const Array& g, const Array& logits, const Array& labels, const Array& lse,
+                             std::optional<double> divisor) {
+  const Array x = contiguous(logits), gr = contiguous(broadcast_to(divisor ? divided(g, *divisor) : g, lse.shape));
   const int64_t rows = x.shape[0], n = x.shape[1];
   Array dx(x.dtype, x.shape, x.device());
   const DeviceScope scope("cross_entropy", {&gr, &x, &labels, &lse, &dx});

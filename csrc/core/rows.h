@@ -1,5 +1,7 @@
 // Operations along one axis that need the whole row at once: softmax and its family, cross-entropy, layer norm.
 #pragma once
+#include <optional>
+
 #include "array.h"
 
 namespace steep {
@@ -16,9 +18,11 @@ Array logsumexp(const Array& x, int axis);  // without the axis
 struct CrossEntropy {
   Array loss, lse;
 };
-/// Per-row loss of logits (rows, classes) against valid int64 labels; keeps logsumexp for the backward pass.
-CrossEntropy cross_entropy(const Array& x, const Array& labels);
-Array cross_entropy_backward(const Array& g, const Array& x, const Array& labels, const Array& lse);
+/// Per-row loss of logits (rows, classes) against valid int64 labels, or with a divisor their sum divided by it; keeps
+/// logsumexp for the backward pass.
+CrossEntropy cross_entropy(const Array& x, const Array& labels, std::optional<double> divisor);
+Array cross_entropy_backward(const Array& g, const Array& x, const Array& labels, const Array& lse,
+                             std::optional<double> divisor);
 
 struct LayerNorm {
   Array y, mean, rstd;

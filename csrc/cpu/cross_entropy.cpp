@@ -19,11 +19,13 @@ void cross_entropy(int64_t rows, int64_t n, const T* x, const int64_t* label, T*
 template <class T>
 void cross_entropy_backward(int64_t rows, int64_t n, const T* g, const T* x, const int64_t* label, const T* lse,
                             T* dx) {
+  const OutputRows<T> out(rows, n);
   for (; rows > 0; --rows, ++g, x += n, ++label, ++lse, dx += n) {
     const T at_label = x[*label];  // dx may be x
-    each_vector<T>(n, [&](int64_t j, auto span) { span.store(dx + j, exp(span.load(x + j) - *lse) * *g); });
+    out.each(dx, [&](int64_t j, auto span) { span.store(dx + j, exp(span.load(x + j) - *lse) * *g); });
     dx[*label] = *g * (exp(Vec<T>(at_label - *lse))[0] - 1);
   }
+  out.end();
 }
 
 template <class T>

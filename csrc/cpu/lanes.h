@@ -1,6 +1,7 @@
 // Loops over the vectors of a run. A body f(i, span) handles elements i, i + 1, … by span.load and span.store, which
 // stop at the end of the run.
 #pragma once
+#include "../core/kernels.h"
 #include "../ops/reduce.h"
 #include "simd.h"
 
@@ -38,6 +39,14 @@ struct Part {
   }
 };
 
+/// A whole vector whose store goes past the caches.
+struct Streamed : Whole {
+  template <class T>
+  STEEP_INLINE void store(T* p, Vec<T> v) const {
+    v.stream(p);
+  }
+};
+
 template <class T, class F>
 STEEP_INLINE void each_vector(int64_t n, F f) {
   constexpr int64_t L = Vec<T>::n;
@@ -45,6 +54,39 @@ STEEP_INLINE void each_vector(int64_t n, F f) {
   for (; i + L <= n; i += L) f(i, Whole{});
   if (i < n) f(i, Part{int(n - i)});
 }
+
+/// The same past the caches, from element `first` on; those before it, fewer than a vector, are stored as usual.
+template <class T, class F>
+STEEP_INLINE void each_streamed(int64_t first, int64_t n, F f) {
+  constexpr int64_t L = Vec<T>::n;
+  int64_t i = first;
+  if (i > 0) f(int64_t(0), Part{int(i)});
+  for (; i + L <= n; i += L) f(i, Streamed{});
+  if (i < n) f(i, Part{int(n - i)});
+}
+
+/// Rows of n elements that are stored once, past the caches if they are very large.
+template <class T>
+class OutputRows {
+ public:
+  OutputRows(int64_t rows, int64_t n) : n_(n), streams_(rows * n * int64_t(sizeof(T)) > kStreamedBytes) {}
+  /// To be called after the last row.
+  void end() const {
+    if (streams_) streaming_ends();
+  }
+  bool streams() const { return streams_; }
+  /// f(j, span) for the vectors of a row, which are stored to `out` and then not read.
+  template <class F>
+  STEEP_INLINE void each(T* out, F f) const {
+    if (!streams_) return each_vector<T>(n_, f);
+    const int64_t first = int64_t(-reinterpret_cast<uintptr_t>(out) % STEEP_VECTOR_BYTES / sizeof(T));
+    each_streamed<T>(first < n_ ? first : n_, n_, f);
+  }
+
+ private:
+  const int64_t n_;
+  const bool streams_;
+};
 
 /// Rows that a loop down the columns of a matrix takes at a time: their cache lines may lie 4096 bytes apart and
 /// compete for 8 places.

@@ -88,6 +88,20 @@ struct Vec {
   static STEEP_INLINE Vec load(const T* p) { return Raw(*reinterpret_cast<const typename Lanes<T>::Unaligned*>(p)); }
   STEEP_INLINE void store(T* p) const { *reinterpret_cast<typename Lanes<T>::Unaligned*>(p) = v; }
 
+  /// Past the caches, where the machine can; p is aligned to the vector. Before another thread may read what has been
+  /// stored, `streaming_ends` must be called.
+  STEEP_INLINE void stream(T* p) const {
+#if defined(__AVX512F__) && STEEP_VECTOR_BYTES == 64
+    _mm512_stream_si512(reinterpret_cast<__m512i*>(p), (__m512i)v);
+#elif defined(__AVX__) && STEEP_VECTOR_BYTES == 32
+    _mm256_stream_si256(reinterpret_cast<__m256i*>(p), (__m256i)v);
+#elif defined(__SSE2__) && STEEP_VECTOR_BYTES == 16
+    _mm_stream_si128(reinterpret_cast<__m128i*>(p), (__m128i)v);
+#else
+    store(p);
+#endif
+  }
+
   /// 0 < k < n elements. No memory beyond them is touched; the other lanes are `fill`.
   static STEEP_INLINE Vec load_partial(const T* p, int k, T fill = 0) {
 #if defined(__AVX512F__) && defined(__AVX512BW__) && STEEP_VECTOR_BYTES == 64
@@ -172,8 +186,29 @@ struct Vec {
   friend STEEP_INLINE Mask<T> operator==(Vec a, Vec b) { return {(Bits)(a.v == b.v)}; }
   friend STEEP_INLINE Mask<T> operator!=(Vec a, Vec b) { return {(Bits)(a.v != b.v)}; }
 
-  /// a·b + c, one rounding where the hardware has it: -ffp-contract is on.
-  friend STEEP_INLINE Vec fma(Vec a, Vec b, Vec c) { return a * b + c; }
+  /// a·b + c, of floating-point numbers, with one rounding where the instruction set has it. Compilers make of a·b + c
+  /// the same in most places, but not in all copies of a loop: where equal elements must get equal bits, this is to be
+  /// used.
+  friend STEEP_INLINE Vec fma(Vec a, Vec b, Vec c) {
+#if defined(__AVX512F__) && STEEP_VECTOR_BYTES == 64
+    if constexpr (sizeof(T) == 4)
+      return _mm512_fmadd_ps(a.v, b.v, c.v);
+    else
+      return _mm512_fmadd_pd(a.v, b.v, c.v);
+#elif defined(__FMA__) && STEEP_VECTOR_BYTES == 32
+    if constexpr (sizeof(T) == 4)
+      return _mm256_fmadd_ps(a.v, b.v, c.v);
+    else
+      return _mm256_fmadd_pd(a.v, b.v, c.v);
+#elif defined(__aarch64__)
+    if constexpr (sizeof(T) == 4)
+      return vfmaq_f32(c.v, a.v, b.v);
+    else
+      return vfmaq_f64(c.v, a.v, b.v);
+#else
+    return a * b + c;
+#endif
+  }
   /// b where either is NaN, as the x86 instructions. So min(bound, x) keeps a NaN in x.
   friend STEEP_INLINE Vec min(Vec a, Vec b) { return a.v < b.v ? a.v : b.v; }
   friend STEEP_INLINE Vec max(Vec a, Vec b) { return a.v > b.v ? a.v : b.v; }
@@ -191,6 +226,12 @@ struct Vec {
     return (Raw)Vec<typename Lanes<T>::Integer>(typename Lanes<T>::Unsigned(1) << (8 * sizeof(T) - 1)).v;
   }
 };
+
+STEEP_INLINE void streaming_ends() {
+#if defined(__SSE2__)
+  _mm_sfence();
+#endif
+}
 
 // The bits of a vector read as lanes of another type of the same width.
 template <class U, class T>

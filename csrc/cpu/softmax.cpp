@@ -8,38 +8,48 @@ namespace {
 
 template <class T>
 void softmax(int64_t rows, int64_t n, const T* x, T* y) {
+  constexpr int64_t kRow = 32768 / sizeof(T);  // in L1
+  const OutputRows<T> out(rows, n);
+  alignas(64) T row[kRow];  // where the terms of the sum wait if y goes past the caches
   for (; rows > 0; --rows, x += n, y += n) {
-    const T scale = T(1 / sum_exp(n, x, extreme<Max>(n, x), y));
-    each_vector<T>(n, [&](int64_t j, auto span) { span.store(y + j, span.load(y + j) * scale); });
+    T* const terms = out.streams() && n <= kRow ? row : y;
+    const T scale = T(1 / sum_exp(n, x, extreme<Max>(n, x), terms));
+    out.each(y, [&](int64_t j, auto span) { span.store(y + j, span.load(terms + j) * scale); });
   }
+  out.end();
 }
 
 /// dx = y · (g - Σ g·y)
 template <class T>
 void softmax_backward(int64_t rows, int64_t n, const T* g, const T* y, T* dx) {
+  const OutputRows<T> out(rows, n);
   for (; rows > 0; --rows, g += n, y += n, dx += n) {
     const T dot = T(sum_of<T>(n, [&](int64_t j, auto span) { return span.load(g + j) * span.load(y + j); }));
-    each_vector<T>(n, [&](int64_t j, auto span) { span.store(dx + j, span.load(y + j) * (span.load(g + j) - dot)); });
+    out.each(dx, [&](int64_t j, auto span) { span.store(dx + j, span.load(y + j) * (span.load(g + j) - dot)); });
   }
+  out.end();
 }
 
 template <class T>
 void log_softmax(int64_t rows, int64_t n, const T* x, T* y) {
+  const OutputRows<T> out(rows, n);
   for (; rows > 0; --rows, x += n, y += n) {
     const T max = extreme<Max>(n, x);
     const T log_sum = T(__builtin_log(sum_exp<T>(n, x, max, nullptr)));
-    each_vector<T>(n, [&](int64_t j, auto span) { span.store(y + j, (span.load(x + j) - max) - log_sum); });
+    out.each(y, [&](int64_t j, auto span) { span.store(y + j, (span.load(x + j) - max) - log_sum); });
   }
+  out.end();
 }
 
 /// dx = g - exp(y) · Σ g
 template <class T>
 void log_softmax_backward(int64_t rows, int64_t n, const T* g, const T* y, T* dx) {
+  const OutputRows<T> out(rows, n);
   for (; rows > 0; --rows, g += n, y += n, dx += n) {
     const T sum = T(sum_of<T>(n, [&](int64_t j, auto span) { return span.load(g + j); }));
-    each_vector<T>(n,
-                   [&](int64_t j, auto span) { span.store(dx + j, span.load(g + j) - exp(span.load(y + j)) * sum); });
+    out.each(dx, [&](int64_t j, auto span) { span.store(dx + j, fma(exp(span.load(y + j)), -sum, span.load(g + j))); });
   }
+  out.end();
 }
 
 template <class T>

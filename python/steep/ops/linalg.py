@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from .. import _core
-from .._core import record, record_binary
+from .._core import is_recording, record, record_binary
 from ..tensor import Tensor
 from . import manipulation, reduction
 from ._apply import UNARY, as_tensor
@@ -74,6 +74,8 @@ def linear(x: Any, weight: Any, bias: Any = None, activation: str | None = None)
 def _linear_vjp(
     g: Tensor, x: Tensor | None, weight: Tensor | None, y: Tensor | None, activation: str | None, needs_bias: bool
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    if not is_recording():
+        return _core.linear_backward(g, x, weight, needs_bias, y, activation)
     if activation is not None:
         (g,) = UNARY[activation].vjp(g, None, y, ())
     dx = None if weight is None else matmul(g, weight)

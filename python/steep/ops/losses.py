@@ -22,13 +22,17 @@ __all__ = [
 
 
 def _reduce(name: str, loss: Tensor, how: str) -> Tensor:
-    if how == "mean":
-        return reductions.mean(loss)
-    if how == "sum":
-        return reductions.sum(loss)
-    if how == "none":
+    if _divisor(name, loss.size, how) is None:
         return loss
-    raise ValueError(f"{name}: reduction={how!r} must be 'mean', 'sum' or 'none'")
+    return reductions.mean(loss) if how == "mean" else reductions.sum(loss)
+
+
+def _divisor(name: str, count: int, how: str) -> float | None:
+    """What the sum of all losses is divided by; None where each is wanted."""
+    divisors = {"mean": float(count), "sum": 1.0, "none": None}
+    if how not in divisors:
+        raise ValueError(f"{name}: reduction={how!r} must be 'mean', 'sum' or 'none'")
+    return divisors[how]
 
 
 def _pair(name: str, input: Any, target: Any) -> tuple[Tensor, Tensor]:
@@ -87,16 +91,18 @@ def cross_entropy(input: Any, target: Any, reduction: str = "mean", axis: int = 
         order = [*(i for i in range(input.ndim) if i != axis), axis]
         input = manipulation.permute_dims(input, order)
     logits = manipulation.reshape(input, (labels.size, classes))
-    loss, lse = _core.cross_entropy(logits, labels)
-    loss = record(loss, _cross_entropy_vjp, (logits,), (logits, labels, lse))
-    return _reduce("cross_entropy", manipulation.reshape(loss, rest), reduction)
+    divisor = _divisor("cross_entropy", labels.size, reduction)
+    loss, lse = _core.cross_entropy(logits, labels, divisor)
+    loss = record(loss, _cross_entropy_vjp, (logits,), (logits, labels, lse, divisor))
+    return manipulation.reshape(loss, rest) if divisor is None else loss
 
 
-def _cross_entropy_vjp(g: Tensor, logits: Tensor, labels: Tensor, lse: Tensor) -> tuple[Tensor]:
+def _cross_entropy_vjp(g: Tensor, logits: Tensor, labels: Tensor, lse: Tensor, divisor: float | None) -> tuple[Tensor]:
     if is_recording():
         hit = indexing.one_hot(labels, logits.shape[1], logits.dtype)
-        return (g.expand_dims(-1) * (rows.softmax(logits) - hit),)
-    return (_core.cross_entropy_backward(g, logits, labels, lse),)
+        g = g.expand_dims(-1) if divisor is None else g / divisor
+        return (g * (rows.softmax(logits) - hit),)
+    return (_core.cross_entropy_backward(g, logits, labels, lse, divisor),)
 
 
 def _probability_cross_entropy(input: Tensor, target: Tensor, how: str, axis: int) -> Tensor:
