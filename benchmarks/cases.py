@@ -1,23 +1,22 @@
-"""The rows for single operations.
-
-The expected results are computed here in float64 by NumPy. The other rows of steep's table of elementwise operations
-follow by themselves; there steep's own float64, which the tests compare with mpmath, is what results are held against.
-"""
+"""The rows for single operations: which sizes they have, and the least work that each is."""
 
 from __future__ import annotations
 
+import math
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
-import steep as st
-
+from .floors import Work
+from .operations import ADD, CHAIN, ELEMENTWISE, MATMUL, ROWS, SUMS, Operation, table_operations
 from .peers import Array, Call, Library
 
-__all__ = ["Case", "kernel_cases"]
+__all__ = ["Case", "kernel_cases", "largest_difference"]
+
+F32, I64 = 4, 8  # bytes
 
 
 class Case(Protocol):
@@ -27,12 +26,20 @@ class Case(Protocol):
     def name(self) -> str: ...
 
     @property
+    def table(self) -> str:
+        """The table that the row is in."""
+
+    @property
     def group(self) -> str:
         """What its ratios are averaged with."""
 
     @property
     def quick(self) -> bool:
         """Whether it is part of a quick run too."""
+
+    @property
+    def work(self) -> Work | None:
+        """The least that has to be done, where one can say."""
 
     def expected(self) -> Sequence[Array]:
         """The right result, in float64."""
@@ -47,56 +54,64 @@ class Case(Protocol):
         """How long to wait after this library."""
 
 
-@dataclass(frozen=True)
-class Operation:
-    """An operation and its derivative in NumPy's terms."""
-
-    name: str
-    value: Callable[..., Array]
-    gradients: Callable[..., tuple[Array, ...]]  # of the output's gradient, the value, and the inputs
-    low: float = -3.0  # of the inputs, which are uniform
-    high: float = 3.0
+SUFFIXES = {"forward": "", "taped": ", with grad", "backward": " backward", "both": " and backward"}
 
 
 @dataclass(frozen=True)
 class KernelCase:
-    """One operation on inputs of given shapes: forward, taped or backward."""
+    """One operation on inputs of given shapes: forward, taped, backward, or both passes at once."""
 
     operation: Operation
     shapes: tuple[tuple[int, ...], ...]
+    output: tuple[int, ...]  # the shape of the result
     label: str  # the shapes for people
+    group: str
     mode: str = "forward"
     quick: bool = True
-
-    @property
-    def group(self) -> str:
-        first = self.operation.name.split()[0]
-        return first if first in ("matmul", "softmax") else "elementwise"
+    table = "operations"
 
     @property
     def name(self) -> str:
-        suffix = {"forward": "", "taped": ", with grad", "backward": " backward"}[self.mode]
-        return f"{self.operation.name} {self.label}{suffix}"
+        return f"{self.operation.name} {self.label}{SUFFIXES[self.mode]}"
+
+    @property
+    def work(self) -> Work | None:
+        inputs, output = sum(map(math.prod, self.shapes)), math.prod(self.output)
+        labels = I64 * self.shapes[0][0] if self.operation.labels else 0
+        products = 2 * math.prod(self.shapes[0]) * self.output[1] if self.group == "matmul" else 0
+        if self.mode == "forward":
+            return Work(F32 * (inputs + output) + labels, products)
+        if self.mode == "backward" and not self.operation.aliases:
+            # An elementwise or row derivative reads the input or the value, which has the input's shape.
+            return Work(F32 * (2 * inputs + output) + labels, 2 * products)
+        return None
 
     def _inputs(self) -> list[Array]:
         rng = np.random.default_rng(zlib.crc32(self.name.encode()))
         low, high = self.operation.low, self.operation.high
-        return [np.asarray(rng.uniform(low, high, shape), np.float32) for shape in self.shapes]
+        inputs: list[Array] = [np.asarray(rng.uniform(low, high, shape), np.float32) for shape in self.shapes]
+        if self.operation.labels:
+            rows, classes = self.shapes[0]
+            inputs.append(rng.integers(0, classes, rows))
+        return inputs
 
     def _gradient(self) -> Array:
-        shape = self.operation.value(*self._inputs()).shape
-        return np.asarray(np.random.default_rng(0).uniform(-1, 1, shape), np.float32)
+        return np.asarray(np.random.default_rng(0).uniform(-1, 1, self.output), np.float32)
 
     def expected(self) -> Sequence[Array]:
-        inputs = [x.astype(np.float64) for x in self._inputs()]
+        inputs = [x.astype(np.float64) if x.dtype == np.float32 else x for x in self._inputs()]
         value = self.operation.value(*inputs)
-        if self.mode != "backward":
+        if self.mode in ("forward", "taped"):
             return (value,)
         return self.operation.gradients(self._gradient().astype(np.float64), value, *inputs)
 
     def _call(self, library: Library) -> Call | None:
+        if not library.operations:
+            return None
         if self.mode == "backward":
             return library.backward(self.operation.name, self._inputs(), self._gradient())
+        if self.mode == "both":
+            return library.both(self.operation.name, self._inputs(), self._gradient())
         run = library.taped if self.mode == "taped" else library.forward
         return run(self.operation.name, self._inputs())
 
@@ -117,34 +132,6 @@ class KernelCase:
         return 0.0 if library.name == "NumPy" and self.group != "matmul" else library.rest
 
 
-def _softmax(x: Array) -> Array:
-    e: Array = np.exp(x - x.max(-1, keepdims=True))
-    return np.asarray(e / e.sum(-1, keepdims=True))
-
-
-def _softmax_gradient(g: Array, y: Array, x: Array) -> tuple[Array, ...]:
-    return (y * (g - (g * y).sum(-1, keepdims=True)),)
-
-
-def _sigmoid(x: Array) -> Array:
-    return np.asarray(1 / (1 + np.exp(-x)))
-
-
-MATMUL = {
-    "": Operation("matmul", lambda a, b: a @ b, lambda g, y, a, b: (g @ b.T, a.T @ g)),
-    "TN": Operation("matmul TN", lambda a, b: a.T @ b, lambda g, y, a, b: (b @ g.T, a @ g)),
-    "NT": Operation("matmul NT", lambda a, b: a @ b.T, lambda g, y, a, b: (g @ b, g.T @ a)),
-}
-ADD = Operation("add", lambda a, b: a + b, lambda g, y, a, b: (g, g))
-ELEMENTWISE = [
-    ADD,
-    Operation("exp", np.exp, lambda g, y, x: (g * y,)),
-    Operation("tanh", np.tanh, lambda g, y, x: (g * (1 - y * y),)),
-    Operation("relu", lambda x: np.maximum(x, 0), lambda g, y, x: (g * (x > 0),)),
-    Operation("sigmoid", _sigmoid, lambda g, y, x: (g * y * (1 - y),)),
-]
-SOFTMAX = Operation("softmax", _softmax, _softmax_gradient)
-
 # M, K, N; which of the two operands is stored transposed; whether forward and backward are in a quick run.
 MATMUL_SHAPES: list[tuple[int, int, int, str, bool, bool]] = [
     (64, 64, 64, "", True, True),
@@ -163,44 +150,39 @@ MATMUL_SHAPES: list[tuple[int, int, int, str, bool, bool]] = [
 ]
 
 
-def _table_operations() -> Iterator[Operation]:
-    """The operations of one argument that have no row above."""
-    known = {operation.name for operation in ELEMENTWISE}
-    for name, row in st._core.unary.items():
-        if name in known or row["params"] or not row["differentiable"] or not hasattr(st, name):
-            continue
-        function = getattr(st, name)
-
-        def value(x: Array, function: Callable[..., Any] = function) -> Array:
-            return np.asarray(function(x).numpy())
-
-        def gradients(g: Array, y: Array, x: Array, function: Callable[..., Any] = function) -> tuple[Array, ...]:
-            t = st.tensor(x, requires_grad=True)
-            return (np.asarray(st.grad(function(t), t, st.tensor(g))[0]),)
-
-        yield Operation(name, value, gradients, low=0.1)
+def _elementwise(operation: Operation, power: int, mode: str, quick: bool, group: str) -> KernelCase:
+    shape = (10**power,)
+    inputs = (shape,) * (2 if operation in (ADD, CHAIN) else 1)
+    return KernelCase(operation, inputs, shape, f"1e{power}" if power else "1 element", group, mode, quick)
 
 
 def kernel_cases() -> Iterator[KernelCase]:
     """All rows for single operations."""
     for m, k, n, transposed, quick, quick_backward in MATMUL_SHAPES:
         shapes = ((k, m) if transposed == "TN" else (m, k), (n, k) if transposed == "NT" else (k, n))
-        label = f"{m}x{k}x{n}"
-        yield KernelCase(MATMUL[transposed], shapes, label, "forward", quick)
-        yield KernelCase(MATMUL[transposed], shapes, label, "backward", quick_backward)
-    yield KernelCase(ADD, ((1,), (1,)), "1 element")
-    yield KernelCase(ADD, ((1,), (1,)), "1 element", "taped")
+        for mode, wanted in (("forward", quick), ("backward", quick_backward)):
+            yield KernelCase(MATMUL[transposed], shapes, (m, n), f"{m}x{k}x{n}", "matmul", mode, wanted)
+    yield _elementwise(ADD, 0, "taped", True, "one element")
+    yield _elementwise(CHAIN, 0, "both", True, "one element")
+    for operation in ELEMENTWISE:
+        for mode in ("forward", "backward"):
+            yield _elementwise(operation, 0, mode, operation is ADD and mode == "forward", "one element")
     for operation in ELEMENTWISE:
         for power in (3, 5, 6, 7):
-            inputs = ((10**power,),) * (2 if operation is ADD else 1)
             for mode in ("forward", "backward"):
-                yield KernelCase(operation, inputs, f"1e{power}", mode, power < 7)
-    for operation in _table_operations():
+                yield _elementwise(operation, power, mode, power < 7, "elementwise")
+    for operation in table_operations():
         for mode in ("forward", "backward"):
-            yield KernelCase(operation, ((10**5,),), "1e5", mode, quick=False)
-    for rows, columns, quick in ((64, 10, True), (1024, 1000, True), (4096, 4096, False)):
-        for mode in ("forward", "backward"):
-            yield KernelCase(SOFTMAX, ((rows, columns),), f"{rows}x{columns}", mode, quick)
+            yield _elementwise(operation, 5, mode, False, "other elementwise")
+    for rows, columns in ((64, 10), (1024, 1000), (4096, 4096)):
+        shape, label, quick = (rows, columns), f"{rows}x{columns}", rows < 4096
+        for operation in ROWS:
+            wanted = quick and operation.name != "log_softmax"
+            for mode in ("forward", "backward"):
+                output = () if operation.labels else shape
+                yield KernelCase(operation, (shape,), output, label, "rows", mode, wanted)
+        for operation, length in zip(SUMS, shape, strict=True) if rows > 64 else ():
+            yield KernelCase(operation, (shape,), (length,), label, "sums", "forward", quick)
 
 
 def largest_difference(results: Sequence[Array], expected: Sequence[Array]) -> float:

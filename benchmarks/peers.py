@@ -1,10 +1,15 @@
-"""The libraries in the race. Each says how its arrays are made and how it runs a function forward and backward."""
+"""The libraries in the race. Each says how its arrays are made and how it runs a function forward and backward.
+
+Inputs of floating-point numbers come first and are differentiated; labels, which are integers, are not.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import importlib
 import operator
+import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType, ModuleType
@@ -14,7 +19,7 @@ import numpy as np
 
 import steep as st
 
-__all__ = ["ERRORS", "Array", "Call", "Library", "installed", "limited_blas"]
+__all__ = ["ERRORS", "UNTAPED", "Array", "Call", "Library", "installed", "limited_blas", "multiply_ten_times"]
 
 Array = np.ndarray[Any, Any]
 Call = Callable[[], Any]
@@ -32,20 +37,40 @@ ERRORS = (
     ValueError,
 )
 
+
+class UnavailableError(RuntimeError):
+    """A library is installed, but cannot take part; the message says why."""
+
+
+UNTAPED = frozenset({"NumPy"})  # peers that keep no tape, and so have less to do
+
+
+def multiply_ten_times(a: Any, b: Any) -> Any:
+    """a · b¹⁰, one multiplication after the other."""
+    for _ in range(10):
+        a = a * b
+    return a
+
+
 OPERATORS: dict[str, Callable[..., Any]] = {
     "add": operator.add,
     "matmul": operator.matmul,
     "matmul TN": lambda a, b: a.T @ b,
     "matmul NT": lambda a, b: a @ b.T,
+    "row sum": lambda x: x.sum(1),
+    "column sum": lambda x: x.sum(0),
+    "10 multiplications": multiply_ten_times,
 }
 
 
 class Library:
-    """steep or a peer. The three ways to run a function give a call without arguments, or None where there is none."""
+    """steep or a peer. The four ways to run a function give a call without arguments, or None where there is none."""
 
     name: str  # as people write it
     module: ModuleType
     rest = 0.002  # seconds until its threads sleep after work on several of them
+    quick = True  # whether it takes part in a quick run
+    operations = True  # whether it takes part in the rows for single operations
     functions: Mapping[str, Callable[..., Any]] = MappingProxyType({})  # what the module doesn't have by that name
 
     def function(self, name: str) -> Callable[..., Any] | None:
@@ -83,8 +108,16 @@ class Library:
         return None
 
     def backward(self, name: str, inputs: Sequence[Array], gradient: Array) -> Call | None:
-        """The gradients with respect to all inputs, the forward pass excluded."""
+        """The gradients with respect to all inputs but labels, the forward pass excluded."""
         return None
+
+    def both(self, name: str, inputs: Sequence[Array], gradient: Array) -> Call | None:
+        """The same gradients, with the forward pass."""
+        return None
+
+
+def _differentiable(x: Array) -> bool:
+    return x.dtype.kind == "f"
 
 
 class Steep(Library):
@@ -106,14 +139,25 @@ class Steep(Library):
 
     def taped(self, name: str, inputs: Sequence[Array]) -> Call | None:
         function = self.function(name)
-        return partial(function, *(st.tensor(x, requires_grad=True) for x in inputs)) if function else None
+        return partial(function, *map(self._leaf, inputs)) if function else None
 
     def backward(self, name: str, inputs: Sequence[Array], gradient: Array) -> Call | None:
         function = self.function(name)
         if function is None:
             return None
-        xs = [st.tensor(x, requires_grad=True) for x in inputs]
-        return partial(st.grad, function(*xs), xs, self.array(gradient), retain_graph=True)
+        xs = list(map(self._leaf, inputs))
+        wanted = [x for x in xs if x.requires_grad]
+        return partial(st.grad, function(*xs), wanted, self.array(gradient), retain_graph=True)
+
+    def both(self, name: str, inputs: Sequence[Array], gradient: Array) -> Call | None:
+        function = self.function(name)
+        if function is None:
+            return None
+        xs, g = list(map(self._leaf, inputs)), self.array(gradient)
+        return lambda: st.grad(function(*xs), xs, g)
+
+    def _leaf(self, x: Array) -> Any:
+        return st.tensor(x, requires_grad=_differentiable(x))
 
 
 def _numpy_softmax(x: Array) -> Array:
@@ -121,12 +165,27 @@ def _numpy_softmax(x: Array) -> Array:
     return np.asarray(e / e.sum(-1, keepdims=True))
 
 
+def _numpy_log_softmax(x: Array) -> Array:
+    shifted = x - x.max(-1, keepdims=True)
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(-1, keepdims=True)))
+
+
+def _numpy_cross_entropy(x: Array, labels: Array) -> Any:
+    return -_numpy_log_softmax(x)[np.arange(len(x)), labels].mean()
+
+
 class NumPy(Library):
     name = "NumPy"
     module = np
     rest = 0.12
     functions = MappingProxyType(
-        {"relu": lambda x: np.maximum(x, 0), "sigmoid": lambda x: 1 / (1 + np.exp(-x)), "softmax": _numpy_softmax}
+        {
+            "relu": lambda x: np.maximum(x, 0),
+            "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+            "softmax": _numpy_softmax,
+            "log_softmax": _numpy_log_softmax,
+            "cross_entropy": _numpy_cross_entropy,
+        }
     )
 
     def threads(self) -> str:
@@ -146,6 +205,8 @@ class Torch(Library):
         functional = self.module.nn.functional
         self.functions = {
             "softmax": partial(self.module.softmax, dim=-1),
+            "log_softmax": partial(self.module.log_softmax, dim=-1),
+            "cross_entropy": functional.cross_entropy,
             "log_sigmoid": functional.logsigmoid,
             **{name: getattr(functional, name) for name in ("gelu", "silu", "softplus")},
         }
@@ -165,14 +226,47 @@ class Torch(Library):
 
     def taped(self, name: str, inputs: Sequence[Array]) -> Call | None:
         function = self.function(name)
-        return partial(function, *(self.array(x).requires_grad_() for x in inputs)) if function else None
+        return partial(function, *map(self._leaf, inputs)) if function else None
 
     def backward(self, name: str, inputs: Sequence[Array], gradient: Array) -> Call | None:
         function = self.function(name)
         if function is None:
             return None
-        xs = [self.array(x).requires_grad_() for x in inputs]
-        return partial(self.module.autograd.grad, function(*xs), xs, self.array(gradient), retain_graph=True)
+        xs = list(map(self._leaf, inputs))
+        wanted = [x for x in xs if x.requires_grad]
+        return partial(self.module.autograd.grad, function(*xs), wanted, self.array(gradient), retain_graph=True)
+
+    def both(self, name: str, inputs: Sequence[Array], gradient: Array) -> Call | None:
+        function = self.function(name)
+        if function is None:
+            return None
+        xs, g, grad = list(map(self._leaf, inputs)), self.array(gradient), self.module.autograd.grad
+        return lambda: grad(function(*xs), xs, g)
+
+    def _leaf(self, x: Array) -> Any:
+        return self.array(x).requires_grad_(_differentiable(x))
+
+
+class TorchFused(Torch):
+    """Its Adam as one kernel."""
+
+    name = "PyTorch fused"
+    operations = False
+
+
+class TorchCompiled(Torch):
+    """Forward, loss and backward compiled, and the fused Adam. Compiling takes long, and a C++ compiler."""
+
+    name = "torch.compile"
+    quick = False
+    operations = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        if not any(map(shutil.which, [os.environ.get("CXX", ""), "g++", "clang++"])):
+            raise UnavailableError("it needs a C++ compiler, and there is none")
+        config: Any = importlib.import_module("torch._inductor.config")
+        config.compile_threads = 1  # no pool of processes, which would stay and take part in the race
 
 
 class Jax(Library):
@@ -184,6 +278,7 @@ class Jax(Library):
         self.module.config.update("jax_platforms", "cpu")
         self.functions = {
             "gelu": partial(self.module.nn.gelu, approximate=False),
+            "cross_entropy": self._cross_entropy,
             "neg": self.module.numpy.negative,
             "erf": self.module.scipy.special.erf,
             "erfc": self.module.scipy.special.erfc,
@@ -207,19 +302,41 @@ class Jax(Library):
         function = self.function(name)
         if function is None:
             return None
-        _, pull_back = self.module.vjp(function, *map(self.array, inputs))
+        _, pull_back = self.module.vjp(*self._floats_only(function, inputs))
         return self.ready(partial(self.module.jit(lambda pull, g: pull(g)), pull_back, self.array(gradient)))
 
+    def both(self, name: str, inputs: Sequence[Array], gradient: Array) -> Call | None:
+        function = self.function(name)
+        if function is None:
+            return None
+        run, *xs = self._floats_only(function, inputs)
+        step = self.module.jit(lambda xs, g: self.module.vjp(run, *xs)[1](g))
+        return self.ready(partial(step, xs, self.array(gradient)))
 
-def installed() -> tuple[list[Library], dict[str, str]]:
+    def _floats_only(self, function: Callable[..., Any], inputs: Sequence[Array]) -> list[Any]:
+        """The function of its floating-point inputs, and these."""
+        labels = [self.array(x) for x in inputs if not _differentiable(x)]
+        return [lambda *xs: function(*xs, *labels), *(self.array(x) for x in inputs if _differentiable(x))]
+
+    def _cross_entropy(self, x: Any, labels: Any) -> Any:
+        jax: Any = self.module
+        return -jax.numpy.take_along_axis(jax.nn.log_softmax(x), labels[:, None], 1).mean()
+
+
+def installed(quick: bool = False) -> tuple[list[Library], dict[str, str]]:
     """steep and the peers that can be imported; and why the others can't, by name."""
     libraries: list[Library] = []
     absent: dict[str, str] = {}
-    for cls in (Steep, NumPy, Torch, Jax):
+    for cls in (Steep, NumPy, Torch, TorchFused, TorchCompiled, Jax):
+        if quick and not cls.quick:
+            continue
         try:
             libraries.append(cls())
         except ModuleNotFoundError:
-            absent[cls.name] = "not installed"
+            if cls.operations:  # otherwise it is a variant, and the library itself is absent too
+                absent[cls.name] = "not installed"
+        except UnavailableError as error:
+            absent[cls.name] = str(error)
         except ERRORS as error:
             absent[cls.name] = f"its import failed: {type(error).__name__}: {error}"
     return libraries, absent

@@ -8,9 +8,12 @@ machine rests until that library's threads are asleep.
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import signal
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +21,7 @@ import numpy as np
 
 from .peers import ERRORS
 
-__all__ = ["Failure", "Plan", "Runner", "Summary", "race", "ratio", "summary"]
+__all__ = ["Failure", "Plan", "Runner", "Summary", "race", "ratio", "summary", "time_limit"]
 
 
 class Failure(Exception):
@@ -107,3 +110,22 @@ def summary(times: list[float]) -> Summary:
 def ratio(peer: list[float], own: list[float]) -> float:
     """How many times as long the peer takes: the median over the rounds, whose two blocks saw the same machine."""
     return float(np.median(np.array(peer) / np.array(own)))
+
+
+@contextlib.contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Raises TimeoutError if its body takes longer. Only the main thread has such an alarm; others are not limited."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def give_up(*ignored: Any) -> None:
+        raise TimeoutError(f"not done after {seconds:g} s")
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    remaining, _ = signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, remaining)
+        signal.signal(signal.SIGALRM, before)

@@ -16,11 +16,13 @@ import numpy as np
 import steep as st
 
 from .peers import Array, Call, Library
+from .timing import time_limit
 
 __all__ = ["TrainingCase", "steep_step", "torch_step", "training_cases"]
 
 Layers = list[tuple[Array, Array]]  # weight (in, out) and bias (out,) of each
 BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
+COMPILING = 120  # seconds that a library may take over its first steps
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,8 @@ class TrainingCase:
     batch: int
     quick: bool = True
     group: str = "train"
+    table = "training steps"
+    work = None
 
     @property
     def name(self) -> str:
@@ -52,10 +56,14 @@ class TrainingCase:
         return _losses(_numpy_step(None, wide, x.astype(np.float64), labels, 0.01))
 
     def check(self, library: Library) -> Sequence[Array] | None:
-        return _losses(STEPS[library.name](library, *self.problem(), 0.01))
+        with time_limit(COMPILING):
+            return _losses(STEPS[library.name](library, *self.problem(), 0.01))
 
     def prepare(self, library: Library) -> Call:
-        return STEPS[library.name](library, *self.problem(), 1e-7)
+        step = STEPS[library.name](library, *self.problem(), 1e-7)
+        with time_limit(COMPILING):
+            step()
+        return step
 
     def rest(self, library: Library) -> float:
         return library.rest
@@ -134,8 +142,18 @@ def _numpy_step(library: Library | None, layers: Layers, x: Array, labels: Array
     return step
 
 
-def torch_step(torch: Any, layers: Layers, x: Array, labels: Array, rate: float, device: str = "cpu") -> Call:
-    """PyTorch's step."""
+def torch_step(
+    torch: Any,
+    layers: Layers,
+    x: Array,
+    labels: Array,
+    rate: float,
+    device: str = "cpu",
+    *,
+    fused: bool = True,
+    compiled: bool = False,
+) -> Call:
+    """PyTorch's step, with Adam as one kernel or not, and with torch.compile or without."""
     modules = []
     for w, b in layers:
         linear = torch.nn.Linear(*w.shape)
@@ -144,12 +162,19 @@ def torch_step(torch: Any, layers: Layers, x: Array, labels: Array, rate: float,
             linear.bias.copy_(torch.from_numpy(b))
         modules += [linear, torch.nn.ReLU()]
     model = torch.nn.Sequential(*modules[:-1]).to(device)
-    optimizer = torch.optim.Adam(model.parameters(), lr=rate, fused=True)  # the fastest of its three
+    optimizer = torch.optim.Adam(model.parameters(), lr=rate, fused=fused)
     inputs, targets = torch.from_numpy(x).to(device), torch.from_numpy(labels).to(device)
+
+    def loss_of(inputs: Any, targets: Any) -> Any:
+        return torch.nn.functional.cross_entropy(model(inputs), targets)
+
+    if compiled:
+        torch._dynamo.reset()  # it stops compiling a function that it has compiled eight times
+        loss_of = torch.compile(loss_of)
 
     def step() -> Any:
         optimizer.zero_grad()
-        loss = torch.nn.functional.cross_entropy(model(inputs), targets)
+        loss = loss_of(inputs, targets)
         loss.backward()
         optimizer.step()
         return loss.detach()
@@ -196,6 +221,8 @@ def _jax_step(library: Library, layers: Layers, x: Array, labels: Array, rate: f
 STEPS: dict[str, Callable[..., Call]] = {
     "steep": lambda library, *problem: steep_step(*problem),
     "NumPy": _numpy_step,
-    "PyTorch": lambda library, *problem: torch_step(library.module, *problem),
+    "PyTorch": lambda library, *problem: torch_step(library.module, *problem, fused=False),
+    "PyTorch fused": lambda library, *problem: torch_step(library.module, *problem),
+    "torch.compile": lambda library, *problem: torch_step(library.module, *problem, compiled=True),
     "JAX": _jax_step,
 }

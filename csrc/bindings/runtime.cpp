@@ -84,8 +84,6 @@ double peak_bandwidth(int64_t bytes) {
   return 2 * double(n) * sizeof(float) / best.count();
 }
 
-int64_t peak_copy(int64_t bytes) { return bytes; }
-
 }  // namespace
 
 void register_runtime(py::module_& m) {
@@ -100,7 +98,6 @@ void register_runtime(py::module_& m) {
   num_threads();  // an invalid STEEP_NUM_THREADS is an error of the import, not of some later operation
   m.def("peak_multiply_adds", &peak_multiply_adds, py::call_guard<py::gil_scoped_release>());
   m.def("peak_bandwidth", &peak_bandwidth, py::call_guard<py::gil_scoped_release>());
-  m.def("peak_copy", &peak_copy, py::call_guard<py::gil_scoped_release>());
   m.attr("version") = STEEP_VERSION;
   m.attr("compiler") = STEEP_COMPILER;
   register_cuda(m);

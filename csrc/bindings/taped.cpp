@@ -78,7 +78,9 @@ struct Taped {
   STEEP_TAPED(cos)
   STEEP_TAPED(tanh)
   STEEP_TAPED(erf)
-  STEEP_TAPED(erfc)
+  friend Taped gelu_slope(const Taped& x) {
+    return 0.5 * Taped(operation("erfc")((-0.70710678118654752 * x).t)) + 0.39894228040143268 * x * exp(-0.5 * x * x);
+  }
   STEEP_TAPED(sigmoid)
 #undef STEEP_TAPED
 };

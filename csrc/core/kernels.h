@@ -27,7 +27,8 @@ struct ElementwiseKernel {
 };
 
 /// Which values a derivative reads. The tape keeps only those; a loop's operand that isn't read may be any array.
-enum Reads : unsigned { kReadsNothing = 0, kReadsA = 1, kReadsB = 2, kReadsY = 4, kReadsX = kReadsA };
+/// kIsOne: it is 1 everywhere, and the gradient passes as it is.
+enum Reads : unsigned { kReadsNothing = 0, kReadsA = 1, kReadsB = 2, kReadsY = 4, kReadsX = kReadsA, kIsOne = 8 };
 
 struct UnaryKernel {
   const char* name;

@@ -14,6 +14,9 @@
 #define STEEP_INLINE inline __attribute__((always_inline))
 #define STEEP_NOINLINE [[gnu::noinline]] inline
 #define STEEP_LIBM(function) __builtin_##function
+#if defined(__FMA__) || defined(__aarch64__)
+#define STEEP_FMA  // fma rounds once
+#endif
 
 namespace steep::STEEP_ISA_NS {
 namespace {
@@ -296,6 +299,13 @@ STEEP_BY_PARTS(floor, float, double, __builtin_floorf(p), __builtin_floor(p))
 STEEP_BY_PARTS(trunc, float, double, __builtin_truncf(p), __builtin_trunc(p))
 #endif
 #undef STEEP_BY_PARTS
+
+#if defined(__AVX512F__) && STEEP_VECTOR_BYTES == 64
+/// p·2^⌊k⌋, rounded once.
+#define STEEP_SCALEF
+STEEP_INLINE Vec<float> scalef(Vec<float> p, Vec<float> k) { return _mm512_maskz_scalef_ps(-1, p.v, k.v); }
+STEEP_INLINE Vec<double> scalef(Vec<double> p, Vec<double> k) { return _mm512_maskz_scalef_pd(-1, p.v, k.v); }
+#endif
 
 /// The lanes combined by halves, so in the same order whatever the compiler.
 template <class T, class F>

@@ -8,7 +8,7 @@ namespace {
 
 struct Add : Record<kNumbers> {
   static constexpr const char* name = "add";
-  static constexpr unsigned reads_a = kReadsNothing, reads_b = kReadsNothing;
+  static constexpr unsigned reads_a = kIsOne, reads_b = kIsOne;
   template <class V>
   STEEP_FORMULA V f(V a, V b) const {
     return a + b;
@@ -25,7 +25,7 @@ struct Add : Record<kNumbers> {
 
 struct Subtract : Record<kNumbers> {
   static constexpr const char* name = "subtract";
-  static constexpr unsigned reads_a = kReadsNothing, reads_b = kReadsNothing;
+  static constexpr unsigned reads_a = kIsOne, reads_b = kReadsNothing;
   template <class V>
   STEEP_FORMULA V f(V a, V b) const {
     return a - b;

@@ -290,8 +290,7 @@ struct Gelu : Record<kFloats> {
   /// Φ(x) + x·φ(x)
   template <class V>
   STEEP_FORMULA V df(V x, V) const {
-    const V t = bounded(x, 40);
-    return 0.5 * erfc(-0.70710678118654752 * t) + 0.39894228040143268 * t * exp(-0.5 * t * t);  // 1/√2, 1/√(2π)
+    return gelu_slope(bounded(x, 40));
   }
 };
 

@@ -23,9 +23,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("info", help="print version, instruction set, threads and devices")
     bench = commands.add_parser("bench", help="compare the speed of steep with NumPy, PyTorch and JAX where installed")
-    bench.add_argument("--quick", action="store_true", help="fewer and smaller cases, about half a minute")
+    bench.add_argument("--quick", action="store_true", help="fewer and smaller rows, about a minute")
     bench.add_argument("--filter", default="", metavar="TEXT", help="only the rows whose name contains TEXT")
     bench.add_argument("--json", metavar="FILE", help="also write the figures to FILE")
+    bench.add_argument("--html", metavar="FILE", help="also write them to FILE as a page for a browser")
+    bench.add_argument("--plots", metavar="DIR", help="also draw them, as PNG files in DIR; needs matplotlib")
+    bench.add_argument(
+        "--compare", metavar="FILE", help="compare with the figures in FILE; exit status 3 if steep has become slower"
+    )
     bench.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="cuda: with PyTorch, on the GPU")
     bench.add_argument("--threads", type=_positive, metavar="N", help="threads for every library")
     args = parser.parse_args(argv)
@@ -36,7 +41,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     status: int
     if args.device == "cuda":
+        if args.html or args.plots or args.compare:
+            parser.error("--html, --plots and --compare are for the CPU")
         status = gpu.run(quick=args.quick, only=args.filter, json_path=args.json)
     else:
-        status = run(quick=args.quick, only=args.filter, json_path=args.json, threads=args.threads)
+        status = run(
+            quick=args.quick,
+            only=args.filter,
+            json_path=args.json,
+            threads=args.threads,
+            plots_path=args.plots,
+            html_path=args.html,
+            compare_path=args.compare,
+        )
     return status

@@ -14,7 +14,7 @@ from ..tensor import Tensor
 
 NUMBERS = (bool, int, float)  # NumPy's float64 scalars are floats too
 TENSOR_OR_NUMBER = (Tensor, *NUMBERS)
-READS_X, READS_Y = 1, 4
+READS_X, READS_Y, IS_ONE = 1, 4, 8
 
 
 def is_operand(x: object) -> bool:
@@ -108,16 +108,23 @@ class BinaryRule:
         self.reads_a, self.reads_b = reads_a, reads_b
         kernel_a: Callable[..., Tensor] = getattr(_core, f"{name}_backward_a")
         kernel_b: Callable[..., Tensor] = getattr(_core, f"{name}_backward_b")
+        one_a, one_b = bool(reads_a & IS_ONE), bool(reads_b & IS_ONE)
 
         def vjp(
             g: Tensor, needs_a: bool, needs_b: bool, a: Any, b: Any, y: Tensor | None
         ) -> tuple[Tensor | None, Tensor | None]:
+            da = db = g
             if is_recording():
-                return (
-                    g * _core.derivative_a(name, a, b, y) if needs_a else None,
-                    g * _core.derivative_b(name, a, b, y) if needs_b else None,
-                )
-            return kernel_a(g, a, b, y) if needs_a else None, kernel_b(g, a, b, y) if needs_b else None
+                if not one_a and needs_a:
+                    da = g * _core.derivative_a(name, a, b, y)
+                if not one_b and needs_b:
+                    db = g * _core.derivative_b(name, a, b, y)
+            else:
+                if not one_a and needs_a:
+                    da = kernel_a(g, a, b, y)
+                if not one_b and needs_b:
+                    db = kernel_b(g, a, b, y)
+            return da if needs_a else None, db if needs_b else None
 
         vjp.__name__ = name
         self.vjp = vjp
