@@ -10,6 +10,7 @@
 #include "../core/indexing.h"
 #include "../core/reduce.h"
 #include "../core/views.h"
+#include "operators.h"
 #include "register.h"
 #include "tensor_type.h"
 #include "unlocked.h"
@@ -18,8 +19,6 @@ namespace py = pybind11;
 
 namespace steep {
 namespace {
-
-bool is_python_number(py::handle h) { return PyBool_Check(h.ptr()) || PyLong_Check(h.ptr()) || PyFloat_Check(h.ptr()); }
 
 /// The dtype that a Python number beside a tensor of dtype t computes in: the tensor's, unless its kind is higher.
 DType weak_dtype(py::handle number, DType t) {
@@ -149,6 +148,8 @@ void check_exponent(const BinaryKernel& k, const Array& b) {
         message("pow: an integer to the power of ", low, " is not an integer: make the base a float"));
 }
 
+}  // namespace
+
 Array binary_forward(const BinaryKernel& k, py::handle left, py::handle right) {
   auto [a, b] = operands(k.name, left, right);
   a = in_defined_dtype(k.name, k.forward, a), b = in_defined_dtype(k.name, k.forward, b);
@@ -160,6 +161,8 @@ Array binary_forward(const BinaryKernel& k, py::handle left, py::handle right) {
   elementwise(k.name, k.forward[int(a.dtype)], inputs, y, nullptr, true);
   return y;
 }
+
+namespace {
 
 bool overlap(const Array& a, const Array& b) {
   const auto [a_begin, a_end] = extent(a);

@@ -3,7 +3,11 @@
 #include <structmember.h>
 
 #include <atomic>
+#include <utility>
 #include <vector>
+
+#include "../core/kernels.h"
+#include "operators.h"
 
 namespace py = pybind11;
 
@@ -65,10 +69,7 @@ uint64_t versions(PyObject* saved) {
 
 bool needs_grad(PyObject* o) { return is_tensor(o) && tensor(o)->requires_grad; }
 
-PyObject* edge_of(PyObject* input) {
-  if (!needs_grad(input)) return new_reference(nullptr);
-  return new_reference(tensor(input)->node ? tensor(input)->node : input);
-}
+PyObject* edge_of(PyObject* input) { return new_reference(needs_grad(input) ? edge_to(input) : nullptr); }
 
 /// A tensor over the same memory with no history.
 PyObject* alias(PyObject* o) { return wrap(Array(array_of(o))); }
@@ -117,27 +118,14 @@ PyObject* record(PyObject*, PyObject* const* args, Py_ssize_t n) {
   return attach(out, args[1], std::move(edges), std::move(saved), outputs);
 }
 
-/// record_binary(out, vjp, a, b, reads_a, reads_b): the same for two inputs. The vjp is called as
-/// vjp(g, needs_a, needs_b, a, b, out), with None for what the wanted gradients don't read (bits: 1 a, 2 b, 4 out).
+/// record_binary(out, vjp, a, b, reads_a, reads_b): the same for two inputs.
 PyObject* record_binary(PyObject*, PyObject* const* args, Py_ssize_t n) {
   if (n != 6 || !is_tensor(args[0])) {
     PyErr_SetString(PyExc_TypeError, "record_binary(out, vjp, a, b, reads_a, reads_b)");
     return nullptr;
   }
-  PyObject *out = args[0], *a = args[2], *b = args[3];
-  const bool needs_a = needs_grad(a), needs_b = needs_grad(b);
-  if (!recording || !(needs_a || needs_b) || !is_floating(array_of(out).dtype)) return new_reference(out);
-  const long reads = (needs_a ? PyLong_AsLong(args[4]) : 0) | (needs_b ? PyLong_AsLong(args[5]) : 0);
-  py::tuple edges(2);
-  PyTuple_SET_ITEM(edges.ptr(), 0, edge_of(a));
-  PyTuple_SET_ITEM(edges.ptr(), 1, edge_of(b));
-  py::tuple saved(5);
-  PyTuple_SET_ITEM(saved.ptr(), 0, new_reference(needs_a ? Py_True : Py_False));
-  PyTuple_SET_ITEM(saved.ptr(), 1, new_reference(needs_b ? Py_True : Py_False));
-  PyTuple_SET_ITEM(saved.ptr(), 2, new_reference(reads & 1 ? a : nullptr));
-  PyTuple_SET_ITEM(saved.ptr(), 3, new_reference(reads & 2 ? b : nullptr));
-  PyTuple_SET_ITEM(saved.ptr(), 4, reads & 4 ? alias(out) : new_reference(nullptr));
-  return attach(out, args[1], std::move(edges), std::move(saved), reads & 4 ? 1 << 4 : 0);
+  return steep::record_binary(args[0], args[1], args[2], args[3], unsigned(PyLong_AsLong(args[4])),
+                              unsigned(PyLong_AsLong(args[5])));
 }
 
 PyObject* set_recording(PyObject*, PyObject* on) {
@@ -150,64 +138,8 @@ PyObject* set_recording(PyObject*, PyObject* on) {
 
 PyObject* is_recording(PyObject*, PyObject*) { return PyBool_FromLong(recording); }
 
-/// fits(gradient, edge): has it the shape and the dtype that the node or the leaf wants?
-PyObject* fits(PyObject*, PyObject* const* args, Py_ssize_t n) {
-  if (n != 2 || !is_tensor(args[0]) || !(is_tensor(args[1]) || Py_TYPE(args[1]) == node_type)) {
-    PyErr_SetString(PyExc_TypeError, "a gradient must be a Tensor: fits(gradient, edge)");
-    return nullptr;
-  }
-  const Array& g = array_of(args[0]);
-  if (is_tensor(args[1]))
-    return PyBool_FromLong(g.shape == array_of(args[1]).shape && g.dtype == array_of(args[1]).dtype);
-  return PyBool_FromLong(g.shape == node(args[1])->shape && g.dtype == node(args[1])->dtype);
-}
-
-/// The name of a node's vjp without what marks it as one: "matmul" for _matmul_vjp.
-std::string operation_name(PyObject* o) {
-  const py::object name = py::getattr(node(o)->vjp, "__name__", py::none());
-  std::string text =
-      py::str(name.is_none() ? py::object(py::type::of(py::handle(node(o)->vjp)).attr("__name__")) : name);
-  if (text.size() > 4 && text.ends_with("_vjp")) text.resize(text.size() - 4);
-  return text.size() > 1 && text[0] == '_' ? text.substr(1) : text;
-}
-
-/// Node.saved: raises if one of the values has been changed in place since. Where operations are recorded
-/// (create_graph) a saved output gets its history back, so that the vjp's result depends on it.
-PyObject* node_saved(PyObject* o) {
-  if (!node(o)->saved) {
-    const std::string text = "backward a second time through '" + operation_name(o) +
-                             "', whose saved values have been freed: pass retain_graph=True to the first backward, or "
-                             "compute the loss again";
-    PyErr_SetString(PyExc_RuntimeError, text.c_str());
-    return nullptr;
-  }
-  if (versions(node(o)->saved) != node(o)->versions) {
-    const std::string text =
-        "backward through '" + operation_name(o) +
-        "' needs a tensor that has been changed in place since: change a copy (x = x + 1 instead of "
-        "x += 1), or do it after backward";
-    PyErr_SetString(PyExc_RuntimeError, text.c_str());
-    return nullptr;
-  }
-  if (!recording || !node(o)->outputs) return new_reference(node(o)->saved);
-  const Py_ssize_t n = PyTuple_GET_SIZE(node(o)->saved);
-  py::tuple saved(static_cast<size_t>(n));
-  for (Py_ssize_t i = 0; i < n; ++i) {
-    PyObject* item = PyTuple_GET_ITEM(node(o)->saved, i);
-    if (i >= 64 || !(node(o)->outputs >> i & 1)) {
-      PyTuple_SET_ITEM(saved.ptr(), i, new_reference(item));
-      continue;
-    }
-    PyObject* output = alias(item);
-    tensor(output)->node = new_reference(o);
-    tensor(output)->requires_grad = true;
-    PyTuple_SET_ITEM(saved.ptr(), i, output);
-  }
-  return saved.release().ptr();
-}
-
 PyObject* node_name(PyObject* o) {
-  const std::string name = operation_name(o);
+  const std::string name = node_operation(o);
   return PyUnicode_FromStringAndSize(name.data(), Py_ssize_t(name.size()));
 }
 
@@ -325,9 +257,14 @@ void make_tensor_base() {
       {"grad", get_grad, set_grad, "the gradient that backward accumulated here, or None", nullptr},
       {"requires_grad", get_requires_grad, set_requires_grad, "whether operations on it are recorded", nullptr},
       {}};
+  const auto [add, subtract, multiply, divide] = operator_slots();
   PyType_Slot slots[] = {{Py_tp_dealloc, reinterpret_cast<void*>(tensor_dealloc)},
                          {Py_tp_members, members},
                          {Py_tp_getset, properties},
+                         add,
+                         subtract,
+                         multiply,
+                         divide,
                          {0, nullptr}};
   tensor_base = tensor_class = make_type("steep._core.TensorBase", sizeof(TensorObject), slots);
 }
@@ -363,6 +300,73 @@ void make_node_type() {
 }
 
 }  // namespace
+
+std::string node_operation(PyObject* o) {
+  const py::object name = py::getattr(node(o)->vjp, "__name__", py::none());
+  std::string text =
+      py::str(name.is_none() ? py::object(py::type::of(py::handle(node(o)->vjp)).attr("__name__")) : name);
+  if (text.size() > 4 && text.ends_with("_vjp")) text.resize(text.size() - 4);
+  return text.size() > 1 && text[0] == '_' ? text.substr(1) : text;
+}
+
+PyObject* node_saved(PyObject* o) {
+  if (!node(o)->saved) {
+    const std::string text = "backward a second time through '" + node_operation(o) +
+                             "', whose saved values have been freed: pass retain_graph=True to the first backward, or "
+                             "compute the loss again";
+    PyErr_SetString(PyExc_RuntimeError, text.c_str());
+    return nullptr;
+  }
+  if (versions(node(o)->saved) != node(o)->versions) {
+    const std::string text =
+        "backward through '" + node_operation(o) +
+        "' needs a tensor that has been changed in place since: change a copy (x = x + 1 instead of "
+        "x += 1), or do it after backward";
+    PyErr_SetString(PyExc_RuntimeError, text.c_str());
+    return nullptr;
+  }
+  if (!recording || !node(o)->outputs) return new_reference(node(o)->saved);
+  const Py_ssize_t n = PyTuple_GET_SIZE(node(o)->saved);
+  py::tuple saved(static_cast<size_t>(n));
+  for (Py_ssize_t i = 0; i < n; ++i) {
+    PyObject* item = PyTuple_GET_ITEM(node(o)->saved, i);
+    if (i >= 64 || !(node(o)->outputs >> i & 1)) {
+      PyTuple_SET_ITEM(saved.ptr(), i, new_reference(item));
+      continue;
+    }
+    PyObject* output = alias(item);
+    tensor(output)->node = new_reference(o);
+    tensor(output)->requires_grad = true;
+    PyTuple_SET_ITEM(saved.ptr(), i, output);
+  }
+  return saved.release().ptr();
+}
+
+PyObject* record_binary(PyObject* out, PyObject* vjp, PyObject* a, PyObject* b, unsigned reads_a, unsigned reads_b) {
+  const bool needs_a = needs_grad(a), needs_b = needs_grad(b);
+  if (!recording || !(needs_a || needs_b) || !is_floating(array_of(out).dtype)) return new_reference(out);
+  const unsigned reads = (needs_a ? reads_a : 0) | (needs_b ? reads_b : 0);
+  py::tuple edges(2);
+  PyTuple_SET_ITEM(edges.ptr(), 0, edge_of(a));
+  PyTuple_SET_ITEM(edges.ptr(), 1, edge_of(b));
+  py::tuple saved(5);
+  PyTuple_SET_ITEM(saved.ptr(), 0, new_reference(needs_a ? Py_True : Py_False));
+  PyTuple_SET_ITEM(saved.ptr(), 1, new_reference(needs_b ? Py_True : Py_False));
+  PyTuple_SET_ITEM(saved.ptr(), 2, new_reference(reads & kReadsA ? a : nullptr));
+  PyTuple_SET_ITEM(saved.ptr(), 3, new_reference(reads & kReadsB ? b : nullptr));
+  PyTuple_SET_ITEM(saved.ptr(), 4, reads & kReadsY ? alias(out) : new_reference(nullptr));
+  return attach(out, vjp, std::move(edges), std::move(saved), reads & kReadsY ? 1 << 4 : 0);
+}
+
+bool is_node(PyObject* o) { return Py_TYPE(o) == node_type; }
+
+bool fits(const Array& gradient, PyObject* edge) {
+  if (is_node(edge)) return gradient.shape == node(edge)->shape && gradient.dtype == node(edge)->dtype;
+  return gradient.shape == array_of(edge).shape && gradient.dtype == array_of(edge).dtype;
+}
+
+Recording::Recording(bool on) : before_(std::exchange(recording, on)) {}
+Recording::~Recording() { recording = before_; }
 
 bool is_tensor(PyObject* o) { return Py_TYPE(o) == tensor_class || PyType_IsSubtype(Py_TYPE(o), tensor_base); }
 
@@ -418,8 +422,6 @@ void register_tensor_type(py::module_& m) {
        "saved values."},
       {"record_binary", fast_function<record_binary>(), METH_FASTCALL,
        "record_binary(out, vjp, a, b, reads_a, reads_b): the same for two inputs, saving only what is read."},
-      {"fits", fast_function<fits>(), METH_FASTCALL,
-       "fits(gradient, edge): whether it has the shape and the dtype that the node or the leaf wants."},
       {"set_recording", set_recording, METH_O, nullptr},
       {"is_recording", is_recording, METH_NOARGS, nullptr},
       {}};
@@ -448,9 +450,6 @@ void register_tensor_type(py::module_& m) {
         Py_CLEAR(tensor(to.ptr())->grad);
       },
       "Gives a leaf the memory, dtype and device of another tensor; its gradient is forgotten.");
-  m.def(
-      "is_sole_owner", [](const Array& a) { return a.storage->refs.load() == 1 && a.is_contiguous(); },
-      "Does no other tensor share its memory, and are its elements contiguous?");
   m.def(
       "shares_memory", [](const Array& a, const Array& b) { return a.storage.get() == b.storage.get(); },
       "Are both views of one storage?");

@@ -3,6 +3,8 @@
 #pragma once
 #include <pybind11/pybind11.h>
 
+#include <string>
+
 #include "../core/array.h"
 
 namespace steep {
@@ -31,6 +33,39 @@ struct NodeObject {
 
 bool is_tensor(PyObject* o);
 inline Array& array_of(PyObject* o) { return reinterpret_cast<TensorObject*>(o)->array; }
+inline PyObject* grad_of(PyObject* o) { return reinterpret_cast<TensorObject*>(o)->grad; }
+bool is_node(PyObject* o);
+inline NodeObject& node_of(PyObject* o) { return *reinterpret_cast<NodeObject*>(o); }
+
+/// Where a gradient of a tensor goes: the node it was computed by, or the leaf itself.
+inline PyObject* edge_to(PyObject* tensor) {
+  PyObject* const node = reinterpret_cast<TensorObject*>(tensor)->node;
+  return node ? node : tensor;
+}
+/// Has a gradient the shape and the dtype that the node or the leaf wants?
+bool fits(const Array& gradient, PyObject* edge);
+/// Node.saved, a new reference: null, with an error set, if one of the values has been changed in place since, or they
+/// have been freed. Where operations are recorded (create_graph) a saved output gets its history back, so that the
+/// vjp's result depends on it.
+PyObject* node_saved(PyObject* node);
+/// "matmul" for _matmul_vjp.
+std::string node_operation(PyObject* node);
+
+/// Switches recording in this thread for a block.
+class Recording {
+ public:
+  explicit Recording(bool on);
+  Recording(const Recording&) = delete;
+  ~Recording();
+
+ private:
+  bool before_;
+};
+
+/// Makes `out` differentiable if recording is on and an input needs a gradient, and returns it, as a new reference. The
+/// vjp is called as vjp(g, needs_a, needs_b, a, b, out), with None for what the wanted gradients don't read.
+PyObject* record_binary(PyObject* out, PyObject* vjp, PyObject* a, PyObject* b, unsigned reads_a, unsigned reads_b);
+
 /// A new steep.Tensor.
 PyObject* wrap(Array&& a);
 

@@ -9,14 +9,13 @@ one gradient (or None) for each input. It is written with steep's own operations
 from __future__ import annotations
 
 import functools
-import heapq
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
 
 from . import _core
-from ._core import Node, fits, is_recording, record, set_recording
+from ._core import Node, is_recording, record, set_recording
 from .ops._apply import as_tensor
 from .tensor import Tensor
 
@@ -104,22 +103,18 @@ def _sum_to_vjp(g: Tensor, shape: tuple[int, ...]) -> tuple[Tensor]:
     return (g.broadcast_to(shape),)
 
 
-def _accumulate(leaf: Tensor, gradient: Tensor, arrived: Tensor, create_graph: bool) -> None:
-    """Adds to ``leaf.grad``. A gradient that others may hold is copied, so that .grad can be changed in place."""
-    if leaf.grad is None:
-        if create_graph:
-            leaf.grad = gradient
-        else:
-            owned = gradient is not arrived and _core.is_sole_owner(gradient)
-            leaf.grad = _core.alias(gradient) if owned else _core.copy(gradient)
-    elif create_graph or leaf.grad.requires_grad:
-        leaf.grad = leaf.grad + gradient
+def _add_to_grad(leaf: Tensor, gradient: Tensor, create_graph: bool) -> None:
+    """Adds to a ``leaf.grad`` that there is."""
+    before = leaf.grad
+    assert before is not None
+    if create_graph or before.requires_grad:
+        leaf.grad = before + gradient
     else:
-        _core.add_(leaf.grad, gradient)
+        _core.add_(before, gradient)
 
 
 def _backpropagate(
-    roots: Sequence[tuple[Tensor, Tensor]],
+    roots: list[tuple[Tensor, Tensor]],
     retain_graph: bool,
     create_graph: bool,
     wanted: dict[int, Tensor | None] | None,
@@ -129,44 +124,7 @@ def _backpropagate(
     ``roots`` are outputs with their gradients. Gradients of leaves are added to ``.grad``, or, if ``wanted`` is given,
     those of the nodes and leaves whose identity it has as a key are put there.
     """
-    nodes: dict[int, Node] = {}
-    gradients: dict[int, Tensor] = {}
-    heap: list[int] = []  # negative ids: newest first
-
-    def arrive(edge: Node | Tensor, gradient: Tensor, arrived: Tensor) -> None:
-        if isinstance(edge, Node):
-            key = edge.id
-            if key in gradients:
-                gradients[key] = gradients[key] + gradient
-            else:
-                gradients[key] = gradient
-                nodes[key] = edge
-                heapq.heappush(heap, -key)
-        elif wanted is None:
-            _accumulate(edge, gradient, arrived, create_graph)
-        elif id(edge) in wanted:
-            before = wanted[id(edge)]
-            wanted[id(edge)] = gradient if before is None else before + gradient
-
-    mode = set_recording(create_graph)
-    try:
-        for root, gradient in roots:
-            arrive(root if root._node is None else root._node, gradient, gradient)
-        del root, gradient  # the heap owns the graph now: it is freed while it is walked
-        while heap:
-            node = nodes.pop(-heapq.heappop(heap))
-            g = gradients.pop(node.id)
-            if wanted is not None and id(node) in wanted:
-                wanted[id(node)] = g
-            saved = node.saved
-            for edge, d in zip(node.edges, node.vjp(g, *saved), strict=True):
-                if d is not None and edge is not None:
-                    arrive(edge, d if fits(d, edge) else _fit(d, edge), g)
-            if not retain_graph:
-                node.release()
-            del node, saved, edge, d
-    finally:
-        set_recording(mode)
+    _core.backpropagate(roots, retain_graph, create_graph, wanted, _fit, _add_to_grad)
 
 
 def _seed(output: Tensor, gradient: Tensor | None, name: str) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any
 from .. import _core, dtypes
 from .._core import record
 from ..tensor import Tensor
-from ._apply import as_tensor, binary, first_tensor, operand, operands, unary
+from ._apply import BINARY, as_tensor, binary, first_tensor, operand, operands, unary
 
 __all__ = [
     "abs",
@@ -355,3 +355,7 @@ def where(condition: Any, a: Any, b: Any) -> Tensor:
 
 def _where_vjp(g: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
     return where(condition, g, 0.0), where(condition, 0.0, g)
+
+
+for _function in (add, subtract, multiply, divide):
+    _core.set_operator(_function.__name__, BINARY[_function.__name__].vjp, _function)

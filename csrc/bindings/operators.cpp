@@ -1,0 +1,62 @@
+// The operators + - * / of tensors as slots of their raw type: with two tensors, or a tensor and a number, they run and
+// record without a Python frame. All else, errors too, is left to the function of steep.ops.
+#include "operators.h"
+
+#include <algorithm>
+#include <array>
+#include <string_view>
+
+#include "../core/errors.h"
+#include "register.h"
+#include "tensor_type.h"
+
+namespace py = pybind11;
+
+namespace steep {
+namespace {
+
+struct Operator {
+  std::string_view name;
+  const BinaryKernel* kernel = nullptr;
+  PyObject *vjp = nullptr, *function = nullptr;  // of steep.ops
+};
+
+std::array operators{Operator{"add"}, Operator{"subtract"}, Operator{"multiply"}, Operator{"divide"}};
+
+template <int i>
+PyObject* run(PyObject* a, PyObject* b) {
+  const Operator& op = operators[i];
+  if (!op.function) Py_RETURN_NOTIMPLEMENTED;
+  if ((is_tensor(a) || is_python_number(a)) && (is_tensor(b) || is_python_number(b))) {
+    try {
+      const auto out = py::reinterpret_steal<py::object>(wrap(binary_forward(*op.kernel, a, b)));
+      return record_binary(out.ptr(), op.vjp, a, b, op.kernel->reads_a, op.kernel->reads_b);
+    } catch (const std::exception&) {  // the function raises it again, as Python's
+    }
+  }
+  return PyObject_CallFunctionObjArgs(op.function, a, b, nullptr);
+}
+
+}  // namespace
+
+std::array<PyType_Slot, 4> operator_slots() {
+  return {{{Py_nb_add, reinterpret_cast<void*>(run<0>)},
+           {Py_nb_subtract, reinterpret_cast<void*>(run<1>)},
+           {Py_nb_multiply, reinterpret_cast<void*>(run<2>)},
+           {Py_nb_true_divide, reinterpret_cast<void*>(run<3>)}}};
+}
+
+void register_operators(py::module_& m) {
+  m.def(
+      "set_operator",
+      [](std::string_view name, py::function vjp, py::function function) {
+        const auto op = std::ranges::find(operators, name, &Operator::name);
+        const auto kernel = std::ranges::find(kernels().binary, name, [](const BinaryKernel& k) { return k.name; });
+        if (op == operators.end() || kernel == kernels().binary.end())
+          throw std::invalid_argument(message("set_operator: there is no operator for ", std::string(name)));
+        *op = {op->name, &*kernel, vjp.release().ptr(), function.release().ptr()};
+      },
+      "Says how an operator's result is recorded, and which function takes other operands.");
+}
+
+}  // namespace steep
