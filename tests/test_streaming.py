@@ -10,7 +10,7 @@ import pytest
 import steep as st
 from compare import Array, assert_same
 
-pytestmark = pytest.mark.host
+pytestmark = pytest.mark.host(reason="stores past its caches")
 
 ELEMENTS = 2_500_003  # of float32: 10 MB, of which each of two threads stores more than the 4 MB from which it matters
 

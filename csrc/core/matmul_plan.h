@@ -32,8 +32,11 @@ inline GemmGrid gemm_grid(int64_t m, int64_t n, int64_t k, int threads) {
     const int64_t columns = std::min<int64_t>(threads / rows, units);
     const double r = double((m + rows - 1) / rows);
     const double c = double(std::min(n, (units + columns - 1) / columns * kGemmColumnUnit));
+    // Of equal cuts one across the rows is better where the time goes into writing C, whose rows then stay whole.
     const double cost = r * c + 8 * (r + c);
-    if (best_cost < 0 || cost < best_cost) best = {rows, columns}, best_cost = cost;
+    const bool writes_most = k < 128;
+    if (best_cost < 0 || cost < best_cost || (writes_most && cost == best_cost))
+      best = {rows, columns}, best_cost = cost;
   }
   return best;
 }

@@ -86,11 +86,12 @@ def cross_entropy(input: Any, target: Any, reduction: str = "mean", axis: int = 
         raise TypeError(
             f"cross_entropy: labels must be integers, not {target.dtype.name}: use target.astype(steep.int64)"
         )
-    labels = _core.checked_labels("cross_entropy", manipulation.reshape(target, (-1,)), classes)
+    labels = target if target.ndim == 1 else manipulation.reshape(target, (-1,))
+    labels = _core.checked_labels("cross_entropy", labels, classes)
     if axis != input.ndim - 1:
         order = [*(i for i in range(input.ndim) if i != axis), axis]
         input = manipulation.permute_dims(input, order)
-    logits = manipulation.reshape(input, (labels.size, classes))
+    logits = input if input.ndim == 2 else manipulation.reshape(input, (labels.size, classes))
     divisor = _divisor("cross_entropy", labels.size, reduction)
     loss, lse = _core.cross_entropy(logits, labels, divisor)
     loss = record(loss, _cross_entropy_vjp, (logits,), (logits, labels, lse, divisor))
