@@ -186,8 +186,12 @@ LinearGrads linear_backward(const Array& g, const Array* x, const Array* weight,
     return a.ndim() == 2 ? a : reshape(a, {product(outer), a.shape[outer.n]});
   };
   LinearGrads out;
-  if (weight) out.dx = matmul(dz, *weight);
-  if (x || bias) dz = rows(dz);
+  dz = rows(dz);
+  if (weight) {
+    Dims shape = g.shape;
+    shape[shape.n - 1] = weight->shape[1];
+    out.dx = reshape(matmul(dz, *weight), shape);
+  }
   if (x) out.dweight = matmul(permute(dz, {1, 0}), rows(*x));
   static const ReduceKernel& sum = reduction("sum");
   if (bias) out.dbias = reduce(sum, dz, 1, false);
