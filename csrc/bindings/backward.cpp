@@ -1,29 +1,45 @@
 // The walk over the tape. Rules (vjps) and whatever is rare are Python's.
 #include <pybind11/pybind11.h>
 
+#include <algorithm>
+#include <array>
 #include <map>
+#include <string_view>
 #include <vector>
 
+#include "../core/elementwise.h"
 #include "../core/errors.h"
 #include "../core/views.h"
 #include "register.h"
 #include "tensor_type.h"
-#include "unlocked.h"
 
 namespace py = pybind11;
 
 namespace steep {
 namespace {
 
+bool requires_grad(PyObject* tensor) { return reinterpret_cast<TensorObject*>(tensor)->requires_grad; }
+
+/// sum += x, in sum's own memory.
+void add_to(Array& sum, const Array& x) {
+  static const BinaryKernel& add = *std::ranges::find(kernels().binary, std::string_view("add"),
+                                                      [](const BinaryKernel& k) { return std::string_view(k.name); });
+  check_writable("backward", sum);
+  const Array other = x.storage.get() == sum.storage.get() ? copy(x) : x;
+  elementwise("backward", add.forward[int(sum.dtype)], std::array<const Array*, 2>{&sum, &other}, sum);
+  sum.storage->version++;
+}
+
 class Walk {
  public:
   /// wanted: None, or a dict by the identity of nodes and leaves. fit(gradient, edge) undoes broadcasting and
-  /// promotion; add(leaf, gradient, create_graph) adds to a `.grad` that there is.
-  Walk(bool retain_graph, bool create_graph, py::object wanted, py::object fit, py::object add)
-      : retain_graph_(retain_graph), create_graph_(create_graph), wanted_(wanted), fit_(fit), add_(add) {}
+  /// promotion.
+  Walk(bool retain_graph, bool create_graph, py::object wanted, py::object fit)
+      : retain_graph_(retain_graph), create_graph_(create_graph), wanted_(std::move(wanted)), fit_(std::move(fit)) {}
 
-  /// A gradient has come to a node or a leaf; `arrived` is the gradient that the vjp was given.
-  void arrive(PyObject* edge, py::object gradient, PyObject* arrived) {
+  /// A gradient has come to a node or a leaf; `arrived` is the gradient that the vjp was given, and `own` how many
+  /// references to the new one are the walk's.
+  void arrive(PyObject* edge, py::object gradient, PyObject* arrived, Py_ssize_t own) {
     if (is_node(edge)) {
       const auto [place, is_new] = pending_.try_emplace(node_of(edge).id);
       Pending& p = place->second;
@@ -32,7 +48,7 @@ class Walk {
       else
         p.gradient = p.gradient + gradient;
     } else if (wanted_.is_none()) {
-      accumulate(edge, gradient, arrived);
+      accumulate(edge, gradient, arrived, own);
     } else if (PyObject* const before = wanted(edge)) {
       set_wanted(edge, before == Py_None ? gradient : py::reinterpret_borrow<py::object>(before) + gradient);
     }
@@ -53,6 +69,10 @@ class Walk {
       for (py::handle value : saved) arguments.push_back(value.ptr());
       const py::object result =
           stolen<py::object>(PyObject_Vectorcall(node.vjp, arguments.data(), arguments.size(), nullptr));
+      if (!PyTuple_Check(result.ptr()) && !PyList_Check(result.ptr()))
+        throw py::type_error(message("the vjp of '", node_operation(o),
+                                     "' must return a tuple with a gradient or None ", "for each input, not ",
+                                     Py_TYPE(result.ptr())->tp_name));
       const py::tuple gradients = stolen<py::tuple>(PySequence_Tuple(result.ptr()));
       const py::tuple edges = py::reinterpret_borrow<py::tuple>(node.edges);
       if (gradients.size() != edges.size())
@@ -61,10 +81,13 @@ class Walk {
       for (size_t i = 0; i < edges.size(); ++i) {
         PyObject *edge = PyTuple_GET_ITEM(edges.ptr(), i), *d = PyTuple_GET_ITEM(gradients.ptr(), i);
         if (edge == Py_None || d == Py_None) continue;
-        if (!is_tensor(d)) throw py::type_error("a gradient must be a Tensor, not " + std::string(Py_TYPE(d)->tp_name));
+        if (!is_tensor(d))
+          throw py::type_error(message("the vjp of '", node_operation(o), "': gradient ", i, " must be a Tensor, not ",
+                                       Py_TYPE(d)->tp_name));
         py::object gradient = py::reinterpret_borrow<py::object>(d);
-        if (!fits(array_of(d), edge)) gradient = fit_(gradient, py::handle(edge));
-        arrive(edge, std::move(gradient), next.gradient.ptr());
+        const bool fitted = fits(array_of(d), edge);
+        if (!fitted) gradient = fit_(gradient, py::handle(edge));
+        arrive(edge, std::move(gradient), next.gradient.ptr(), fitted ? 2 : 1);  // the tuple's and ours, or ours
       }
       if (!retain_graph_) Py_CLEAR(node.saved);
     }
@@ -85,25 +108,26 @@ class Walk {
   PyObject* wanted(PyObject* edge) const { return PyDict_GetItemWithError(wanted_.ptr(), key(edge).ptr()); }
   void set_wanted(PyObject* edge, const py::object& gradient) const { wanted_[key(edge)] = gradient; }
 
-  /// Adds to the leaf's `.grad`. A gradient that others may hold is copied, so that .grad can be changed in place.
-  void accumulate(PyObject* leaf, const py::object& gradient, PyObject* arrived) const {
-    if (grad_of(leaf)) {
-      add_(py::handle(leaf), gradient, create_graph_);
-    } else if (create_graph_) {
-      py::setattr(leaf, "grad", gradient);
-    } else {
+  /// Adds to the leaf's `.grad`, which belongs to the leaf alone, so that it can be changed in place, unless it has a
+  /// history. A gradient that others hold is copied. `own` is how many references to it are the walk's.
+  void accumulate(PyObject* leaf, const py::object& gradient, PyObject* arrived, Py_ssize_t own) const {
+    // Another thread may be adding to the same leaf: so other threads are not let in between reading and writing.
+    const py::object before = py::reinterpret_borrow<py::object>(grad_of(leaf) ? grad_of(leaf) : Py_None);
+    const bool has_history = create_graph_ && requires_grad(gradient.ptr());
+    if (before.is_none()) {
       const Array& g = array_of(gradient.ptr());
-      const bool owned = gradient.ptr() != arrived && g.storage->refs.load() == 1 && g.is_contiguous();
-      py::setattr(leaf, "grad", py::cast(owned ? Array(g) : unlocked_copy(g)));
+      const bool owned = gradient.ptr() != arrived && Py_REFCNT(gradient.ptr()) <= own && g.storage->refs.load() == 1 &&
+                         g.is_contiguous();
+      py::setattr(leaf, "grad", has_history ? gradient : py::cast(owned ? Array(g) : copy(g)));
+    } else if (has_history || requires_grad(before.ptr())) {
+      py::setattr(leaf, "grad", before + gradient);
+    } else {
+      add_to(array_of(before.ptr()), array_of(gradient.ptr()));
     }
-  }
-  static Array unlocked_copy(const Array& g) {
-    const Unlocked unlocked(g.size());
-    return copy(g);
   }
 
   const bool retain_graph_, create_graph_;
-  const py::object wanted_, fit_, add_;
+  const py::object wanted_, fit_;
   std::map<uint64_t, Pending> pending_;  // by id
 };
 
@@ -112,13 +136,14 @@ class Walk {
 void register_backward(py::module_& m) {
   m.def(
       "backpropagate",
-      [](const py::list& roots, bool retain_graph, bool create_graph, py::object wanted, py::object fit,
-         py::object add) {
+      [](const py::list& roots, bool retain_graph, bool create_graph, py::object wanted, py::object fit) {
         const Recording recording(create_graph);
-        Walk walk(retain_graph, create_graph, std::move(wanted), std::move(fit), std::move(add));
+        Walk walk(retain_graph, create_graph, std::move(wanted), std::move(fit));
         for (py::handle root : roots) {
-          const auto pair = py::reinterpret_borrow<py::tuple>(root);
-          walk.arrive(edge_to(pair[0].ptr()), pair[1], pair[1].ptr());
+          const auto pair = root.cast<py::tuple>();
+          if (pair.size() != 2 || !is_tensor(pair[0].ptr()) || !is_tensor(pair[1].ptr()))
+            throw py::type_error("backpropagate: a root is a pair of Tensors");
+          walk.arrive(edge_to(pair[0].ptr()), pair[1], pair[1].ptr(), 0);
         }
         walk.run();
       },

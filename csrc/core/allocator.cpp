@@ -33,18 +33,19 @@ size_t class_bytes(int index) {
   return base + base / kSteps * (index % kSteps);
 }
 
-// Of what is larger, each first touch of a page of 4 KB costs more than the arithmetic on it, and each use a place in
-// the TLB: huge pages cost a 500th.
+// In large blocks the first touch of each page of 4 KB costs more than the arithmetic on it, and its every use a place
+// in the TLB: huge pages cost a 500th.
 constexpr size_t kHugePage = size_t(2) << 20;
 constexpr size_t kHugeFrom = 2 * kHugePage;
 
 /// A block of the operating system's; null if there is none.
 void* system_block(size_t size) {
-  const size_t unit = size < kHugeFrom ? kAlignment : kHugePage;
-  const size_t rounded = (size + unit - 1) / unit * unit;
-  void* const block = std::aligned_alloc(unit, rounded);
+  const bool huge = size >= kHugeFrom;
+  void* block = nullptr;
+  if (posix_memalign(&block, huge ? kHugePage : kAlignment, size) != 0) return nullptr;
 #ifdef MADV_HUGEPAGE
-  if (block && unit == kHugePage) madvise(block, rounded, MADV_HUGEPAGE);  // where it isn't granted, all is as before
+  // Whole pages only: one that the block uses in part would be taken as a whole. If none is granted, all is as before.
+  if (huge) madvise(block, size / kHugePage * kHugePage, MADV_HUGEPAGE);
 #endif
   return block;
 }

@@ -21,9 +21,10 @@ void cross_entropy_backward(int64_t rows, int64_t n, const T* g, const T* x, con
                             T* dx) {
   const OutputRows<T> out(rows, n);
   for (; rows > 0; --rows, ++g, x += n, ++label, ++lse, dx += n) {
-    const T at_label = x[*label];  // dx may be x
-    out.each(dx, [&](int64_t j, auto span) { span.store(dx + j, exp(span.load(x + j) - *lse) * *g); });
-    dx[*label] = *g * (exp(Vec<T>(at_label - *lse))[0] - 1);
+    const T at_label = x[*label];            // dx may be x
+    const T log_sum = *lse + (*lse - *lse);  // NaN where there is no softmax
+    out.each(dx, [&](int64_t j, auto span) { span.store(dx + j, exp(span.load(x + j) - log_sum) * *g); });
+    dx[*label] = *g * (exp(Vec<T>(at_label - log_sum))[0] - 1);
   }
   out.end();
 }

@@ -48,15 +48,21 @@ void finish(int64_t n, const void* acc, void* y) {
 template <class T>
 void run_sum(int64_t n, const void* x_, void* acc) {
   const T* x = static_cast<const T*>(x_);
-  *static_cast<double*>(acc) += sum_of<T>(n, [&](int64_t i, auto span) { return span.load(x + i); });
+  constexpr int64_t kAhead = 2048 / sizeof(T);  // what follows is often the next row, or the next block
+  *static_cast<double*>(acc) += sum_of<T>(n, [&](int64_t i, auto span) {
+    __builtin_prefetch(x + i + kAhead);
+    return span.load(x + i);
+  });
 }
 
-/// Blocks of kRows are summed in T.
+/// Blocks of kRows, or of twice as many that don't compete for the same places in L1, are summed in T.
 template <class T>
 void columns_sum(int64_t rows, int64_t row_stride, int64_t n, const void* x_, void* acc) {
   const T* x = static_cast<const T*>(x_);
-  for (int64_t i = 0; i < rows; i += kRows, x += kRows * row_stride) {
-    const int64_t block = rows - i < kRows ? rows - i : kRows;
+  const bool widens = sizeof(T) < sizeof(double);  // else each block costs the sum a rounding more
+  const int64_t most = widens && row_stride * int64_t(sizeof(T)) % 1024 != 0 ? 2 * kRows : kRows;
+  for (int64_t i = 0; i < rows; i += most, x += most * row_stride) {
+    const int64_t block = rows - i < most ? rows - i : most;
     each_strip<T, 2>(n, [&](int64_t j, auto span, auto count) {
       Vec<T> s[count] = {};
       for (int64_t r = 0; r < block; ++r)

@@ -39,7 +39,8 @@ struct CrossEntropyBackward {
   template <class Row>
   __device__ void operator()(Row& row, int64_t index) const {
     const bool exists = row.exists(index);
-    const T gradient = exists ? g[index] : T(0), log_sum = exists ? lse[index] : T(0);
+    const T gradient = exists ? g[index] : T(0), base = exists ? lse[index] : T(0);
+    const T log_sum = base + (base - base);  // NaN where there is no softmax
     const int64_t hot = exists ? label[index] : 0;
     row.sweep(kPasses, index, {x}, {T(0)}, [&](auto) {
       const int hot_offset = row.offset_of_column(hot);

@@ -103,30 +103,6 @@ def _sum_to_vjp(g: Tensor, shape: tuple[int, ...]) -> tuple[Tensor]:
     return (g.broadcast_to(shape),)
 
 
-def _add_to_grad(leaf: Tensor, gradient: Tensor, create_graph: bool) -> None:
-    """Adds to a ``leaf.grad`` that there is."""
-    before = leaf.grad
-    assert before is not None
-    if create_graph or before.requires_grad:
-        leaf.grad = before + gradient
-    else:
-        _core.add_(before, gradient)
-
-
-def _backpropagate(
-    roots: list[tuple[Tensor, Tensor]],
-    retain_graph: bool,
-    create_graph: bool,
-    wanted: dict[int, Tensor | None] | None,
-) -> None:
-    """Walks the tape from the newest node to the oldest.
-
-    ``roots`` are outputs with their gradients. Gradients of leaves are added to ``.grad``, or, if ``wanted`` is given,
-    those of the nodes and leaves whose identity it has as a key are put there.
-    """
-    _core.backpropagate(roots, retain_graph, create_graph, wanted, _fit, _add_to_grad)
-
-
 def _seed(output: Tensor, gradient: Tensor | None, name: str) -> Tensor:
     if not output.requires_grad:
         raise RuntimeError(
@@ -171,7 +147,8 @@ def backward(
     tensor([2., 4.])
     """
     seed = _seed(tensor, gradient, "backward")
-    _backpropagate([(tensor, seed)], create_graph if retain_graph is None else retain_graph, create_graph, None)
+    retain_graph = create_graph if retain_graph is None else retain_graph
+    _core.backpropagate([(tensor, seed)], retain_graph, create_graph, None, _fit)
 
 
 def grad(
@@ -209,7 +186,8 @@ def grad(
     roots = [(y, _seed(y, g, "grad")) for y, g in zip(outputs, grad_outputs, strict=True)]
     keys = [id(x) if x._node is None else id(x._node) for x in inputs]
     wanted: dict[int, Tensor | None] = dict.fromkeys(keys)
-    _backpropagate(roots, create_graph if retain_graph is None else retain_graph, create_graph, wanted)
+    retain_graph = create_graph if retain_graph is None else retain_graph
+    _core.backpropagate(roots, retain_graph, create_graph, wanted, _fit)
     for i, key in enumerate(keys):
         if wanted[key] is None and not allow_unused:
             raise RuntimeError(f"grad: no output depends on input {i}; pass allow_unused=True to get None for it")
@@ -326,7 +304,8 @@ class Function:
                         f"which is on {devices[i]}"
                     )
             # A tensor that somebody else holds must not become a .grad that is added to in place.
-            return tuple(d if d is None or is_recording() else _core.alias(d) for d in gradients)
+            kept = (d if needed else None for d, needed in zip(gradients, ctx.needs_input_grad, strict=True))
+            return tuple(d if d is None or is_recording() else _core.alias(d) for d in kept)
 
         vjp.__name__ = cls.__name__
         return record(out, vjp, args, saved)

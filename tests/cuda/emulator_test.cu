@@ -523,7 +523,7 @@ TEST(bad_addresses) {
     text = error_of([] { queue(write_at, 1, 5, 0, nullptr, driver_array<int>(10), 11); });
     CHECK(contains(text, "wrote 4 bytes behind the end of 40 allocated bytes"));
     text = error_of([] { queue(write_at, 1, 5, 0, nullptr, driver_array<int>(10), -2); });
-    CHECK(contains(text, "wrote 8 bytes before"));
+    CHECK(contains(text, " bytes before an allocation of 40 bytes"));  // 8, or less where a byte was the same by chance
   }
   text = error_of([] { queue(write_at, 1, 5, 0, nullptr, static_cast<int*>(nullptr), 0); });
   CHECK(contains(text, "far from any allocation"));

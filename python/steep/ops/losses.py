@@ -30,7 +30,7 @@ def _reduce(name: str, loss: Tensor, how: str) -> Tensor:
 def _divisor(name: str, count: int, how: str) -> float | None:
     """What the sum of all losses is divided by; None where each is wanted."""
     divisors = {"mean": float(count), "sum": 1.0, "none": None}
-    if how not in divisors:
+    if not isinstance(how, str) or how not in divisors:
         raise ValueError(f"{name}: reduction={how!r} must be 'mean', 'sum' or 'none'")
     return divisors[how]
 
