@@ -84,7 +84,7 @@ struct RowKernels {
   void (*logsumexp)(int64_t rows, int64_t n, const T* x, T* y);                          // y: one per row
   /// loss[i] = lse[i] - x[i, label[i]]. Labels have been validated.
   void (*cross_entropy)(int64_t rows, int64_t n, const T* x, const int64_t* label, T* loss, T* lse);
-  /// dx[i, j] = g[i] · (exp(x[i, j] - lse[i]) - (j == label[i]))
+  /// dx[i, j] = g[i] · (exp(x[i, j] - lse[i]) - (j == label[i])); NaN where lse[i] is infinite: there is no softmax.
   void (*cross_entropy_backward)(int64_t rows, int64_t n, const T* g, const T* x, const int64_t* label, const T* lse,
                                  T* dx);
   /// y = (x - mean) · rstd · weight + bias, with rstd = 1 / sqrt(var + eps); weight and bias may be null.
