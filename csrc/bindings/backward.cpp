@@ -1,10 +1,8 @@
 // The walk over the tape. Rules (vjps) and whatever is rare are Python's.
 #include <pybind11/pybind11.h>
 
-#include <algorithm>
 #include <array>
 #include <map>
-#include <string_view>
 #include <vector>
 
 #include "../core/elementwise.h"
@@ -22,8 +20,7 @@ bool requires_grad(PyObject* tensor) { return reinterpret_cast<TensorObject*>(te
 
 /// sum += x, in sum's own memory.
 void add_to(Array& sum, const Array& x) {
-  static const BinaryKernel& add = *std::ranges::find(kernels().binary, std::string_view("add"),
-                                                      [](const BinaryKernel& k) { return std::string_view(k.name); });
+  static const BinaryKernel& add = binary_operation("add");
   check_writable("backward", sum);
   const Array other = x.storage.get() == sum.storage.get() ? copy(x) : x;
   elementwise("backward", add.forward[int(sum.dtype)], std::array<const Array*, 2>{&sum, &other}, sum);

@@ -6,6 +6,7 @@
 #include <array>
 #include <string_view>
 
+#include "../core/elementwise.h"
 #include "../core/errors.h"
 #include "register.h"
 #include "tensor_type.h"
@@ -51,10 +52,9 @@ void register_operators(py::module_& m) {
       "set_operator",
       [](std::string_view name, py::function vjp, py::function function) {
         const auto op = std::ranges::find(operators, name, &Operator::name);
-        const auto kernel = std::ranges::find(kernels().binary, name, [](const BinaryKernel& k) { return k.name; });
-        if (op == operators.end() || kernel == kernels().binary.end())
+        if (op == operators.end())
           throw std::invalid_argument(message("set_operator: there is no operator for ", std::string(name)));
-        *op = {op->name, &*kernel, vjp.release().ptr(), function.release().ptr()};
+        *op = {op->name, &binary_operation(name), vjp.release().ptr(), function.release().ptr()};
       },
       "Says how an operator's result is recorded, and which function takes other operands.");
 }

@@ -39,7 +39,6 @@ void work_like(const py::object& saved) {
 }
 
 /// A Tensor or a Python number.
-
 struct Taped {
   py::object t;
 

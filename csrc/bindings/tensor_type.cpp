@@ -124,8 +124,9 @@ PyObject* record_binary(PyObject*, PyObject* const* args, Py_ssize_t n) {
     PyErr_SetString(PyExc_TypeError, "record_binary(out, vjp, a, b, reads_a, reads_b)");
     return nullptr;
   }
-  return steep::record_binary(args[0], args[1], args[2], args[3], unsigned(PyLong_AsLong(args[4])),
-                              unsigned(PyLong_AsLong(args[5])));
+  const long reads_a = PyLong_AsLong(args[4]), reads_b = PyLong_AsLong(args[5]);
+  if (PyErr_Occurred()) return nullptr;
+  return steep::record_binary(args[0], args[1], args[2], args[3], unsigned(reads_a), unsigned(reads_b));
 }
 
 PyObject* set_recording(PyObject*, PyObject* on) {

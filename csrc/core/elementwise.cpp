@@ -140,6 +140,12 @@ void run_range(const Work& plan, int64_t begin, int64_t end) {
 
 }  // namespace
 
+const BinaryKernel& binary_operation(std::string_view name) {
+  for (const BinaryKernel& k : kernels().binary)
+    if (name == k.name) return k;
+  throw std::invalid_argument(message("there is no operation '", std::string(name), "' of two operands"));
+}
+
 void throw_no_kernel(const char* op, const Array& a) {
   throw std::runtime_error(message(op, " has no kernel for ", name(a.dtype), " tensors on ", to_string(a.device()),
                                    ": move the tensor with .to('cpu')"));

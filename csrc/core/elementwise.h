@@ -1,6 +1,7 @@
 // Runs elementwise kernels over operands of any strides: on the CPU in pieces, on all threads.
 #pragma once
 #include <span>
+#include <string_view>
 
 #include "array.h"
 #include "kernels.h"
@@ -12,6 +13,9 @@ namespace steep {
 /// single element as they are. On CUDA an input may also be a 0-d array of the CPU's: it travels with the launch.
 void elementwise(const char* op, const ElementwiseKernel& kernel, std::span<const Array* const> inputs,
                  const Array& out, const double* params = nullptr, bool scalars_ok = false);
+
+/// The row of that name.
+const BinaryKernel& binary_operation(std::string_view name);
 
 /// What an operation that has no kernel for an array's device throws.
 [[noreturn]] void throw_no_kernel(const char* op, const Array& a);

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <limits>
-#include <string_view>
 
 #include "../cuda/table.h"
 #include "device.h"
@@ -152,8 +151,7 @@ namespace {
 
 /// x / divisor, as the operation on tensors.
 Array divided(const Array& x, double divisor) {
-  static const BinaryKernel& divide = *std::ranges::find(
-      kernels().binary, std::string_view("divide"), [](const BinaryKernel& k) { return std::string_view(k.name); });
+  static const BinaryKernel& divide = binary_operation("divide");
   const Array by = Array::full(x.dtype, {}, divisor, {});
   Array out(x.dtype, x.shape, x.device());
   elementwise("cross_entropy", divide.forward[int(x.dtype)], std::array{&x, &by}, out, nullptr, true);
