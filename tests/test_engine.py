@@ -213,6 +213,33 @@ def test_the_number_of_threads_does_not_change_a_bit(threads: None) -> None:
             assert_same(other, one)
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="asks Linux where threads may run")
+def test_workers_leave_the_core_of_their_caller() -> None:
+    code = """
+        import ctypes, os, time
+        import steep as st
+        cores, cpu = os.sched_getaffinity(0), ctypes.CDLL(None).sched_getcpu
+        st.set_num_threads(2)
+        x = st.ones((128, 128))
+        before = set(os.listdir("/proc/self/task"))
+        x @ x
+        (worker,) = set(os.listdir("/proc/self/task")) - before
+        for _ in range(20):  # until the caller isn't moved meanwhile
+            time.sleep(0.01)  # the worker sleeps
+            here = cpu()
+            for thread in (os.getpid(), int(worker)):
+                os.sched_setaffinity(thread, {here})
+            assert (x @ x).sum() == 128**3  # there is no other core to go to
+            time.sleep(0.01)
+            os.sched_setaffinity(0, cores)
+            assert (x @ x).sum() == 128**3
+            if cpu() == here:
+                break
+        print(len(cores) == 1 or here not in os.sched_getaffinity(int(worker)))
+    """
+    assert run(code) == "True"
+
+
 def test_many_python_threads_at_once(threads: None) -> None:
     """Results don't depend on who else computes; one thread's recording is its own."""
     st.set_num_threads(4)

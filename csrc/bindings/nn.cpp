@@ -16,6 +16,7 @@
 #include "../core/thread_pool.h"
 #include "../core/views.h"
 #include "../cuda/table.h"
+#include "operators.h"
 #include "register.h"
 #include "tensor_type.h"
 #include "unlocked.h"
@@ -36,24 +37,6 @@ const UnaryKernel* optional_kernel(const py::object& name) {
 }
 
 int64_t work_of(const Array& a, int64_t columns) { return a.size() * std::max<int64_t>(columns / 16, 1); }
-
-Array matmul_any(const Array& a, const Array& b) {
-  if (a.ndim() == 0 || b.ndim() == 0)
-    throw std::invalid_argument(message("matmul: shapes ", to_string(a.shape), " and ", to_string(b.shape),
-                                        ": operands need at least one dimension; use * to multiply by a number"));
-  if (a.dtype != b.dtype) {
-    const DType t = promote_types(a.dtype, b.dtype);
-    return matmul_any(a.dtype == t ? a : astype(a, t), b.dtype == t ? b : astype(b, t));
-  }
-  // A vector is a row on the left and a column on the right; the axis it gets is taken off the result.
-  const Array x = a.ndim() == 1 ? expand_dims(a, 0) : a, y = b.ndim() == 1 ? expand_dims(b, 1) : b;
-  const Unlocked unlocked(work_of(x, y.shape[y.ndim() - 1]));
-  Array out = matmul(x, y);
-  Dims gone;
-  if (a.ndim() == 1) gone.push(-2);
-  if (b.ndim() == 1) gone.push(-1);
-  return gone.n ? squeeze(out, gone) : out;
-}
 
 Array linear_checked(const Array& x, const Array& weight, const Array* bias, const py::object& activation) {
   const bool fits = weight.ndim() == 2 && x.ndim() >= 1 && x.shape[x.ndim() - 1] == weight.shape[1] &&
@@ -229,8 +212,26 @@ void adam(const py::list& params, const py::list& means, const py::list& squares
 
 }  // namespace
 
+Array any_matmul(const Array& a, const Array& b) {
+  if (a.ndim() == 0 || b.ndim() == 0)
+    throw std::invalid_argument(message("matmul: shapes ", to_string(a.shape), " and ", to_string(b.shape),
+                                        ": operands need at least one dimension; use * to multiply by a number"));
+  if (a.dtype != b.dtype) {
+    const DType t = promote_types(a.dtype, b.dtype);
+    return any_matmul(a.dtype == t ? a : astype(a, t), b.dtype == t ? b : astype(b, t));
+  }
+  // A vector is a row on the left and a column on the right; the axis it gets is taken off the result.
+  const Array x = a.ndim() == 1 ? expand_dims(a, 0) : a, y = b.ndim() == 1 ? expand_dims(b, 1) : b;
+  const Unlocked unlocked(work_of(x, y.shape[y.ndim() - 1]));
+  Array out = matmul(x, y);
+  Dims gone;
+  if (a.ndim() == 1) gone.push(-2);
+  if (b.ndim() == 1) gone.push(-1);
+  return gone.n ? squeeze(out, gone) : out;
+}
+
 void register_nn(py::module_& m) {
-  m.def("matmul", &matmul_any);
+  m.def("matmul", &any_matmul);
   m.def("linear", [](const Array& x, const Array& weight, py::object bias, py::object activation) {
     return linear_checked(x, weight, optional_array(bias), activation);
   });

@@ -1,5 +1,5 @@
-// The operators + - * / of tensors as slots of their raw type: with two tensors, or a tensor and a number, they run and
-// record without a Python frame. All else, errors too, is left to the function of steep.ops.
+// The operators + - * / @ of tensors as slots of their raw type: with two tensors, or a tensor and a number, they run
+// and record without a Python frame. All else, errors too, is left to the function of steep.ops.
 #include "operators.h"
 
 #include <algorithm>
@@ -18,20 +18,30 @@ namespace {
 
 struct Operator {
   std::string_view name;
-  const BinaryKernel* kernel = nullptr;
+  const BinaryKernel* kernel = nullptr;  // null for matmul
+  unsigned reads_a = kReadsB, reads_b = kReadsA;
   PyObject *vjp = nullptr, *function = nullptr;  // of steep.ops
+
+  bool takes(PyObject* a, PyObject* b) const {
+    if (kernel) return (is_tensor(a) || is_python_number(a)) && (is_tensor(b) || is_python_number(b));
+    return is_tensor(a) && is_tensor(b) && array_of(a).ndim() > 1 && array_of(b).ndim() > 1;
+  }
+  Array operator()(PyObject* a, PyObject* b) const {
+    return kernel ? binary_forward(*kernel, a, b) : any_matmul(array_of(a), array_of(b));
+  }
 };
 
-std::array operators{Operator{"add"}, Operator{"subtract"}, Operator{"multiply"}, Operator{"divide"}};
+std::array operators{Operator{"add"}, Operator{"subtract"}, Operator{"multiply"}, Operator{"divide"},
+                     Operator{"matmul"}};
 
 template <int i>
 PyObject* run(PyObject* a, PyObject* b) {
   const Operator& op = operators[i];
   if (!op.function) Py_RETURN_NOTIMPLEMENTED;
-  if ((is_tensor(a) || is_python_number(a)) && (is_tensor(b) || is_python_number(b))) {
+  if (op.takes(a, b)) {
     try {
-      const auto out = py::reinterpret_steal<py::object>(wrap(binary_forward(*op.kernel, a, b)));
-      return record_binary(out.ptr(), op.vjp, a, b, op.kernel->reads_a, op.kernel->reads_b);
+      const auto out = py::reinterpret_steal<py::object>(wrap(op(a, b)));
+      return record_binary(out.ptr(), op.vjp, a, b, op.reads_a, op.reads_b);
     } catch (const std::exception&) {  // the function raises it again, as Python's
     }
   }
@@ -40,11 +50,12 @@ PyObject* run(PyObject* a, PyObject* b) {
 
 }  // namespace
 
-std::array<PyType_Slot, 4> operator_slots() {
+std::array<PyType_Slot, 5> operator_slots() {
   return {{{Py_nb_add, reinterpret_cast<void*>(run<0>)},
            {Py_nb_subtract, reinterpret_cast<void*>(run<1>)},
            {Py_nb_multiply, reinterpret_cast<void*>(run<2>)},
-           {Py_nb_true_divide, reinterpret_cast<void*>(run<3>)}}};
+           {Py_nb_true_divide, reinterpret_cast<void*>(run<3>)},
+           {Py_nb_matrix_multiply, reinterpret_cast<void*>(run<4>)}}};
 }
 
 void register_operators(py::module_& m) {
@@ -54,7 +65,11 @@ void register_operators(py::module_& m) {
         const auto op = std::ranges::find(operators, name, &Operator::name);
         if (op == operators.end())
           throw std::invalid_argument(message("set_operator: there is no operator for ", std::string(name)));
-        *op = {op->name, &binary_operation(name), vjp.release().ptr(), function.release().ptr()};
+        if (name != "matmul") {
+          op->kernel = &binary_operation(name);
+          op->reads_a = op->kernel->reads_a, op->reads_b = op->kernel->reads_b;
+        }
+        op->vjp = vjp.release().ptr(), op->function = function.release().ptr();
       },
       "Says how an operator's result is recorded, and which function takes other operands.");
 }

@@ -15,7 +15,10 @@ inline bool is_python_number(pybind11::handle h) {
 /// a op b with broadcasting and promotion; each is a Tensor or a Python number.
 Array binary_forward(const BinaryKernel& k, pybind11::handle a, pybind11::handle b);
 
-/// What the raw type of tensors needs for + - * /.
-std::array<PyType_Slot, 4> operator_slots();
+/// The matrix product of operands of one dimension or more and any dtypes.
+Array any_matmul(const Array& a, const Array& b);
+
+/// What the raw type of tensors needs for + - * / @.
+std::array<PyType_Slot, 5> operator_slots();
 
 }  // namespace steep

@@ -258,7 +258,7 @@ void make_tensor_base() {
       {"grad", get_grad, set_grad, "the gradient that backward accumulated here, or None", nullptr},
       {"requires_grad", get_requires_grad, set_requires_grad, "whether operations on it are recorded", nullptr},
       {}};
-  const auto [add, subtract, multiply, divide] = operator_slots();
+  const auto [add, subtract, multiply, divide, matmul] = operator_slots();
   PyType_Slot slots[] = {{Py_tp_dealloc, reinterpret_cast<void*>(tensor_dealloc)},
                          {Py_tp_members, members},
                          {Py_tp_getset, properties},
@@ -266,6 +266,7 @@ void make_tensor_base() {
                          subtract,
                          multiply,
                          divide,
+                         matmul,
                          {0, nullptr}};
   tensor_base = tensor_class = make_type("steep._core.TensorBase", sizeof(TensorObject), slots);
 }

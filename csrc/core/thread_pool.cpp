@@ -1,10 +1,12 @@
 #include "thread_pool.h"
 
 #include <pthread.h>
+#include <sched.h>
 
 #include <atomic>
 #include <charconv>
 #include <cstdlib>
+#include <deque>
 #include <exception>
 #include <mutex>
 #include <string_view>
@@ -40,6 +42,30 @@ int default_threads() {
   return n;
 }
 
+int current_cpu() {
+#if defined(__linux__)
+  return sched_getcpu();
+#else
+  return -1;
+#endif
+}
+
+struct Worker {
+  pthread_t thread;
+  std::atomic<int> cpu{-1};  // where it last ran
+
+  /// Linux may wake a worker on the caller's own core, where it waits until the caller has done all the work, and leave
+  /// it there for many milliseconds. Asks for any other core that the caller may use.
+  void leave(int cpu_of_caller) {
+#if defined(__linux__)
+    cpu_set_t others;
+    if (cpu != cpu_of_caller || sched_getaffinity(0, sizeof others, &others) != 0) return;
+    CPU_CLR(cpu_of_caller, &others);
+    if (CPU_COUNT(&others) > 0) pthread_setaffinity_np(thread, sizeof others, &others);
+#endif
+  }
+};
+
 struct Pool {
   std::atomic<bool> busy{false};
   // The job's number, and in the low 32 bits how many of its tasks nobody has claimed.
@@ -49,7 +75,7 @@ struct Pool {
   Task task = nullptr;
   const void* context = nullptr;
   std::atomic<int> threads;
-  int workers = 0;
+  std::deque<Worker> workers;
   std::mutex error_mutex;
   std::exception_ptr error;
 
@@ -71,7 +97,7 @@ struct Pool {
     done.fetch_add(1, std::memory_order_release);
     return true;
   }
-  void work(int number) {
+  void work(Worker& self, int number) {
     for (;;) {
       bool ran = false;
       // Workers beyond the wanted number sleep until they are wanted again.
@@ -80,16 +106,21 @@ struct Pool {
       }
       if (ran) continue;
       const uint32_t seen = wake.load();
+      self.cpu = current_cpu();
       sleepers.fetch_add(1);  // sequentially consistent: the caller sees this sleeper, or it sees the caller's ticket
       if (number >= threads || uint32_t(ticket.load()) == 0) wake.wait(seen);
       sleepers.fetch_sub(1);
     }
   }
   void start_workers() {
-    for (; workers < threads - 1; ++workers) {
+    while (int(workers.size()) < threads - 1) {
+      Worker& worker = workers.emplace_back();
       try {
-        std::thread([this, number = workers + 1] { work(number); }).detach();
+        std::thread thread([this, &worker, number = int(workers.size())] { work(worker, number); });
+        worker.thread = thread.native_handle();
+        thread.detach();
       } catch (const std::system_error&) {
+        workers.pop_back();
         return;  // the system grants no more threads: the ones there are (the caller at least) do the work
       }
     }
@@ -131,6 +162,8 @@ void run_tasks(int64_t n, Task task, const void* context) {
   p.done.store(0, std::memory_order_relaxed);
   p.ticket.store((((p.ticket.load() >> 32) + 1) << 32) | uint64_t(n));  // callers make far fewer than 2^32 tasks
   if (p.sleepers.load()) {
+    const int cpu = current_cpu();
+    for (Worker& worker : p.workers) worker.leave(cpu);
     p.wake.fetch_add(1);
     p.wake.notify_all();
   }

@@ -282,19 +282,13 @@ class Tensor(_core.TensorBase):
     def __itruediv__(self, other: Any) -> Tensor:
         return self._augmented("divide", other)
 
-    # --- operators; + - * / are the raw type's ----------------------------------------------------------------------
+    # --- operators; + - * / @ are the raw type's --------------------------------------------------------------------
 
     def __pow__(self, other: Any) -> Tensor:
         return ops.pow(self, other)
 
     def __rpow__(self, other: Any) -> Tensor:
         return ops.pow(other, self)
-
-    def __matmul__(self, other: Any) -> Tensor:
-        return ops.matmul(self, other)
-
-    def __rmatmul__(self, other: Any) -> Tensor:
-        return ops.matmul(other, self)
 
     def __neg__(self) -> Tensor:
         return ops.neg(self)

@@ -18,11 +18,11 @@ constexpr int64_t even_part(int64_t total, int64_t most, int64_t unit) {
 }
 
 // A kernel for every number of rows and vectors: a ragged edge costs no wasted rows and needs no padded copy of A.
-template <class T, int... I>
-Kernel<T> pick_tile(int64_t rows, int vectors, bool tail, std::integer_sequence<int, I...>) {
+template <class T, class Last, int... I>
+Kernel<T> pick_tile(int64_t rows, int vectors, std::integer_sequence<int, I...>) {
   constexpr int R = Tile<T>::mr;
-  static constexpr Kernel<T> table[] = {tile_kernel<T, I % R + 1, I / R / 2 + 1, I / R % 2 == 1>...};
-  return table[((vectors - 1) * 2 + tail) * R + rows - 1];
+  static constexpr Kernel<T> table[] = {tile_kernel<T, I % R + 1, I / R + 1, Last>...};
+  return table[(vectors - 1) * R + rows - 1];
 }
 template <class T, int... I>
 Kernel<T> pick_dot(int64_t rows, int64_t columns, std::integer_sequence<int, I...>) {
@@ -64,10 +64,14 @@ void run_tile(const Path<T>& path, TileCall<T>& call, int64_t rows, int64_t colu
     constexpr auto all = std::make_integer_sequence<int, Size::row.dot_rows * Size::row.dot_columns>{};
     return pick_dot<T>(rows, columns, all)(call);
   }
-  constexpr auto all = std::make_integer_sequence<int, Size::mr * Size::vectors * 2>{};
+  constexpr auto all = std::make_integer_sequence<int, Size::mr * Size::vectors>{};
   const int vectors = int(ceil_div(columns, Size::lanes));
   call.tail = int(columns - (vectors - 1) * Size::lanes);
-  pick_tile<T>(rows, vectors, call.tail < Size::lanes, all)(call);
+  if (call.tail == Size::lanes) return pick_tile<T, Whole<T>>(rows, vectors, all)(call);
+#ifdef STEEP_HALF_TAIL
+  if (call.tail <= Size::lanes / 2) return pick_tile<T, HalfTail<T>>(rows, vectors, all)(call);
+#endif
+  pick_tile<T, Tail<T>>(rows, vectors, all)(call);
 }
 
 /// Computes the rectangle `r` of C.

@@ -29,45 +29,48 @@ struct TileCall {
   int64_t b_row, b_col;
   T* c;
   int64_t c_row;
-  int tail;  // columns in the last, partial vector of tile_kernel
+  int tail;  // columns in the last vector of tile_kernel
   Epilogue<T> epilogue;
 };
 
 template <class T>
 using Kernel = void (*)(const TileCall<T>&);
 
-/// R rows of NV vectors; with kTail the last vector is partial.
-template <class T, int R, int NV, bool kTail>
+/// R rows of NV vectors, the last of which is a `Last`: Whole, Tail or HalfTail.
+template <class T, int R, int NV, class Last>
 void tile_kernel(const TileCall<T>& t) {
   using V = Vec<T>;
-  const Tail<T> tail(t.tail);
-  const auto load_vector = [&](const T* row, int j) {
-    return kTail && j == NV - 1 ? tail.load(row + j * V::n) : V::load(row + j * V::n);
-  };
+  using L = typename Last::Register;
+  constexpr int W = NV - 1;
+  const Whole<T> whole(V::n);
+  const Last last(t.tail);
 
-  V sum[R][NV] = {};
+  V sum[R][W > 0 ? W : 1] = {};
+  L last_sum[R] = {};
   const T *a = t.a, *b = t.b;
   // B is called into L1 `ahead` rows before its use but never beyond its last row, and C as long before the end:
   // useless or early prefetches hold up the loads, or are pushed out again.
-  const int64_t last = min(t.k, Tile<T>::row.ahead);
+  const int64_t final = min(t.k, Tile<T>::row.ahead);
   for (int part = 0; part < 2; ++part) {
-    const int64_t ahead = part == 0 ? last * t.b_row : 0;
+    const int64_t ahead = part == 0 ? final * t.b_row : 0;
     for (int i = 0; part == 1 && i < R; ++i) {
       __builtin_prefetch(t.c + i * t.c_row, 1);
       __builtin_prefetch(t.c + i * t.c_row + NV * V::n - 1, 1);
     }
-    for (int64_t k = part == 0 ? t.k - last : last; k > 0; --k) {
-      V row[NV];
+    for (int64_t k = part == 0 ? t.k - final : final; k > 0; --k) {
+      V row[W > 0 ? W : 1];
 #pragma GCC unroll 8
       for (int j = 0; j < NV; ++j) {
-        row[j] = load_vector(b, j);
+        if (j < W) row[j] = whole.load(b + j * V::n);
         if (j * STEEP_VECTOR_BYTES % 64 == 0) __builtin_prefetch(b + ahead + j * V::n);
       }
+      const L row_end = last.load(b + W * V::n);
 #pragma GCC unroll 16
       for (int i = 0; i < R; ++i) {
         const V x = a[i * t.a_row];
 #pragma GCC unroll 8
-        for (int j = 0; j < NV; ++j) sum[i][j] += x * row[j];
+        for (int j = 0; j < W; ++j) sum[i][j] += x * row[j];
+        last_sum[i] += L(a[i * t.a_row]) * row_end;
       }
       a += t.a_col;
       b += t.b_row;
@@ -77,20 +80,20 @@ void tile_kernel(const TileCall<T>& t) {
   // One loop for each step of the epilogue: a step that isn't wanted costs one branch for the whole tile.
   const auto each = [&](auto&& step) {
 #pragma GCC unroll 16
-    for (int i = 0; i < R; ++i)
+    for (int i = 0; i < R; ++i) {
 #pragma GCC unroll 8
-      for (int j = 0; j < NV; ++j) step(sum[i][j], i, j);
+      for (int j = 0; j < W; ++j) step(sum[i][j], i, j * V::n, whole);
+      step(last_sum[i], i, W * V::n, last);
+    }
   };
   const Epilogue<T>& e = t.epilogue;
-  const V alpha = e.alpha, beta = e.beta;
-  if (e.alpha != 1) each([&](V& s, int, int) { s = rounded((alpha * s).v); });
-  if (e.beta != 0) each([&](V& s, int i, int j) { s += beta * load_vector(t.c + i * t.c_row, j); });
-  if (e.bias) each([&](V& s, int, int j) { s += load_vector(e.bias, j); });
-  if (e.relu) each([&](V& s, int, int) { s = max(V(0), s); });
-  each([&](V& s, int i, int j) {
-    T* c = t.c + i * t.c_row + j * V::n;
-    kTail&& j == NV - 1 ? tail.store(c, s) : s.store(c);
-  });
+  const auto all = [](T x, const auto& s) { return std::remove_cvref_t<decltype(s)>(x); };
+  if (e.alpha != 1) each([&](auto& s, auto...) { s = rounded((all(e.alpha, s) * s).v); });
+  if (e.beta != 0)
+    each([&](auto& s, int i, int j, auto& lanes) { s += all(e.beta, s) * lanes.load(t.c + i * t.c_row + j); });
+  if (e.bias) each([&](auto& s, int, int j, auto& lanes) { s += lanes.load(e.bias + j); });
+  if (e.relu) each([&](auto& s, auto...) { s = max(all(0, s), s); });
+  each([&](auto& s, int i, int j, auto& lanes) { lanes.store(t.c + i * t.c_row + j, s); });
 }
 
 /// R × C dot products.

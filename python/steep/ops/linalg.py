@@ -83,3 +83,6 @@ def _linear_vjp(
         g = manipulation.reshape(g, (math.prod(g.shape[:-1]), g.shape[-1]))
         x = None if x is None else manipulation.reshape(x, (g.shape[0], x.shape[-1]))
     return dx, None if x is None else matmul(g.mT, x), reduction.sum(g, 0) if needs_bias else None
+
+
+_core.set_operator("matmul", _matmul_vjp, matmul)
