@@ -66,6 +66,8 @@ struct Taped {
     const py::object yes = numbers ? py::cast(Array::full(working_dtype, {}, a.t.cast<double>(), working_device)) : a.t;
     return Taped(operation("where")(m.t, yes, b.t));
   }
+  friend Taped min(const Taped& a, const Taped& b) { return Taped(operation("minimum")(a.t, b.t)); }
+  friend Taped max(const Taped& a, const Taped& b) { return Taped(operation("maximum")(a.t, b.t)); }
   friend Taped pow(const Taped& a, const Taped& b) { return Taped(operation("pow")(a.t, b.t)); }
 #define STEEP_TAPED(name) \
   friend Taped name(const Taped& x) { return Taped(operation(#name)(x.t)); }

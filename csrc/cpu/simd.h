@@ -212,9 +212,34 @@ struct Vec {
     return a * b + c;
 #endif
   }
-  /// b where either is NaN, as the x86 instructions. So min(bound, x) keeps a NaN in x.
-  friend STEEP_INLINE Vec min(Vec a, Vec b) { return a.v < b.v ? a.v : b.v; }
-  friend STEEP_INLINE Vec max(Vec a, Vec b) { return a.v > b.v ? a.v : b.v; }
+  /// b where either is NaN or both are zeros, as the x86 instructions, which compilers don't make of a comparison of
+  /// vectors. So min(bound, x) keeps a NaN in x.
+  friend STEEP_INLINE Vec min(Vec a, Vec b) {
+#if defined(__AVX512F__) && STEEP_VECTOR_BYTES == 64
+    if constexpr (std::is_same_v<T, float>) return _mm512_maskz_min_ps(-1, a.v, b.v);
+    if constexpr (std::is_same_v<T, double>) return _mm512_maskz_min_pd(-1, a.v, b.v);
+#elif defined(__AVX__) && STEEP_VECTOR_BYTES == 32
+    if constexpr (std::is_same_v<T, float>) return _mm256_min_ps(a.v, b.v);
+    if constexpr (std::is_same_v<T, double>) return _mm256_min_pd(a.v, b.v);
+#elif defined(__SSE2__) && STEEP_VECTOR_BYTES == 16
+    if constexpr (std::is_same_v<T, float>) return _mm_min_ps(a.v, b.v);
+    if constexpr (std::is_same_v<T, double>) return _mm_min_pd(a.v, b.v);
+#endif
+    return a.v < b.v ? a.v : b.v;
+  }
+  friend STEEP_INLINE Vec max(Vec a, Vec b) {
+#if defined(__AVX512F__) && STEEP_VECTOR_BYTES == 64
+    if constexpr (std::is_same_v<T, float>) return _mm512_maskz_max_ps(-1, a.v, b.v);
+    if constexpr (std::is_same_v<T, double>) return _mm512_maskz_max_pd(-1, a.v, b.v);
+#elif defined(__AVX__) && STEEP_VECTOR_BYTES == 32
+    if constexpr (std::is_same_v<T, float>) return _mm256_max_ps(a.v, b.v);
+    if constexpr (std::is_same_v<T, double>) return _mm256_max_pd(a.v, b.v);
+#elif defined(__SSE2__) && STEEP_VECTOR_BYTES == 16
+    if constexpr (std::is_same_v<T, float>) return _mm_max_ps(a.v, b.v);
+    if constexpr (std::is_same_v<T, double>) return _mm_max_pd(a.v, b.v);
+#endif
+    return a.v > b.v ? a.v : b.v;
+  }
   friend STEEP_INLINE Mask<T> isnan(Vec x) { return x != x; }
   friend STEEP_INLINE Vec abs(Vec x) {
     if constexpr (std::is_floating_point_v<T>)

@@ -9,7 +9,7 @@ namespace {
 /// x within ±limit. Where a factor is 0 beyond the limit it takes the place of x, as ∞·0 would be NaN.
 template <class V>
 STEEP_FORMULA V bounded(V x, double limit) {
-  return select(x < -limit, -limit, select(x > limit, limit, x));
+  return min(V(limit), max(V(-limit), x));
 }
 
 struct Neg : Record<kNumbers> {
@@ -213,7 +213,7 @@ struct LogSigmoid : Record<kFloats> {
   static constexpr unsigned reads = kReadsX;
   template <class V>
   STEEP_FORMULA V f(V x) const {
-    return select(x < 0, x, 0) - log1p(exp(-abs(x)));
+    return min(V(0), x) - log1p(exp(-abs(x)));
   }
   template <class V>
   STEEP_FORMULA V df(V x, V) const {
@@ -226,7 +226,7 @@ struct Softplus : Record<kFloats> {
   static constexpr unsigned reads = kReadsX;
   template <class V>
   STEEP_FORMULA V f(V x) const {
-    return select(x < 0, 0, x) + log1p(exp(-abs(x)));
+    return max(V(0), x) + log1p(exp(-abs(x)));
   }
   template <class V>
   STEEP_FORMULA V df(V x, V) const {
@@ -239,8 +239,8 @@ struct Relu : Record<kNumbers> {
   static constexpr unsigned reads = kReadsY;
   template <class V>
   STEEP_FORMULA V f(V x) const {
-    return select(x < 0, 0, x);
-  }  // x > 0 would lose NaN
+    return max(V(0), x);
+  }
   template <class V>
   STEEP_FORMULA V df(V, V y) const {
     return select(y <= 0, V(0), V(1));
@@ -285,8 +285,8 @@ struct Gelu : Record<kFloats> {
   static constexpr unsigned reads = kReadsX;
   template <class V>
   STEEP_FORMULA V f(V x) const {
-    return select(x < -40, -40, x) * normal_cdf(x);
-  }  // Φ(-40) = 0
+    return gelu(x);
+  }
   /// Φ(x) + x·φ(x)
   template <class V>
   STEEP_FORMULA V df(V x, V) const {
@@ -302,7 +302,7 @@ struct GeluTanh : Record<kFloats> {
   static constexpr double kSlope = 1.5957691216057308, kCubic = 0.044715;  // 2·√(2/π)
   template <class V>
   STEEP_FORMULA V f(V x) const {
-    const V t = select(x < -40, -40, x);
+    const V t = max(V(-40), x);
     return t * sigmoid(kSlope * (t + kCubic * t * t * t));
   }
   template <class V>
@@ -318,7 +318,7 @@ struct Silu : Record<kFloats> {
   static constexpr unsigned reads = kReadsX;
   template <class V>
   STEEP_FORMULA V f(V x) const {
-    return select(x < -800, -800, x) * sigmoid(x);
+    return max(V(-800), x) * sigmoid(x);
   }
   template <class V>
   STEEP_FORMULA V df(V x, V) const {
@@ -334,8 +334,7 @@ struct Clip : Record<kNumbers, 2> {
   STEEP_FORMULA explicit Clip(const double* params) : low(params[0]), high(params[1]) {}
   template <class V>
   STEEP_FORMULA V f(V x) const {
-    const V bottom = saturate<V>(low), top = saturate<V>(high), y = select(x < bottom, bottom, x);
-    return select(y > top, top, y);
+    return min(saturate<V>(high), max(saturate<V>(low), x));
   }
   template <class V>
   STEEP_FORMULA V df(V x, V) const {
