@@ -63,7 +63,7 @@ void columns_sum(int64_t rows, int64_t row_stride, int64_t n, const void* x_, vo
   const int64_t most = widens && row_stride * int64_t(sizeof(T)) % 1024 != 0 ? 2 * kRows : kRows;
   for (int64_t i = 0; i < rows; i += most, x += most * row_stride) {
     const int64_t block = rows - i < most ? rows - i : most;
-    each_strip<T, 2>(n, [&](int64_t j, auto span, auto count) {
+    each_strip<T, 4>(n, [&](int64_t j, auto span, auto count) {
       Vec<T> s[count] = {};
       for (int64_t r = 0; r < block; ++r)
         for (int q = 0; q < count; ++q) s[q] = s[q] + span.load(x + r * row_stride + j + q * Vec<T>::n);
