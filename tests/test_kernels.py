@@ -88,6 +88,21 @@ def test_matmul_of_any_strides(wrap: Callable[[Array], Any], dtype: str, rng: An
 
 
 @wrapped
+@pytest.mark.parametrize(
+    ("m", "k", "n"), [(1, 70, 40), (70, 40, 1), (5, 9, 3), (3, 300, 20), (20, 100, 60), (37, 1300, 97), (4, 0, 5)]
+)
+def test_matmul_scales_and_adds(wrap: Callable[[Array], Any], m: int, k: int, n: int, dtype: str, rng: Any) -> None:
+    a, b, c = (rng.integers(-5, 6, shape).astype(dtype) for shape in ((m, k), (k, n), (m, n)))
+    for x in (a, np.asfortranarray(a)):
+        for y in (b, np.asfortranarray(b)):
+            for alpha, beta in ((0.5, 0.0), (1.0, 1.0), (-2.0, 0.25)):
+                out = np.full_like(c, np.nan) if beta == 0 else c.copy()
+                kernels.matmul(wrap(x), wrap(y), wrap(out), alpha=alpha, beta=beta)
+                expected = alpha * (x @ y) + beta * c  # exact: small integers and powers of two
+                np.testing.assert_array_equal(out, expected)
+
+
+@wrapped
 def test_strided_elementwise_and_rows(wrap: Callable[[Array], Any], dtype: str, rng: Any) -> None:
     x = rng.standard_normal((12, 10, 3)).astype(dtype)
     for view in (x[::2], x[:, 3:5], x.transpose(2, 0, 1), x[1]):

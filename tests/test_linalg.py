@@ -12,6 +12,7 @@ from compare import Array, assert_same
 
 SIZES = [(1, 1, 1), (2, 3, 4), (5, 1, 7), (1, 64, 1), (1, 33, 300), (300, 33, 1), (17, 19, 23), (6, 16, 8), (7, 17, 9)]
 SIZES += [(64, 64, 64), (65, 129, 63), (128, 300, 40), (3, 1000, 5), (257, 8, 259), (130, 520, 270)]
+SIZES += [(13, 40, 50), (33, 1024, 70), (45, 1300, 97)]  # few rows: in A·Bᵀ it is A that is transposed
 BATCHES = [((), ()), ((3,), ()), ((), (3,)), ((3,), (3,)), ((2, 1), (3,)), ((2, 3), (2, 1)), ((1, 1, 2), (4, 3, 1))]
 
 
@@ -108,9 +109,13 @@ def test_neighbours_and_threads_do_not_change_a_bit(dtype: str, threads: None, r
     a, b = (tensor(rng.standard_normal(s).astype(dtype)) for s in ((211, 300), (300, 190)))
     st.set_num_threads(1)
     whole = (a @ b).numpy()
+    few, columns = a[:20], tensor(b.numpy().T.copy())
+    st.set_num_threads(1)
+    of_few = (few @ columns.T).numpy()
     for n in (2, 3, 8):
         st.set_num_threads(n)
         assert_same((a @ b).numpy(), whole)
+        assert_same((few @ columns.T).numpy(), of_few)
     batch = tensor(rng.standard_normal((9, 30, 40)).astype(dtype))
     results = []
     for n in (1, 2, 5):
@@ -185,7 +190,7 @@ def test_linear_is_its_composition(
 
 
 def test_linear_in_float32_is_exact_on_integers(rng: np.random.Generator) -> None:
-    for m, k, n in ((1, 3, 2), (33, 17, 9), (4, 64, 300)):
+    for m, k, n in ((1, 3, 2), (33, 17, 9), (4, 64, 300), (21, 90, 61)):
         x, w, b = small(rng, (m, k), "float32"), small(rng, (n, k), "float32"), small(rng, (n,), "float32")
         y = x @ w.T + b
         assert_same(st.linear(tensor(x), tensor(w), tensor(b)).numpy(), y)

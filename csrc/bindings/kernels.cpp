@@ -102,7 +102,7 @@ void softmax_backward_into(nb::handle g, nb::handle y, nb::handle out, int64_t a
   softmax_backward(b.g, b.y, i, b.out);
 }
 
-void matmul_into(nb::handle a, nb::handle b, nb::handle out) {
+void matmul_into(nb::handle a, nb::handle b, nb::handle out, double alpha, double beta) {
   Call call("matmul", out);
   const Array x = call.in("a", a);
   const Array y = checked("matmul", "b", call.in("b", b), checked("matmul", "a", x, x.dtype).dtype);
@@ -111,7 +111,7 @@ void matmul_into(nb::handle a, nb::handle b, nb::handle out) {
                                         ": both need two dimensions or more"));
   Array z = checked("matmul", "out", call.out(), x.dtype);
   const Unlocked unlocked(Unlocked::kAlways);
-  matmul(x, y, z);
+  matmul(x, y, z, alpha, beta);
 }
 
 }  // namespace
@@ -134,8 +134,10 @@ void register_kernels(pybind11::module_& engine) {
   register_dlpack(m);
 
   nb::module_ k = m.def_submodule("kernels");
-  k.def("matmul", &matmul_into, nb::arg("a"), nb::arg("b"), nb::arg("out"),
-        "out = a @ b for shapes (…, m, k) and (…, k, n); a and b of any strides, out with contiguous rows.");
+  k.def("matmul", &matmul_into, nb::arg("a"), nb::arg("b"), nb::arg("out"), nb::arg("alpha") = 1.0,
+        nb::arg("beta") = 0.0,
+        "out = alpha·a @ b + beta·out for shapes (…, m, k) and (…, k, n); a and b of any strides, out with contiguous "
+        "rows, which isn't read where beta is 0.");
   k.def("sigmoid", &sigmoid, nb::arg("x"), nb::arg("out"), "out = 1 / (1 + exp(-x)); any strides.");
   k.def("sigmoid_backward", &sigmoid_backward, nb::arg("g"), nb::arg("y"), nb::arg("out"),
         "out = g · y · (1 − y), where y is sigmoid's result; any strides.");

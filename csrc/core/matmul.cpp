@@ -84,7 +84,7 @@ Array matmul(const Array& a, const Array& b) {
   return out;
 }
 
-void matmul(const Array& a, const Array& b, Array& out) {
+void matmul(const Array& a, const Array& b, Array& out, double alpha, double beta) {
   const Dims shape = matmul_shape(a, b);
   const int p = a.ndim() - 2, q = b.ndim() - 2, d = shape.n - 2;
   if (out.shape != shape)
@@ -97,7 +97,7 @@ void matmul(const Array& a, const Array& b, Array& out) {
   if (out.size() == 0) return;
   if (q == 0 && p > 0 && a.size() > 0 && a.is_contiguous() && out.is_contiguous()) {
     Array flat = reshape(out, {-1, shape[d + 1]});  // one matrix for the whole batch: a single tall product
-    return matmul(reshape(a, {-1, a.shape[p + 1]}), b, flat);
+    return matmul(reshape(a, {-1, a.shape[p + 1]}), b, flat, alpha, beta);
   }
   Dims batch = shape, shape_a = shape, shape_b = shape;
   batch.n = d;
@@ -112,7 +112,7 @@ void matmul(const Array& a, const Array& b, Array& out) {
     g.a = x.as<T>(), g.a_row = x.strides[d], g.a_col = x.strides[d + 1];
     g.b = y.as<T>(), g.b_row = y.strides[d], g.b_col = y.strides[d + 1];
     g.c = out.as<T>(), g.c_row = out.strides[d];
-    g.alpha = 1, g.beta = 0;
+    g.alpha = T(alpha), g.beta = T(beta);
     if (on_cuda(out)) {
       const auto outer = [&](Dims strides) {
         strides.n = d;

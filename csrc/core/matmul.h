@@ -7,8 +7,9 @@ namespace steep {
 
 /// NumPy's matmul for operands of at least two dimensions and equal dtype: (…, m, k) by (…, k, n), batches broadcast.
 Array matmul(const Array& a, const Array& b);
-/// The same into `out`, which has the result's shape and dtype, rows without gaps, and no memory in common with a or b.
-void matmul(const Array& a, const Array& b, Array& out);
+/// out = alpha·a@b + beta·out, where integers take only 1 and 0. `out` has the result's shape and dtype, rows without
+/// gaps, and no memory in common with a or b.
+void matmul(const Array& a, const Array& b, Array& out, double alpha = 1, double beta = 0);
 
 /// activation(x @ weightᵀ + bias) for x (…, in), weight (out, in), bias (out) or null. The activation may be null.
 Array linear(const Array& x, const Array& weight, const Array* bias, const UnaryKernel* activation);

@@ -18,13 +18,15 @@ struct Blocking {
   int64_t a_bytes;            // Block of A (mc × kc): at most half of L2.
   int64_t b_bytes;            // Block of B (kc × nc): in L3.
   int ahead;                  // B is prefetched so many k's ahead: the latency of memory over the time of a step.
+  int pack_rows, pack_sets;   // B is packed for products of so many rows, and where its rows fall into few sets of L1.
+                              // Wide and tall tiles read whole cache lines of it, and seldom: they can do without.
 };
 
 namespace blocking {
-constexpr Blocking sse4{6, 2, 4, 3, 1024, 256 << 10, 4096 << 10, 64};     // 12 sums in 16 registers
-constexpr Blocking avx2{6, 2, 4, 3, 1024, 256 << 10, 4096 << 10, 64};     // 12 in 16
-constexpr Blocking avx512{14, 2, 6, 4, 1024, 448 << 10, 4096 << 10, 32};  // 28 in 32
-constexpr Blocking neon{6, 4, 6, 4, 512, 256 << 10, 4096 << 10, 32};      // 24 in 32
+constexpr Blocking sse4{6, 2, 4, 3, 1024, 256 << 10, 4096 << 10, 64, 24, 2};        // 12 sums in 16 registers
+constexpr Blocking avx2{6, 2, 4, 3, 1024, 256 << 10, 4096 << 10, 64, 24, 2};        // 12 in 16
+constexpr Blocking avx512{14, 2, 6, 4, 1024, 448 << 10, 4096 << 10, 32, 768, 768};  // 28 in 32
+constexpr Blocking neon{6, 4, 6, 4, 512, 256 << 10, 4096 << 10, 32, 24, 2};         // 24 in 32
 }  // namespace blocking
 
 constexpr int64_t min(int64_t a, int64_t b) { return a < b ? a : b; }
