@@ -63,35 +63,38 @@ def cross_entropy(input: Any, target: Any, reduction: str = "mean", axis: int = 
     """
     input = as_tensor(input, target)
     target = as_tensor(target, input)
+    shape = input.shape
+    ndim = len(shape)
     if not input.dtype.is_floating_point:
         raise TypeError(f"cross_entropy: input (logits) must be floating-point, not {input.dtype.name}")
-    if input.ndim == 0:
+    if ndim == 0:
         raise ValueError("cross_entropy: input needs a class axis, but it is a single number")
-    axis = manipulation.as_axis("cross_entropy", axis if input.ndim > 1 else 0, input.ndim)
-    classes = input.shape[axis]
+    axis = manipulation.as_axis("cross_entropy", axis if ndim > 1 else 0, ndim)
+    classes = shape[axis]
     if classes == 1:
         raise ValueError(
-            f"cross_entropy: input of shape {input.shape} has one class, whose loss is always 0: "
+            f"cross_entropy: input of shape {shape} has one class, whose loss is always 0: "
             "use one output per class, or binary_cross_entropy_with_logits for a single output"
         )
-    rest = (*input.shape[:axis], *input.shape[axis + 1 :])
-    if target.shape == input.shape:
+    rest = shape[:axis] + shape[axis + 1 :]
+    given = target.shape
+    if given == shape:
         return _probability_cross_entropy(input, target, reduction, axis)
-    if target.shape != rest:
+    if given != rest:
         raise ValueError(
-            f"cross_entropy: for input of shape {input.shape} with classes on axis {axis}, target must have the shape "
-            f"{rest} (labels) or {input.shape} (probabilities), not {target.shape}"
+            f"cross_entropy: for input of shape {shape} with classes on axis {axis}, target must have the shape "
+            f"{rest} (labels) or {shape} (probabilities), not {given}"
         )
     if target.dtype.is_floating_point:
         raise TypeError(
             f"cross_entropy: labels must be integers, not {target.dtype.name}: use target.astype(steep.int64)"
         )
-    labels = target if target.ndim == 1 else manipulation.reshape(target, (-1,))
+    labels = target if len(given) == 1 else manipulation.reshape(target, (-1,))
     labels = _core.checked_labels("cross_entropy", labels, classes)
-    if axis != input.ndim - 1:
-        order = [*(i for i in range(input.ndim) if i != axis), axis]
+    if axis != ndim - 1:
+        order = [*(i for i in range(ndim) if i != axis), axis]
         input = manipulation.permute_dims(input, order)
-    logits = input if input.ndim == 2 else manipulation.reshape(input, (labels.size, classes))
+    logits = input if ndim == 2 else manipulation.reshape(input, (labels.size, classes))
     divisor = _divisor("cross_entropy", labels.size, reduction)
     loss, lse = _core.cross_entropy(logits, labels, divisor)
     loss = record(loss, _cross_entropy_vjp, (logits,), (logits, labels, lse, divisor))

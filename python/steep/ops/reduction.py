@@ -102,11 +102,8 @@ def _products_of_others(x: Tensor, axes: tuple[int, ...]) -> Tensor:
 def mean(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
     """Arithmetic mean over axes; integers and booleans average as float32. NaN over no elements."""
     x = as_tensor(x)
-    if not x.dtype.is_floating_point:
-        x = x.astype(dtypes.float32)
-    axis = _axes(axis, x.ndim, "mean")
-    total = sum(x, axis, keepdims)
-    return total / float(_count(x, axis))
+    total = sum(x, axis if axis is None else _axes(axis, x.ndim, "mean"), keepdims)
+    return total / (x.size / total.size if total.size else 1.0)
 
 
 def var(x: Any, axis: Any = None, correction: float = 0.0, keepdims: bool = False) -> Tensor:

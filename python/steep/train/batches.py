@@ -77,12 +77,13 @@ def batches(data: Data, batch_size: int, order: Tensor | None, device: Device) -
     x, y = (x if order is None or x.device is cpu else take(x, to_device(order, x.device), 0) for x in data)
     for start in range(0, len(x), batch_size):
         stop = start + batch_size
-        rows = None if order is None else order[start:stop]
+        rows = None if order is None else _core.basic_index(order, (slice(start, stop),))
         yield _part(x, start, stop, rows, device), _part(y, start, stop, rows, device)
 
 
 def _part(x: Tensor, start: int, stop: int, rows: Tensor | None, device: Device) -> Tensor:
-    part = x[start:stop] if rows is None or x.device is not cpu else take(x, rows, 0)
+    gathered = rows is None or x.device is not cpu
+    part = _core.basic_index(x, (slice(start, stop),)) if gathered else _core.take(x, rows, 0)
     return part if part.device is device else to_device(part, device)
 
 
