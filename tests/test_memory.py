@@ -52,6 +52,9 @@ def test_training_steps() -> None:
             total += float(loss)
 
     assert abs(growth(lambda: steps(100_000), lambda: steps(1_000))) <= 1
+    allocations = st.memory_stats()["system_allocations"]
+    steps(100)
+    assert st.memory_stats()["system_allocations"] == allocations
 
 
 def test_fit() -> None:

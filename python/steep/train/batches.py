@@ -82,8 +82,10 @@ def batches(data: Data, batch_size: int, order: Tensor | None, device: Device) -
 
 
 def _part(x: Tensor, start: int, stop: int, rows: Tensor | None, device: Device) -> Tensor:
-    gathered = rows is None or x.device is not cpu
-    part = _core.basic_index(x, (slice(start, stop),)) if gathered else _core.take(x, rows, 0)
+    if rows is not None and x.device is cpu:
+        part = _core.take(x, rows, 0)
+    else:
+        part = _core.basic_index(x, (slice(start, stop),))
     return part if part.device is device else to_device(part, device)
 
 
