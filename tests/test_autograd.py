@@ -212,6 +212,15 @@ def test_hessian_vector_product_and_grad_of_a_penalty() -> None:
 # --- switching it off -------------------------------------------------------------------------------------------------
 
 
+def test_division_by_the_number_zero_can_be_differentiated_again() -> None:
+    x = st.tensor([1.0], requires_grad=True)
+    (g,) = st.grad((x / 0.0).sum(), x, create_graph=True)
+    assert g.tolist() == [float("inf")]
+    empty = st.ones((0, 3), requires_grad=True)
+    (g,) = st.grad(st.mean(empty), empty, create_graph=True)
+    assert g.shape == (0, 3)
+
+
 def test_no_grad_and_enable_grad() -> None:
     x = leaf(1.0)
     with st.no_grad():

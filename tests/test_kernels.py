@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.lib.stride_tricks import as_strided
 
 import steep as st
 from compare import Array, assert_same
@@ -115,6 +116,22 @@ def test_strided_elementwise_and_rows(wrap: Callable[[Array], Any], dtype: str, 
             assert_same(out[..., 1].copy(), st.softmax(st.tensor(view, device="cpu"), axis).numpy())
 
 
+@pytest.mark.parametrize("shape", [(0, 6), (2, 0), (0, 2, 6)])
+def test_matmul_into_nothing(shape: tuple[int, ...], dtype: str) -> None:
+    kernels.matmul(np.zeros((*shape[:-1], 4), dtype), np.zeros((4, shape[-1]), dtype), np.zeros(shape, dtype))
+
+
+def test_changes_of_tensors_are_counted(dtype: str) -> None:
+    x, out = st.ones((1, 2), dtype=dtype, device="cpu", requires_grad=True), st.ones((1, 2), dtype=dtype, device="cpu")
+    y = x * out
+    with pytest.raises(ValueError, match="'out' has shape"):
+        kernels.sigmoid(np.ones((3, 3), dtype), out)
+    y.sum().backward(retain_graph=True)  # nothing has changed
+    kernels.sigmoid(out, out)
+    with pytest.raises(RuntimeError, match="changed in place"):
+        y.sum().backward()
+
+
 def test_nothing_is_allocated(rng: Any) -> None:
     x, y, out = (rng.standard_normal((500, 500)).astype("f4") for _ in "xyo")
     kernels.matmul(x, y, out)
@@ -155,6 +172,12 @@ def test_read_only_arrays() -> None:
         (lambda a, b: kernels.matmul(a, b.T, a), ValueError, r"matmul: 'out' has shape \(2, 3\), the result \(2, 2\)"),
         (lambda a, b: kernels.matmul(a[:, :2], b[:, :2], a[:, 1:]), ValueError, "'out' shares memory with an operand"),
         (lambda a, b: kernels.matmul(a[:, :2], b[:, :2], np.ones((4, 4), "f4")[::2, ::2]), ValueError, "rows of 'out'"),
+        (
+            lambda a, b: kernels.matmul(a, b.T, as_strided(a.copy(), (2, 2), (4, 4))),
+            ValueError,
+            "rows of 'out' overlap",
+        ),
+        (lambda a, b: kernels.matmul(a, b.T, as_strided(a.copy(), (2, 2), (0, 4))), ValueError, "share one memory"),
     ],
 )
 def test_messages(call: Callable[[Array, Array], None], error: type[Exception], message: str) -> None:

@@ -113,6 +113,7 @@ def test_var(dtype: str, rng: np.random.Generator) -> None:
 def test_mean_of_integers_is_float32() -> None:
     assert_same(st.mean(tensor([1, 2, 4, 4])).numpy(), np.float32(2.75))
     assert_same(st.mean(tensor([True, False])).numpy(), np.float32(0.5))
+    assert_same(st.mean(tensor([2**62, 2**62])).numpy(), np.float32(2**62))  # their sum is no int64
 
 
 def test_logsumexp(dtype: str, rng: np.random.Generator) -> None:

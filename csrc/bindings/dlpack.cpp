@@ -228,6 +228,11 @@ Call::Call(const char* op, nb::handle x) : op_(op) {
   out_ = lend(described(op, "out"), array, [](void*) {}, nullptr, true);
   out_.storage->stream = reinterpret_cast<void*>(stream);
   arrays_.emplace_back(array);
+  if (is_tensor(x.ptr())) tensor_ = &array_of(x.ptr());
+}
+
+Call::~Call() {
+  if (tensor_ && std::uncaught_exceptions() == exceptions_) tensor_->storage->version++;
 }
 
 Array Call::in(const char* argument, nb::handle x) {

@@ -3,6 +3,7 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 
+#include <exception>
 #include <optional>
 #include <vector>
 
@@ -30,12 +31,16 @@ class OnStream {
 class Call {
  public:
   Call(const char* op, nanobind::handle out);
+  Call(const Call&) = delete;
+  ~Call();
   Array in(const char* argument, nanobind::handle x);
   Array out() const { return out_; }
 
  private:
   const char* op_;
+  const int exceptions_ = std::uncaught_exceptions();
   Array out_;
+  Array* tensor_ = nullptr;  // the output, if it is one of steep's, which counts the changes of its memory
   std::optional<OnStream> stream_;
   std::vector<nanobind::ndarray<nanobind::ro>> arrays_;
 };

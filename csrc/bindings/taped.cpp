@@ -48,7 +48,10 @@ struct Taped {
   friend Taped operator+(const Taped& a, const Taped& b) { return Taped(a.t + b.t); }
   friend Taped operator-(const Taped& a, const Taped& b) { return Taped(a.t - b.t); }
   friend Taped operator*(const Taped& a, const Taped& b) { return Taped(a.t * b.t); }
-  friend Taped operator/(const Taped& a, const Taped& b) { return Taped(a.t / b.t); }
+  friend Taped operator/(const Taped& a, const Taped& b) {
+    if (is_tensor(a.t.ptr()) || is_tensor(b.t.ptr())) return Taped(a.t / b.t);
+    return Taped(a.t.cast<double>() / b.t.cast<double>());  // Python would raise where it is infinite
+  }
   friend Taped operator-(const Taped& a) { return Taped(-a.t); }
   friend TapedMask operator<(const Taped& a, const Taped& b) { return compare(a, b, Py_LT); }
   friend TapedMask operator<=(const Taped& a, const Taped& b) { return compare(a, b, Py_LE); }

@@ -1,6 +1,7 @@
 #include "matmul.h"
 
 #include <array>
+#include <cstdlib>
 #include <string_view>
 
 #include "../cuda/table.h"
@@ -90,11 +91,14 @@ void matmul(const Array& a, const Array& b, Array& out, double alpha, double bet
   if (out.shape != shape)
     throw std::invalid_argument(
         message("matmul: 'out' has shape ", to_string(out.shape), ", the result ", to_string(shape)));
+  if (out.size() == 0) return;
   if (out.strides[d + 1] != 1 && shape[d + 1] > 1)
     throw std::invalid_argument("matmul: the rows of 'out' must be contiguous");
+  check_writable("matmul", out);
+  if (shape[d] > 1 && std::abs(out.strides[d]) < shape[d + 1])
+    throw std::invalid_argument("matmul: the rows of 'out' overlap");
   if (overlap(out, a) || overlap(out, b))
     throw std::invalid_argument("matmul: 'out' shares memory with an operand, which is read after it is written");
-  if (out.size() == 0) return;
   if (q == 0 && p > 0 && a.size() > 0 && a.is_contiguous() && out.is_contiguous()) {
     Array flat = reshape(out, {-1, shape[d + 1]});  // one matrix for the whole batch: a single tall product
     return matmul(reshape(a, {-1, a.shape[p + 1]}), b, flat, alpha, beta);

@@ -102,6 +102,8 @@ def _products_of_others(x: Tensor, axes: tuple[int, ...]) -> Tensor:
 def mean(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
     """Arithmetic mean over axes; integers and booleans average as float32. NaN over no elements."""
     x = as_tensor(x)
+    if x.dtype == dtypes.int64:  # whose sum may overflow
+        x = x.astype(dtypes.float32)
     total = sum(x, axis if axis is None else _axes(axis, x.ndim, "mean"), keepdims)
     return total / (x.size / total.size if total.size else 1.0)
 
