@@ -112,8 +112,7 @@ UNARY = [
     Unary("relu", lambda x: max(x, 0), (0.0, -0.0, 0.0, inf), ulp=0.5, kinks={0.0: 0.0}),
     Unary("leaky_relu", lambda x: max(x, x * mp.mpf(0.2)), (-inf, -0.0, 0.0, inf), kinks={0.0: 0.2}, args=(0.2,)),
     Unary("elu", lambda x: x if x > 0 else 1.5 * mp.expm1(x), (-1.5, -0.0, 0.0, inf), kinks={0.0: 1.5}, args=(1.5,)),
-    # 4.06 was found without fused multiply-adds (SSE4): the product adds a rounding to the distribution function's 3.5.
-    Unary("gelu", lambda x: x * mp.ncdf(max(x, -1000)), (-0.0, -0.0, 0.0, inf), 4.1, 1024, slope_floor=1.0),
+    Unary("gelu", lambda x: x * mp.ncdf(max(x, -1000)), (-0.0, -0.0, 0.0, inf), 4, 1024, slope_floor=1.0),
     Unary("gelu_tanh", _gelu_tanh, (-0.0, -0.0, 0.0, inf), 4, 1024, _tail, 1.0, function="gelu", args=("tanh",)),
     Unary("silu", lambda x: x * _sigmoid(x), (-0.0, -0.0, 0.0, inf), floor=1024, slope_floor=1.0),
     Unary("clip", lambda x: min(max(x, -0.5), 2), (-0.5, -0.0, 0.0, 2.0), 0.5, kinks={-0.5: 1, 2.0: 1}, args=(-0.5, 2)),

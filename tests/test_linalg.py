@@ -94,14 +94,34 @@ def test_accuracy(k: int, dtype: str, rng: np.random.Generator) -> None:
     assert (error <= limit * (np.abs(wide_a) @ np.abs(wide_b))).all()
 
 
-def test_nan_and_inf_stay_in_their_rows_and_columns(dtype: str) -> None:
-    a, b = np.ones((30, 40), dtype), np.ones((40, 50), dtype)
+@pytest.mark.host(reason="memory shared with NumPy")
+def test_few_rows_by_many_columns(dtype: str, threads: None, rng: np.random.Generator) -> None:
+    """A·Bᵀ where A and C are turned over in place of B: every edge, any step of the rows, nothing beside the result."""
+    whole = small(rng, (80, 260), dtype)
+    for m in (12, 13, 16, 17, 24, 31, 32, 33, 47, 64):
+        for n in (m, 2 * m + 1, 6 * m + 5):
+            for k in (16, 3 * m + 1, 200):
+                a, b = whole[:m, :k], np.resize(small(rng, (97, k), dtype), (n, k))
+                for x, y in ((a, b), (a[::-1], b[::-1])):
+                    for count in (1, 2, 3):
+                        st.set_num_threads(count)
+                        out = np.full((m + 2, n + 3), 7, dtype)
+                        st.kernels.matmul(x, y.T, out[1:-1, 1:-2])
+                        expected = np.full_like(out, 7)
+                        expected[1:-1, 1:-2] = x @ y.T
+                        assert_same(out, expected)
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_nan_and_inf_stay_in_their_rows_and_columns(dtype: str, transposed: bool) -> None:
+    a, b = np.ones((30, 40), dtype), np.ones((40, 150), dtype)
     a[3, 5], b[7, 11], b[9, 13] = np.nan, np.inf, -np.inf
     a[6, 7] = 0  # 0·∞
     with np.errstate(invalid="ignore"):
         expected = a @ b
     assert np.isnan(expected[6, 11])
-    assert_same((tensor(a) @ tensor(b)).numpy(), expected)
+    y = tensor(b.T.copy()).T if transposed else tensor(b)
+    assert_same((tensor(a) @ y).numpy(), expected)
 
 
 def test_neighbours_and_threads_do_not_change_a_bit(dtype: str, threads: None, rng: np.random.Generator) -> None:
@@ -110,7 +130,6 @@ def test_neighbours_and_threads_do_not_change_a_bit(dtype: str, threads: None, r
     st.set_num_threads(1)
     whole = (a @ b).numpy()
     few, columns = a[:20], tensor(b.numpy().T.copy())
-    st.set_num_threads(1)
     of_few = (few @ columns.T).numpy()
     for n in (2, 3, 8):
         st.set_num_threads(n)

@@ -137,7 +137,7 @@ void register_kernels(pybind11::module_& engine) {
   k.def("matmul", &matmul_into, nb::arg("a"), nb::arg("b"), nb::arg("out"), nb::arg("alpha") = 1.0,
         nb::arg("beta") = 0.0,
         "out = alpha·a @ b + beta·out for shapes (…, m, k) and (…, k, n); a and b of any strides, out with contiguous "
-        "rows, which isn't read where beta is 0.");
+        "rows, which isn't read where beta, in the arrays' dtype, is 0.");
   k.def("sigmoid", &sigmoid, nb::arg("x"), nb::arg("out"), "out = 1 / (1 + exp(-x)); any strides.");
   k.def("sigmoid_backward", &sigmoid_backward, nb::arg("g"), nb::arg("y"), nb::arg("out"),
         "out = g · y · (1 − y), where y is sigmoid's result; any strides.");

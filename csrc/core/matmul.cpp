@@ -1,8 +1,11 @@
 #include "matmul.h"
 
+#include <algorithm>
 #include <array>
 #include <cstdlib>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "../cuda/table.h"
 #include "device.h"
@@ -62,6 +65,20 @@ void launch(const Gemm<int64_t>& g, const cuda::GemmBatch& batch, cuda::Activati
 }
 void launch(const Gemm<uint8_t>&, const cuda::GemmBatch&, cuda::Activation) {}  // matmul_shape refuses booleans
 
+/// Are there elements in the way of one another? Of axes that interleave it says yes without looking closely.
+bool overlaps_itself(const Array& a) {
+  std::vector<std::pair<int64_t, int64_t>> axes;  // stride and extent
+  for (int d = 0; d < a.ndim(); ++d)
+    if (a.shape[d] > 1) axes.emplace_back(std::abs(a.strides[d]), a.shape[d]);
+  std::ranges::sort(axes);
+  int64_t span = 1;  // of the inner axes
+  for (const auto& [stride, extent] : axes) {
+    if (stride < span) return true;
+    span += stride * (extent - 1);
+  }
+  return false;
+}
+
 bool overlap(const Array& a, const Array& b) {
   const auto [a_begin, a_end] = extent(a);
   const auto [b_begin, b_end] = extent(b);
@@ -95,8 +112,9 @@ void matmul(const Array& a, const Array& b, Array& out, double alpha, double bet
   if (out.strides[d + 1] != 1 && shape[d + 1] > 1)
     throw std::invalid_argument("matmul: the rows of 'out' must be contiguous");
   check_writable("matmul", out);
-  if (shape[d] > 1 && std::abs(out.strides[d]) < shape[d + 1])
-    throw std::invalid_argument("matmul: the rows of 'out' overlap");
+  if (overlaps_itself(out)) throw std::invalid_argument("matmul: the rows of 'out' overlap");
+  if (is_integer(a.dtype) && (alpha != 1 || beta != 0))
+    throw TypeError("matmul: of integers alpha must be 1 and beta 0");
   if (overlap(out, a) || overlap(out, b))
     throw std::invalid_argument("matmul: 'out' shares memory with an operand, which is read after it is written");
   if (q == 0 && p > 0 && a.size() > 0 && a.is_contiguous() && out.is_contiguous()) {

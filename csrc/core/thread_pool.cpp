@@ -9,6 +9,7 @@
 #include <deque>
 #include <exception>
 #include <mutex>
+#include <new>
 #include <string_view>
 #include <system_error>
 #include <thread>
@@ -54,16 +55,24 @@ struct Worker {
   pthread_t thread;
   std::atomic<int> cpu{-1};  // where it last ran
 
-  /// Linux may wake a worker on the caller's own core, where it waits until the caller has done all the work, and leave
-  /// it there for many milliseconds. Asks for any other core that the caller may use.
-  void leave(int cpu_of_caller) {
 #if defined(__linux__)
-    cpu_set_t others;
-    if (cpu != cpu_of_caller || sched_getaffinity(0, sizeof others, &others) != 0) return;
-    CPU_CLR(cpu_of_caller, &others);
-    if (CPU_COUNT(&others) > 0) pthread_setaffinity_np(thread, sizeof others, &others);
-#endif
+  /// Linux may wake a worker on the caller's own core, where it waits until the caller has done all the work, and leave
+  /// it there for many milliseconds. Asks for any other core on which it may run. On machines of more cores than
+  /// cpu_set_t counts, and where there is no other core, all stays as it is.
+  void leave(int cpu_of_caller) {
+    cpu_set_t now;
+    if (cpu_of_caller < 0 || cpu != cpu_of_caller || pthread_getaffinity_np(thread, sizeof now, &now) != 0) return;
+    if (!CPU_EQUAL(&now, &asked)) allowed = now;  // the user's choice, at first or meanwhile
+    asked = allowed;
+    CPU_CLR(cpu_of_caller, &asked);
+    if (CPU_COUNT(&asked) > 0) pthread_setaffinity_np(thread, sizeof asked, &asked);
   }
+
+ private:
+  cpu_set_t allowed = {}, asked = {};
+#else
+  void leave(int) {}
+#endif
 };
 
 struct Pool {
@@ -114,11 +123,13 @@ struct Pool {
   }
   void start_workers() {
     while (int(workers.size()) < threads - 1) {
-      Worker& worker = workers.emplace_back();
       try {
+        Worker& worker = workers.emplace_back();
         std::thread thread([this, &worker, number = int(workers.size())] { work(worker, number); });
         worker.thread = thread.native_handle();
         thread.detach();
+      } catch (const std::bad_alloc&) {
+        return;
       } catch (const std::system_error&) {
         workers.pop_back();
         return;  // the system grants no more threads: the ones there are (the caller at least) do the work

@@ -213,7 +213,8 @@ struct Vec {
 #endif
   }
   /// b where either is NaN or both are zeros, as the x86 instructions, which compilers don't make of a comparison of
-  /// vectors. So min(bound, x) keeps a NaN in x.
+  /// vectors. So min(bound, x) keeps a NaN in x. (Of the plain _mm512_min_ps GCC 12 says that it reads uninitialised
+  /// memory.)
   friend STEEP_INLINE Vec min(Vec a, Vec b) {
 #if defined(__AVX512F__) && STEEP_VECTOR_BYTES == 64
     if constexpr (std::is_same_v<T, float>) return _mm512_maskz_min_ps(-1, a.v, b.v);

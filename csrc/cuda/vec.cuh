@@ -102,7 +102,7 @@ struct Vec {
 
   /// a·b + c, one rounding where the hardware has it: nvcc contracts it.
   friend STEEP_INLINE Vec fma(Vec a, Vec b, Vec c) { return a * b + c; }
-  /// b where either is NaN. So min(bound, x) keeps a NaN in x.
+  /// b where either is NaN or both are zeros. So min(bound, x) keeps a NaN in x.
   friend STEEP_INLINE Vec min(Vec a, Vec b) { return a.v < b.v ? a : b; }
   friend STEEP_INLINE Vec max(Vec a, Vec b) { return a.v > b.v ? a : b; }
   friend STEEP_INLINE Vec abs(Vec x) {

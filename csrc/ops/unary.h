@@ -312,7 +312,7 @@ struct GeluTanh : Record<kFloats> {
   }
 };
 
-/// x·sigmoid(x), within 3 ulp until the sigmoid itself is subnormal.
+/// x·sigmoid(x), within 3.2 ulp until the sigmoid itself is subnormal.
 struct Silu : Record<kFloats> {
   static constexpr const char* name = "silu";
   static constexpr unsigned reads = kReadsX;

@@ -36,13 +36,13 @@ struct TileCall {
 template <class T>
 using Kernel = void (*)(const TileCall<T>&);
 
-/// R rows of NV vectors, the last of which is a `Last`: Whole, Tail or HalfTail.
+/// R rows of NV vectors, the last of which is a `Last`: AllLanes, Tail or HalfTail.
 template <class T, int R, int NV, class Last>
 void tile_kernel(const TileCall<T>& t) {
   using V = Vec<T>;
   using L = typename Last::Register;
   constexpr int W = NV - 1;
-  const Whole<T> whole(V::n);
+  const AllLanes<T> whole(V::n);
   const Last last(t.tail);
 
   V sum[R][W > 0 ? W : 1] = {};

@@ -68,7 +68,7 @@ void run_tile(const Path<T>& path, TileCall<T>& call, int64_t rows, int64_t colu
   constexpr auto all = std::make_integer_sequence<int, Size::mr * Size::vectors>{};
   const int vectors = int(ceil_div(columns, Size::lanes));
   call.tail = int(columns - (vectors - 1) * Size::lanes);
-  if (call.tail == Size::lanes) return pick_tile<T, Whole<T>>(rows, vectors, all)(call);
+  if (call.tail == Size::lanes) return pick_tile<T, AllLanes<T>>(rows, vectors, all)(call);
 #ifdef STEEP_HALF_TAIL
   if (call.tail <= Size::lanes / 2) return pick_tile<T, HalfTail<T>>(rows, vectors, all)(call);
 #endif

@@ -9,7 +9,8 @@
 namespace steep::STEEP_ISA_NS {
 namespace {
 
-/// rows × columns elements of C from a tile of Cᵀ, whose rows are nr apart.
+/// rows × columns elements of C from a tile of Cᵀ, whose rows are nr apart. Beyond its edges whatever is there is
+/// turned over too, and not stored.
 template <class T>
 void turn_over(const Gemm<T>& g, const T* tile, int64_t i0, int64_t j0, int64_t rows, int64_t columns) {
   using V = Vec<T>;
@@ -33,7 +34,7 @@ void turn_over(const Gemm<T>& g, const T* tile, int64_t i0, int64_t j0, int64_t 
         }
       }
     };
-    width == V::n ? finish(Whole<T>(V::n)) : finish(Tail<T>(int(width)));
+    width == V::n ? finish(AllLanes<T>(V::n)) : finish(Tail<T>(int(width)));
   }
 }
 

@@ -105,9 +105,9 @@ class HalfTail {
 
 /// All lanes, in the form of a tail.
 template <class T>
-struct Whole {
+struct AllLanes {
   using Register = Vec<T>;
-  STEEP_INLINE explicit Whole(int) {}
+  STEEP_INLINE explicit AllLanes(int) {}
   STEEP_INLINE Register load(const T* p) const { return Register::load(p); }
   STEEP_INLINE void store(T* p, Register x) const { x.store(p); }
 };

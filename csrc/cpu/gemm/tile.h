@@ -18,8 +18,8 @@ struct Blocking {
   int64_t a_bytes;            // Block of A (mc × kc): at most half of L2.
   int64_t b_bytes;            // Block of B (kc × nc): in L3.
   int ahead;                  // B is prefetched so many k's ahead: the latency of memory over the time of a step.
-  int pack_rows, pack_sets;   // B is packed for products of so many rows, and where its rows fall into few sets of L1.
-                              // Wide and tall tiles read whole cache lines of it, and seldom: they can do without.
+  int pack_rows, pack_sets;   // B is packed from so many rows of A on; pack_sets: where its rows fall into few sets of
+                              // L1. Wide and tall tiles read whole cache lines of it, and seldom: they can do without.
 };
 
 namespace blocking {
