@@ -105,6 +105,9 @@ CHAIN = Operation(
 )
 
 
+DOMAINS = {"asin": (-0.9, 0.9), "acos": (-0.9, 0.9), "atanh": (-0.9, 0.9), "acosh": (1.1, 3.0)}
+
+
 def table_operations() -> Iterator[Operation]:
     """The operations of one argument that have no row above."""
     known = {operation.name for operation in ELEMENTWISE}
@@ -120,4 +123,5 @@ def table_operations() -> Iterator[Operation]:
             t = st.tensor(x, requires_grad=True)
             return (np.asarray(st.grad(function(t), t, st.tensor(g))[0]),)
 
-        yield Operation(name, value, gradients, low=0.1)
+        low, high = DOMAINS.get(name, (0.1, 3.0))
+        yield Operation(name, value, gradients, low=low, high=high)

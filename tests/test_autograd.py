@@ -23,7 +23,7 @@ def points(case: Unary | Binary) -> list[st.Tensor]:
     a = np.array([[0.3, 0.7, 1.1], [1.6, 2.6, 3.3]])
     signs = np.array([[1, -1, -1], [-1, 1, -1]])
     a = inside(a * signs, case.domain)
-    return [leaf(a)] if isinstance(case, Unary) else [leaf(a), leaf(a[::-1, ::-1] + 0.05)]
+    return [leaf(a)] if isinstance(case, Unary) else [leaf(a), leaf(a[::-1, ::-1] + 0.07)]
 
 
 # --- every elementwise operation, of first and second order -----------------------------------------------------------

@@ -14,13 +14,13 @@ import pytest
 from mpmath import mp
 
 import steep as st
-from cases import BINARY, COMPARISONS, PREDICATES, UNARY, Binary, Unary, inside
+from cases import BINARY, COMPARISONS, PREDICATES, STEPS, UNARY, Binary, Unary, inside
 from compare import FLOATS, assert_same, assert_ulp, exact, numbers, ulp_error
 from steep import _core
-from steep.ops import elementwise
+from steep.ops import elementwise, logic, trigonometry
 
 UNARY_NAMES, BINARY_NAMES = [case.name for case in UNARY], [case.name for case in BINARY]
-COMPOSED = {"where", "logical"}  # in elementwise.py, but not rows of these tables
+COMPOSED = {"where"}  # in elementwise.py, but not rows of these tables
 every_unary = pytest.mark.parametrize("case", UNARY, ids=str)
 every_binary = pytest.mark.parametrize("case", BINARY, ids=str)
 
@@ -37,14 +37,20 @@ def tensor(x: Any) -> st.Tensor:
 
 
 def test_tables_and_cases_name_the_same_operations() -> None:
-    assert {*UNARY_NAMES, *PREDICATES} == set(_core.unary)
-    assert {*BINARY_NAMES, *COMPARISONS} == set(_core.binary)
+    assert {*UNARY_NAMES, *PREDICATES, "bitwise_invert"} == set(_core.unary)
+    assert {*BINARY_NAMES, *STEPS, *COMPARISONS} == set(_core.binary)
 
 
 def test_functions_and_cases_name_the_same_operations() -> None:
-    defined = {name for name, f in vars(elementwise).items() if getattr(f, "__module__", "") == elementwise.__name__}
+    defined = {
+        name
+        for module in (elementwise, logic, trigonometry)
+        for name, f in vars(module).items()
+        if getattr(f, "__module__", "") == module.__name__
+    }
     public = {name for name in defined if not name.startswith("_")} - COMPOSED
-    covered = {case.function or case.name for case in UNARY} | {*BINARY_NAMES, *PREDICATES, *COMPARISONS}
+    covered = {case.function or case.name for case in UNARY}
+    covered |= {*BINARY_NAMES, *PREDICATES, *STEPS, *COMPARISONS, "bitwise_invert"}
     assert public == covered
     assert public <= set(st.__all__)
     assert all(inspect.getdoc(getattr(st, name)) for name in public)
@@ -108,7 +114,7 @@ def test_binary_accuracy(case: Binary, dtype: str, rng: np.random.Generator) -> 
         a, b = np.concatenate([reals, a]), b.astype(dtype)
     y = values(case(tensor(a), tensor(b)))
     rounded, rest = exact(case.exact, a, b)
-    assert_ulp(ulp_error(y, rounded, rest), case.ulp, a, b, y, rounded)
+    assert_ulp(ulp_error(y, rounded, rest, case.floor), case.ulp, a, b, y, rounded)
 
 
 @every_binary
@@ -119,8 +125,10 @@ def test_binary_special_values(case: Binary, dtype: str) -> None:
     y = values(case(tensor(a), tensor(b)))
     with np.errstate(all="ignore"):
         expected = case.numpy(a, b)
-    if case.name == "pow":
-        expected = np.where(np.isfinite(expected), y, expected)  # the finite ones are test_binary_accuracy's
+    if case.ulp > 0.5:  # what isn't rounded correctly need not be NumPy's in the last bit
+        close = np.isfinite(expected) & (expected != 0)
+        np.testing.assert_allclose(y[close], expected[close], rtol=8 * np.finfo(dtype).eps)
+        expected = np.where(close, y, expected)
     assert_same(y, expected, zero_sign=case.tie is None)  # max(-0, +0) may be either
 
 
@@ -141,7 +149,51 @@ def test_comparisons(name: str, dtype: str, rng: np.random.Generator) -> None:
     assert_same(values(getattr(st, name)(tensor(a), tensor(b))), COMPARISONS[name](a, b))
 
 
-INTEGER_UNARY = {"neg": np.negative, "abs": np.abs, "square": np.square, "sign": np.sign}
+@pytest.mark.parametrize("name", STEPS)
+def test_operations_without_a_derivative(name: str, dtype: str, rng: np.random.Generator) -> None:
+    function, dtypes = STEPS[name]
+    wider = {"float32": "int32", "float64": "int64"}.get(dtype, dtype)
+    for kind in {dtype, wider, "bool"} & set(dtypes):
+        if kind in FLOATS:
+            some = np.array([-np.inf, -3, -2.5, -1, -0.5, -0.0, 0.0, 0.5, 1, 2, 2.5, 3, np.inf, np.nan], kind)
+            a, b = (x.reshape(-1) for x in np.meshgrid(some, some))
+            a, b = np.concatenate([a, rng.normal(0, 1e3, 500)]).astype(kind), np.concatenate([b, rng.normal(size=500)])
+        else:
+            low, high = (0, 1) if kind == "bool" else (np.iinfo(kind).min, np.iinfo(kind).max)
+            a = rng.integers(low, high, 500, dtype=np.int64, endpoint=True)
+            b = np.concatenate([rng.integers(low, high, 250, dtype=np.int64, endpoint=True), rng.integers(0, 2, 250)])
+            if kind != "bool":
+                a[:4], b[:4], b[250:] = low, (-1, 0, 1, low), rng.integers(-3, 70, 250)
+        a, b = a.astype(kind), b.astype(kind)
+        with np.errstate(all="ignore"):
+            assert_same(values(getattr(st, name)(tensor(a), tensor(b))), function(a, b))
+            assert_same(values(getattr(st, name)(tensor(a[::3]), tensor(b[:1]))), function(a[::3], b[:1]))
+    x = st.ones(3, requires_grad=True)
+    if "float32" in dtypes:
+        assert not getattr(st, name)(x, x).requires_grad
+
+
+def test_bitwise_invert_and_operators(rng: np.random.Generator) -> None:
+    a, b = rng.integers(-99, 99, 77), rng.integers(0, 9, 77)
+    x, y = tensor(a), tensor(b)
+    for got, expected in (
+        *((~x, ~a), (x & y, a & b), (x | y, a | b), (x ^ y, a ^ b), (x << y, a << b), (x >> y, a >> b), (3 & x, 3 & a)),
+        *((1 << y, 1 << b), (999 >> y, 999 >> b), (x // 7, a // 7), (x % 7, a % 7), (50 % (y + 1), 50 % (b + 1))),
+        *((50 // (y + 1), 50 // (b + 1)), (~(x > 3), ~(a > 3)), ((x > 3) ^ True, (a > 3) ^ True)),
+    ):
+        assert_same(values(got), expected)
+
+
+INTEGER_UNARY = {
+    "neg": np.negative,
+    "abs": np.abs,
+    "square": np.square,
+    "sign": np.sign,
+    "floor": np.floor,
+    "ceil": np.ceil,
+    "trunc": np.trunc,
+    "round": np.round,
+}
 
 
 @pytest.mark.parametrize("dtype", ["int32", "int64"])
@@ -154,8 +206,9 @@ def test_integers_wrap_as_in_numpy(dtype: str, rng: np.random.Generator) -> None
         assert_same(values(getattr(st, name)(tensor(a))), function(a))
     for case in BINARY:
         other = np.abs(b % 70) if case.name == "pow" else b
-        if case.name != "divide":
-            assert_same(values(case(tensor(a), tensor(other))), case.numpy(a, other))
+        if case.integers:
+            with np.errstate(divide="ignore"):
+                assert_same(values(case(tensor(a), tensor(other))), case.numpy(a, other))
     assert_same(values(st.relu(tensor(a))), np.maximum(a, 0))
     assert_same(values(st.clip(tensor(a), -5, 9)), np.clip(a, -5, 9))
 
@@ -260,8 +313,9 @@ def test_numbers_beside_tensors(dtype: str) -> None:
     for case in BINARY:
         with np.errstate(all="ignore"):
             expected = [case.numpy(values(x), one), case.numpy(one, values(x))]
-        assert_same(values(case(x, 2)), expected[0])
-        assert_same(values(case(2.0, x)), expected[1])
+        for got, right in zip((case(x, 2), case(2.0, x)), expected, strict=True):
+            np.testing.assert_allclose(values(got), right, rtol=8 * np.finfo(dtype).eps if case.ulp > 0.5 else 0)
+            assert got.dtype.name == dtype
     assert_same(values(3 - x), values(x * -1 + 3))
     assert_same(values(np.array([1, 1], dtype) - x), 1 - values(x))
 

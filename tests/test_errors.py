@@ -3,6 +3,7 @@ shapes, both dtypes) and what to do. Layers, training and optimizers have their 
 
 from __future__ import annotations
 
+import gc
 import re
 from collections.abc import Callable
 from typing import Any
@@ -111,9 +112,9 @@ DTYPES: list[tuple[Call, type[Exception], str]] = [
     (lambda: st.dropout(INTS), TypeError, "dropout.*floating-point.*int64"),
     (lambda: st.ones(2, dtype=st.int64, requires_grad=True), TypeError, "floating-point.*int64.*astype"),
     (lambda: MASK @ MASK.T, TypeError, "matmul.*bool.*astype"),
-    (lambda: ~ONE, TypeError, "~ is defined for bool tensors, not float32"),
-    (lambda: ONE & MASK, TypeError, r"& is defined for bool.*float32.*compare first.*\(x > 0\) & \(y > 0\)"),
-    (lambda: INTS | 1, TypeError, r"\| is defined for bool tensors, not int64"),
+    (lambda: ~ONE, TypeError, "bitwise_invert is not defined for float32"),
+    (lambda: ONE & MASK, TypeError, r"bitwise_and .*float32.*compare first.*\(x > 0\) & \(y > 0\)"),
+    (lambda: MASK << 1.5, TypeError, "bitwise_left_shift .*float32"),
     (lambda: ONE + "a", TypeError, "str"),
     (lambda: ONE + None, TypeError, "None"),
     (lambda: ONE * [1, "b"], TypeError, "list"),
@@ -138,7 +139,6 @@ DTYPES: list[tuple[Call, type[Exception], str]] = [
     (lambda: st.tensor([1, 2**70]), OverflowError, "does not fit in.*int64"),
     (lambda: INTS + 2**63, OverflowError, "9223372036854775808 does not fit in a tensor of dtype int64"),
     (lambda: INTS.astype(st.int32) + 2**31, OverflowError, "2147483648 does not fit in a tensor of dtype int32"),
-    (lambda: INTS // 2, TypeError, "//"),
     (statement("i += 0.5"), TypeError, "add in place: a int64 tensor cannot hold the float32 result"),
     (statement("i /= 2"), TypeError, "divide in place: a int64 tensor"),
     (statement("x[0] = 'a'"), TypeError, "cannot make a tensor of str"),
@@ -346,6 +346,7 @@ def test_message(call: Call, error: type[Exception], message: str) -> None:
 def test_an_error_leaves_everything_as_it_was() -> None:
     x = leaf(2, 3)
     y = (x * x).sum()
+    gc.collect()  # what other tests have left
     before = memory_in_use()
     for call, error, _ in [*SHAPES, *AXES_AND_INDICES]:
         with pytest.raises(error):

@@ -86,8 +86,12 @@ Array in_defined_dtype(const char* op, const ElementwiseKernel (&kernels)[kDType
   if (kernels[int(x.dtype)]) return x;
   const bool floats_only = kernels[int(DType::float32)] && !kernels[int(DType::int32)];
   if (floats_only) return astype(x, DType::float32);
-  if (kernels[int(DType::boolean)]) return astype(x, DType::boolean);  // logical operations take any truth value
-  throw TypeError(message(op, " is not defined for ", name(x.dtype), " tensors: convert with .astype()"));
+  const bool integers = bool(kernels[int(DType::int32)]), booleans = bool(kernels[int(DType::boolean)]);
+  if (booleans && !integers) return astype(x, DType::boolean);  // logical operations take any truth value
+  const bool of_bits = integers && !kernels[int(DType::float32)];
+  throw TypeError(message(op, " is not defined for ", name(x.dtype), " tensors: ",
+                          of_bits ? "compare first, as in (x > 0) & (y > 0), or convert with .astype(steep.int64)"
+                                  : "convert with .astype()"));
 }
 
 /// The numbers behind a unary operation's tensors.
@@ -284,6 +288,7 @@ void register_ops(py::module_& m) {
     m.def(k.name, [&k](py::handle a, py::handle b) { return binary_forward(k, a, b); });
     if (k.to_bool) continue;
     m.def((name + "_").c_str(), [&k](Array& out, py::handle b) { binary_in_place(k, out, b); });
+    if (!k.backward_a[int(DType::float32)]) continue;
     m.def((name + "_backward_a").c_str(), [&k](const Array& g, py::handle a, py::handle b, py::handle y) {
       return binary_backward(k, k.backward_a, g, a, b, y);
     });

@@ -80,6 +80,8 @@ struct Taped {
   STEEP_TAPED(sqrt)
   STEEP_TAPED(sin)
   STEEP_TAPED(cos)
+  STEEP_TAPED(sinh)
+  STEEP_TAPED(cosh)
   STEEP_TAPED(tanh)
   STEEP_TAPED(erf)
   friend Taped gelu_slope(const Taped& x) {
@@ -94,7 +96,7 @@ template <class F, class... Op>
 void with_record(List<Op...>, std::string_view name, const double* params, const F& f) {
   const auto attempt = [&](auto type) {
     using Record = typename decltype(type)::type;
-    if constexpr (!Record::to_bool) {
+    if constexpr (Record::differentiable) {
       if (name != Record::name) return false;
       f(make<Record>(params));
       return true;

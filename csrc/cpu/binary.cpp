@@ -1,7 +1,7 @@
 #include "elementwise.h"
 //
 #include "../ops/binary.h"
-#include "../ops/math.h"
+#include "../ops/lanewise.h"
 
 namespace steep::STEEP_ISA_NS {
 void fill_binary(Kernels& k);
@@ -49,7 +49,7 @@ constexpr BinaryKernel row() {
   k.forward[int(DType::int64)].loop = forward_row<Op, int64_t>();
   k.forward[int(DType::float32)].loop = forward_row<Op, float>();
   k.forward[int(DType::float64)].loop = forward_row<Op, double>();
-  if constexpr (!Op::to_bool) {
+  if constexpr (Op::differentiable) {
     k.reads_a = Op::reads_a, k.reads_b = Op::reads_b;
     k.backward_a[int(DType::float32)].loop = backward<Op, float, true>;
     k.backward_a[int(DType::float64)].loop = backward<Op, double, true>;

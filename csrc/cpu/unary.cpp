@@ -1,6 +1,6 @@
 #include "elementwise.h"
 //
-#include "../ops/math.h"
+#include "../ops/lanewise.h"
 #include "../ops/unary.h"
 
 namespace steep::STEEP_ISA_NS {
@@ -47,7 +47,7 @@ constexpr UnaryKernel row() {
   k.forward[int(DType::int64)].loop = forward_row<Op, int64_t>();
   k.forward[int(DType::float32)].loop = forward_row<Op, float>();
   k.forward[int(DType::float64)].loop = forward_row<Op, double>();
-  if constexpr (!Op::to_bool) {
+  if constexpr (Op::differentiable) {
     k.reads = Op::reads;
     k.backward[int(DType::float32)].loop = backward<Op, float>;
     k.backward[int(DType::float64)].loop = backward<Op, double>;

@@ -1,7 +1,7 @@
 #include "elementwise.cuh"
 //
 #include "../ops/binary.h"
-#include "../ops/math.h"
+#include "../ops/lanewise.h"
 
 namespace steep::cuda {
 void fill_binary(std::span<BinaryKernel> rows);
@@ -60,7 +60,7 @@ void set(BinaryKernel& row) {
   set_forward<Op, int64_t>(row);
   set_forward<Op, float>(row);
   set_forward<Op, double>(row);
-  if constexpr (!Op::to_bool) {
+  if constexpr (Op::differentiable) {
     set_backward<Op, float>(row);
     set_backward<Op, double>(row);
   }

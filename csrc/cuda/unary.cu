@@ -1,6 +1,6 @@
 #include "elementwise.cuh"
 //
-#include "../ops/math.h"
+#include "../ops/lanewise.h"
 #include "../ops/unary.h"
 
 namespace steep::cuda {
@@ -51,7 +51,7 @@ void set(UnaryKernel& row) {
   set_forward<Op, int64_t>(row);
   set_forward<Op, float>(row);
   set_forward<Op, double>(row);
-  if constexpr (!Op::to_bool) {
+  if constexpr (Op::differentiable) {
     row.backward[int(DType::float32)].launch = backward<Op, float>;
     row.backward[int(DType::float64)].launch = backward<Op, double>;
   }

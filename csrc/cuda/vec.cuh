@@ -133,6 +133,10 @@ STEEP_INLINE Vec<float> sqrt(Vec<float> x) { return ::sqrtf(x.v); }
 STEEP_INLINE Vec<double> sqrt(Vec<double> x) { return ::sqrt(x.v); }
 STEEP_INLINE Vec<float> floor(Vec<float> x) { return ::floorf(x.v); }
 STEEP_INLINE Vec<double> floor(Vec<double> x) { return ::floor(x.v); }
+STEEP_INLINE Vec<float> trunc(Vec<float> x) { return ::truncf(x.v); }
+STEEP_INLINE Vec<double> trunc(Vec<double> x) { return ::trunc(x.v); }
+STEEP_INLINE Vec<float> round(Vec<float> x) { return ::rintf(x.v); }
+STEEP_INLINE Vec<double> round(Vec<double> x) { return ::rint(x.v); }
 
 // math.h computes these in double precision, of which most GPUs have little. CUDA's have errors of at most 2, 2 and 4
 // ulp.

@@ -128,45 +128,188 @@ struct Minimum : Record<kNumbers> {
   }
 };
 
-struct Comparison : Record<kNumbers | kBool> {
-  static constexpr bool to_bool = true;
+struct Atan2 : Record<kFloats> {
+  static constexpr const char* name = "atan2";
+  static constexpr unsigned reads_a = kReadsA | kReadsB, reads_b = kReadsA | kReadsB;
+  template <class V>
+  STEEP_FORMULA V f(V a, V b) const {
+    return atan2(a, b);
+  }
+  template <class V>
+  STEEP_FORMULA V da(V a, V b, V) const {
+    return b / (a * a + b * b);
+  }
+  template <class V>
+  STEEP_FORMULA V db(V a, V b, V) const {
+    return -a / (a * a + b * b);
+  }
 };
-struct Equal : Comparison {
+
+/// √(a² + b²) without overflow. The derivatives at 0 are 0.
+struct Hypot : Record<kFloats> {
+  static constexpr const char* name = "hypot";
+  static constexpr unsigned reads_a = kReadsA | kReadsY, reads_b = kReadsB | kReadsY;
+  template <class V>
+  STEEP_FORMULA V f(V a, V b) const {
+    return hypot(a, b);
+  }
+  template <class V>
+  STEEP_FORMULA V da(V a, V, V y) const {
+    return select(y == 0, 0, a / y);
+  }
+  template <class V>
+  STEEP_FORMULA V db(V, V b, V y) const {
+    return select(y == 0, 0, b / y);
+  }
+};
+
+/// log(eᵃ + eᵇ) without overflow; of equal infinities the difference would be NaN.
+struct LogAddExp : Record<kFloats> {
+  static constexpr const char* name = "logaddexp";
+  static constexpr unsigned reads_a = kReadsA | kReadsB, reads_b = kReadsA | kReadsB;
+  template <class V>
+  STEEP_FORMULA V f(V a, V b) const {
+    return select(a == b, a + 0.69314718055994531, max(a, b) + log1p(exp(-abs(a - b))));
+  }
+  template <class V>
+  STEEP_FORMULA V da(V a, V b, V) const {
+    return select(a == b, 0.5, sigmoid(a - b));
+  }
+  template <class V>
+  STEEP_FORMULA V db(V a, V b, V) const {
+    return select(a == b, 0.5, sigmoid(b - a));
+  }
+};
+
+struct CopySign : Record<kFloats> {
+  static constexpr const char* name = "copysign";
+  static constexpr unsigned reads_a = kReadsA | kReadsY, reads_b = kReadsNothing;
+  template <class V>
+  STEEP_FORMULA V f(V a, V b) const {
+    return copysign(a, b);
+  }
+  template <class V>
+  STEEP_FORMULA V da(V a, V, V y) const {
+    return select(a == 0, V(0), select(a > 0, V(1), V(-1)) * select(y > 0, V(1), V(-1)));
+  }
+  template <class V>
+  STEEP_FORMULA V db(V, V, V) const {
+    return V(0);
+  }
+};
+
+/// a - b·⌊a/b⌋, which has the sign of b. Of integers 0 where b is 0, as in NumPy.
+struct Remainder : Record<kNumbers> {
+  static constexpr const char* name = "remainder";
+  static constexpr unsigned reads_a = kIsOne, reads_b = kReadsA | kReadsB | kReadsY;
+  template <class V>
+  STEEP_FORMULA V f(V a, V b) const {
+    return remainder_of(a, b);
+  }
+  template <class V>
+  STEEP_FORMULA V da(V, V, V) const {
+    return V(1);
+  }
+  template <class V>
+  STEEP_FORMULA V db(V a, V b, V y) const {
+    return (y - a) / b;
+  }
+};
+
+/// ⌊a/b⌋. Of integers 0 where b is 0, as in NumPy.
+struct FloorDivide : Step<kNumbers> {
+  static constexpr const char* name = "floor_divide";
+  template <class V>
+  STEEP_FORMULA V f(V a, V b) const {
+    return floor_quotient(a, b);
+  }
+};
+
+struct NextAfter : Step<kFloats> {
+  static constexpr const char* name = "nextafter";
+  template <class V>
+  STEEP_FORMULA V f(V a, V b) const {
+    return nextafter(a, b);
+  }
+};
+
+struct BitwiseAnd : Step<kIntegers | kBool> {
+  static constexpr const char* name = "bitwise_and";
+  template <class V>
+  STEEP_FORMULA V f(V a, V b) const {
+    return a & b;
+  }
+};
+
+struct BitwiseOr : Step<kIntegers | kBool> {
+  static constexpr const char* name = "bitwise_or";
+  template <class V>
+  STEEP_FORMULA V f(V a, V b) const {
+    return a | b;
+  }
+};
+
+struct BitwiseXor : Step<kIntegers | kBool> {
+  static constexpr const char* name = "bitwise_xor";
+  template <class V>
+  STEEP_FORMULA V f(V a, V b) const {
+    return a ^ b;
+  }
+};
+
+/// All bits are gone where b is negative or no less than their number, as in NumPy.
+struct BitwiseLeftShift : Step<kIntegers> {
+  static constexpr const char* name = "bitwise_left_shift";
+  template <class V>
+  STEEP_FORMULA V f(V a, V b) const {
+    return shifted_left(a, b);
+  }
+};
+
+struct BitwiseRightShift : Step<kIntegers> {
+  static constexpr const char* name = "bitwise_right_shift";
+  template <class V>
+  STEEP_FORMULA V f(V a, V b) const {
+    return shifted_right(a, b);
+  }
+};
+
+struct Equal : Predicate<kNumbers | kBool> {
   static constexpr const char* name = "equal";
   template <class V>
   STEEP_FORMULA auto f(V a, V b) const {
     return a == b;
   }
 };
-struct NotEqual : Comparison {
+struct NotEqual : Predicate<kNumbers | kBool> {
   static constexpr const char* name = "not_equal";
   template <class V>
   STEEP_FORMULA auto f(V a, V b) const {
     return a != b;
   }
 };
-struct Less : Comparison {
+struct Less : Predicate<kNumbers | kBool> {
   static constexpr const char* name = "less";
   template <class V>
   STEEP_FORMULA auto f(V a, V b) const {
     return a < b;
   }
 };
-struct LessEqual : Comparison {
+struct LessEqual : Predicate<kNumbers | kBool> {
   static constexpr const char* name = "less_equal";
   template <class V>
   STEEP_FORMULA auto f(V a, V b) const {
     return a <= b;
   }
 };
-struct Greater : Comparison {
+struct Greater : Predicate<kNumbers | kBool> {
   static constexpr const char* name = "greater";
   template <class V>
   STEEP_FORMULA auto f(V a, V b) const {
     return a > b;
   }
 };
-struct GreaterEqual : Comparison {
+struct GreaterEqual : Predicate<kNumbers | kBool> {
   static constexpr const char* name = "greater_equal";
   template <class V>
   STEEP_FORMULA auto f(V a, V b) const {
@@ -174,24 +317,21 @@ struct GreaterEqual : Comparison {
   }
 };
 
-struct Logical : Record<kBool> {
-  static constexpr bool to_bool = true;
-};
-struct LogicalAnd : Logical {
+struct LogicalAnd : Predicate<kBool> {
   static constexpr const char* name = "logical_and";
   template <class V>
   STEEP_FORMULA auto f(V a, V b) const {
     return (a & b) != 0;
   }
 };
-struct LogicalOr : Logical {
+struct LogicalOr : Predicate<kBool> {
   static constexpr const char* name = "logical_or";
   template <class V>
   STEEP_FORMULA auto f(V a, V b) const {
     return (a | b) != 0;
   }
 };
-struct LogicalXor : Logical {
+struct LogicalXor : Predicate<kBool> {
   static constexpr const char* name = "logical_xor";
   template <class V>
   STEEP_FORMULA auto f(V a, V b) const {
@@ -199,8 +339,10 @@ struct LogicalXor : Logical {
   }
 };
 
-using BinaryOps = List<Add, Subtract, Multiply, Divide, Pow, Maximum, Minimum, Equal, NotEqual, Less, LessEqual,
-                       Greater, GreaterEqual, LogicalAnd, LogicalOr, LogicalXor>;
+using BinaryOps =
+    List<Add, Subtract, Multiply, Divide, Pow, Maximum, Minimum, Atan2, Hypot, LogAddExp, CopySign, Remainder,
+         FloorDivide, NextAfter, BitwiseAnd, BitwiseOr, BitwiseXor, BitwiseLeftShift, BitwiseRightShift, Equal,
+         NotEqual, Less, LessEqual, Greater, GreaterEqual, LogicalAnd, LogicalOr, LogicalXor>;
 
 }  // namespace
 }  // namespace steep::STEEP_ISA_NS

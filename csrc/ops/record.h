@@ -22,7 +22,17 @@ template <unsigned accepted, int count = 0>
 struct Record {
   static constexpr unsigned accepts = accepted;
   static constexpr int params = count;
-  static constexpr bool to_bool = false;
+  static constexpr bool to_bool = false, differentiable = true;
+};
+/// An operation without a derivative.
+template <unsigned accepted>
+struct Step : Record<accepted> {
+  static constexpr bool differentiable = false;
+};
+/// One that answers a question.
+template <unsigned accepted>
+struct Predicate : Step<accepted> {
+  static constexpr bool to_bool = true;
 };
 
 template <class T>
@@ -54,6 +64,12 @@ STEEP_FORMULA V saturate(double bound) {
 
 template <class... Op>
 struct List {};
+template <class A, class B>
+struct Join;
+template <class... A, class... B>
+struct Join<List<A...>, List<B...>> {
+  using type = List<A..., B...>;
+};
 
 }  // namespace
 }  // namespace steep::STEEP_ISA_NS

@@ -2,6 +2,7 @@
 // df uses; the tape keeps only that. At kinks the derivatives follow PyTorch. Include the math of V first.
 #pragma once
 #include "record.h"
+#include "trigonometry.h"
 
 namespace steep::STEEP_ISA_NS {
 namespace {
@@ -130,42 +131,55 @@ struct Log1p : Record<kFloats> {
   }
 };
 
-struct Sin : Record<kFloats> {
-  static constexpr const char* name = "sin";
-  static constexpr unsigned reads = kReadsX;
-  template <class V>
-  STEEP_FORMULA V f(V x) const {
-    return sin(x);
-  }
-  template <class V>
-  STEEP_FORMULA V df(V x, V) const {
-    return cos(x);
-  }
-};
-
-struct Cos : Record<kFloats> {
-  static constexpr const char* name = "cos";
-  static constexpr unsigned reads = kReadsX;
-  template <class V>
-  STEEP_FORMULA V f(V x) const {
-    return cos(x);
-  }
-  template <class V>
-  STEEP_FORMULA V df(V x, V) const {
-    return -sin(x);
-  }
-};
-
-struct Tanh : Record<kFloats> {
-  static constexpr const char* name = "tanh";
+struct Exp2 : Record<kFloats> {
+  static constexpr const char* name = "exp2";
   static constexpr unsigned reads = kReadsY;
   template <class V>
   STEEP_FORMULA V f(V x) const {
-    return tanh(x);
+    return exp2(x);
   }
   template <class V>
   STEEP_FORMULA V df(V, V y) const {
-    return 1 - y * y;
+    return 0.69314718055994531 * y;
+  }
+};
+
+struct Log2 : Record<kFloats> {
+  static constexpr const char* name = "log2";
+  static constexpr unsigned reads = kReadsX;
+  template <class V>
+  STEEP_FORMULA V f(V x) const {
+    return log2(x);
+  }
+  template <class V>
+  STEEP_FORMULA V df(V x, V) const {
+    return 1.4426950408889634 / x;
+  }
+};
+
+struct Log10 : Record<kFloats> {
+  static constexpr const char* name = "log10";
+  static constexpr unsigned reads = kReadsX;
+  template <class V>
+  STEEP_FORMULA V f(V x) const {
+    return log10(x);
+  }
+  template <class V>
+  STEEP_FORMULA V df(V x, V) const {
+    return 0.43429448190325183 / x;
+  }
+};
+
+struct Rsqrt : Record<kFloats> {
+  static constexpr const char* name = "rsqrt";
+  static constexpr unsigned reads = kReadsX | kReadsY;
+  template <class V>
+  STEEP_FORMULA V f(V x) const {
+    return 1 / sqrt(x);
+  }
+  template <class V>
+  STEEP_FORMULA V df(V x, V y) const {
+    return -0.5 * y / x;
   }
 };
 
@@ -355,36 +369,126 @@ struct Sign : Record<kNumbers> {
   }
 };
 
-struct IsNan : Record<kFloats> {
+struct Floor : Record<kNumbers> {
+  static constexpr const char* name = "floor";
+  static constexpr unsigned reads = kReadsNothing;
+  template <class V>
+  STEEP_FORMULA V f(V x) const {
+    if constexpr (std::is_integral_v<typename V::Elem>)
+      return x;
+    else
+      return floor(x);
+  }
+  template <class V>
+  STEEP_FORMULA V df(V, V) const {
+    return V(0);
+  }
+};
+
+struct Ceil : Record<kNumbers> {
+  static constexpr const char* name = "ceil";
+  static constexpr unsigned reads = kReadsNothing;
+  template <class V>
+  STEEP_FORMULA V f(V x) const {
+    if constexpr (std::is_integral_v<typename V::Elem>)
+      return x;
+    else
+      return -floor(-x);
+  }
+  template <class V>
+  STEEP_FORMULA V df(V, V) const {
+    return V(0);
+  }
+};
+
+struct Trunc : Record<kNumbers> {
+  static constexpr const char* name = "trunc";
+  static constexpr unsigned reads = kReadsNothing;
+  template <class V>
+  STEEP_FORMULA V f(V x) const {
+    if constexpr (std::is_integral_v<typename V::Elem>)
+      return x;
+    else
+      return trunc(x);
+  }
+  template <class V>
+  STEEP_FORMULA V df(V, V) const {
+    return V(0);
+  }
+};
+
+/// Halves to the even neighbour.
+struct Round : Record<kNumbers> {
+  static constexpr const char* name = "round";
+  static constexpr unsigned reads = kReadsNothing;
+  template <class V>
+  STEEP_FORMULA V f(V x) const {
+    if constexpr (std::is_integral_v<typename V::Elem>)
+      return x;
+    else
+      return round(x);
+  }
+  template <class V>
+  STEEP_FORMULA V df(V, V) const {
+    return V(0);
+  }
+};
+
+struct IsNan : Predicate<kFloats> {
   static constexpr const char* name = "isnan";
-  static constexpr bool to_bool = true;
   template <class V>
   STEEP_FORMULA auto f(V x) const {
     return x != x;
   }
 };
 
-struct IsFinite : Record<kFloats> {
+struct IsFinite : Predicate<kFloats> {
   static constexpr const char* name = "isfinite";
-  static constexpr bool to_bool = true;
   template <class V>
   STEEP_FORMULA auto f(V x) const {
     return x - x == 0;
   }
 };
 
-struct LogicalNot : Record<kBool> {
+struct IsInf : Predicate<kFloats> {
+  static constexpr const char* name = "isinf";
+  template <class V>
+  STEEP_FORMULA auto f(V x) const {
+    return (x == x) & (x - x != 0);
+  }
+};
+
+struct SignBit : Predicate<kFloats> {
+  static constexpr const char* name = "signbit";
+  template <class V>
+  STEEP_FORMULA auto f(V x) const {
+    return copysign(V(1), x) < 0;
+  }
+};
+
+struct LogicalNot : Predicate<kBool> {
   static constexpr const char* name = "logical_not";
-  static constexpr bool to_bool = true;
   template <class V>
   STEEP_FORMULA auto f(V x) const {
     return x == 0;
   }
 };
 
-using UnaryOps =
-    List<Neg, Abs, Square, Sqrt, Reciprocal, Exp, Expm1, Log, Log1p, Sin, Cos, Tanh, Erf, Erfc, Sigmoid, LogSigmoid,
-         Softplus, Relu, LeakyRelu, Elu, Gelu, GeluTanh, Silu, Clip, Sign, IsNan, IsFinite, LogicalNot>;
+struct BitwiseInvert : Step<kIntegers | kBool> {
+  static constexpr const char* name = "bitwise_invert";
+  template <class V>
+  STEEP_FORMULA V f(V x) const {
+    if constexpr (std::is_same_v<typename V::Elem, uint8_t>)
+      return x ^ V(1);  // a boolean
+    else
+      return ~x;
+  }
+};
+
+using UnaryOps = Join<List<Neg, Abs, Square, Sqrt, Rsqrt, Reciprocal, Exp, Exp2, Expm1, Log, Log1p, Log2, Log10, Erf,
+                           Erfc, Sigmoid, LogSigmoid, Softplus, Relu, LeakyRelu, Elu, Gelu, GeluTanh, Silu, Clip, Sign,
+                           Floor, Ceil, Trunc, Round, IsNan, IsInf, IsFinite, SignBit, LogicalNot, BitwiseInvert>,
+                      TrigonometricOps>::type;
 
 }  // namespace
 }  // namespace steep::STEEP_ISA_NS

@@ -18,10 +18,12 @@ from .ops.creation import tensor as tensor  # the function, not the module of th
 from .ops.elementwise import *
 from .ops.indexing import *
 from .ops.linalg import *
+from .ops.logic import *
 from .ops.losses import *
 from .ops.manipulation import *
 from .ops.reduction import *
 from .ops.rows import *
+from .ops.trigonometry import *
 from .random import manual_seed
 from .tensor import Parameter, Tensor
 

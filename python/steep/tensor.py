@@ -299,21 +299,43 @@ class Tensor(_core.TensorBase):
     def __abs__(self) -> Tensor:
         return ops.abs(self)
 
+    def __floordiv__(self, other: Any) -> Tensor:
+        return ops.floor_divide(self, other)
+
+    def __rfloordiv__(self, other: Any) -> Tensor:
+        return ops.floor_divide(other, self)
+
+    def __mod__(self, other: Any) -> Tensor:
+        return ops.remainder(self, other)
+
+    def __rmod__(self, other: Any) -> Tensor:
+        return ops.remainder(other, self)
+
     def __invert__(self) -> Tensor:
-        if self.dtype != dtypes.bool:
-            raise TypeError(f"~ is defined for bool tensors, not {self.dtype.name}")
-        return ops.logical_not(self)
+        return ops.bitwise_invert(self)
 
     def __and__(self, other: Any) -> Tensor:
-        return ops.logical(ops.logical_and, "&", self, other)
+        return ops.bitwise_and(self, other)
 
     def __or__(self, other: Any) -> Tensor:
-        return ops.logical(ops.logical_or, "|", self, other)
+        return ops.bitwise_or(self, other)
 
     def __xor__(self, other: Any) -> Tensor:
-        return ops.logical(ops.logical_xor, "^", self, other)
+        return ops.bitwise_xor(self, other)
 
     __rand__, __ror__, __rxor__ = __and__, __or__, __xor__
+
+    def __lshift__(self, other: Any) -> Tensor:
+        return ops.bitwise_left_shift(self, other)
+
+    def __rlshift__(self, other: Any) -> Tensor:
+        return ops.bitwise_left_shift(other, self)
+
+    def __rshift__(self, other: Any) -> Tensor:
+        return ops.bitwise_right_shift(self, other)
+
+    def __rrshift__(self, other: Any) -> Tensor:
+        return ops.bitwise_right_shift(other, self)
 
     def __eq__(self, other: object) -> Tensor:  # type: ignore[override]
         return ops.equal(self, other) if ops.is_operand(other) else NotImplemented

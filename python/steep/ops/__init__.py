@@ -1,28 +1,31 @@
 """All operations on tensors, as functions. Each has its derivative beside it; ``steep.<name>`` is the same function."""
 
-from . import creation, elementwise, indexing, linalg, losses, manipulation, reduction, rows
+from . import creation, elementwise, indexing, linalg, logic, losses, manipulation, reduction, rows, trigonometry
 from ._apply import as_tensor as as_tensor
 from ._apply import is_operand as is_operand
 from ._apply import operand as operand
 from .creation import *
 from .creation import to_device as to_device
 from .elementwise import *
-from .elementwise import logical as logical
 from .indexing import *
 from .indexing import getitem as getitem
 from .indexing import setitem as setitem
 from .linalg import *
+from .logic import *
 from .losses import *
 from .manipulation import *
 from .reduction import *
 from .rows import *
+from .trigonometry import *
 
 __all__: list[str] = []
 __all__ += creation.__all__
 __all__ += elementwise.__all__
 __all__ += indexing.__all__
 __all__ += linalg.__all__
+__all__ += logic.__all__
 __all__ += losses.__all__
 __all__ += manipulation.__all__
 __all__ += reduction.__all__
 __all__ += rows.__all__
+__all__ += trigonometry.__all__

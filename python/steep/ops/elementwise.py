@@ -1,8 +1,7 @@
-"""Elementwise operations. Value and derivative are the record of the same name in csrc/ops/unary.h or binary.h."""
+"""Elementwise arithmetic. Value and derivative are the record of the same name in csrc/ops/unary.h or binary.h."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from .. import _core, dtypes
@@ -13,47 +12,45 @@ from ._apply import BINARY, as_tensor, binary, first_tensor, operand, operands, 
 __all__ = [
     "abs",
     "add",
+    "ceil",
     "clip",
-    "cos",
+    "copysign",
     "divide",
     "elu",
-    "equal",
     "erf",
     "erfc",
     "exp",
+    "exp2",
     "expm1",
+    "floor",
+    "floor_divide",
     "gelu",
-    "greater",
-    "greater_equal",
-    "isfinite",
-    "isnan",
     "leaky_relu",
-    "less",
-    "less_equal",
     "log",
     "log1p",
+    "log2",
+    "log10",
     "log_sigmoid",
-    "logical_and",
-    "logical_not",
-    "logical_or",
-    "logical_xor",
+    "logaddexp",
     "maximum",
     "minimum",
     "multiply",
     "neg",
-    "not_equal",
+    "nextafter",
     "pow",
     "reciprocal",
     "relu",
+    "remainder",
+    "round",
+    "rsqrt",
     "sigmoid",
     "sign",
     "silu",
-    "sin",
     "softplus",
     "sqrt",
     "square",
     "subtract",
-    "tanh",
+    "trunc",
     "where",
 ]
 
@@ -75,6 +72,26 @@ def sign(x: Any) -> Tensor:
     return unary("sign", x)
 
 
+def floor(x: Any) -> Tensor:
+    """The largest integer that is not greater than x, elementwise; the derivative is 0."""
+    return unary("floor", x)
+
+
+def ceil(x: Any) -> Tensor:
+    """The smallest integer that is not less than x, elementwise; the derivative is 0."""
+    return unary("ceil", x)
+
+
+def trunc(x: Any) -> Tensor:
+    """x without its fraction, elementwise; the derivative is 0."""
+    return unary("trunc", x)
+
+
+def round(x: Any) -> Tensor:
+    """The integer nearest to x, elementwise, of two the even one; the derivative is 0."""
+    return unary("round", x)
+
+
 def square(x: Any) -> Tensor:
     """x², elementwise."""
     return unary("square", x)
@@ -83,6 +100,11 @@ def square(x: Any) -> Tensor:
 def sqrt(x: Any) -> Tensor:
     """√x, elementwise; NaN for negative x."""
     return unary("sqrt", x)
+
+
+def rsqrt(x: Any) -> Tensor:
+    """1/√x, elementwise; NaN for negative x."""
+    return unary("rsqrt", x)
 
 
 def reciprocal(x: Any) -> Tensor:
@@ -100,6 +122,11 @@ def exp(x: Any) -> Tensor:
     return unary("exp", x)
 
 
+def exp2(x: Any) -> Tensor:
+    """2ˣ, elementwise."""
+    return unary("exp2", x)
+
+
 def expm1(x: Any) -> Tensor:
     """eˣ − 1, elementwise, accurate near 0."""
     return unary("expm1", x)
@@ -115,19 +142,14 @@ def log1p(x: Any) -> Tensor:
     return unary("log1p", x)
 
 
-def sin(x: Any) -> Tensor:
-    """Sine of x in radians, elementwise."""
-    return unary("sin", x)
+def log2(x: Any) -> Tensor:
+    """Logarithm to base 2, elementwise; exact for powers of 2."""
+    return unary("log2", x)
 
 
-def cos(x: Any) -> Tensor:
-    """Cosine of x in radians, elementwise."""
-    return unary("cos", x)
-
-
-def tanh(x: Any) -> Tensor:
-    """Hyperbolic tangent, elementwise."""
-    return unary("tanh", x)
+def log10(x: Any) -> Tensor:
+    """Logarithm to base 10, elementwise."""
+    return unary("log10", x)
 
 
 def erf(x: Any) -> Tensor:
@@ -215,21 +237,6 @@ def clip(x: Any, min: Any = None, max: Any = None) -> Tensor:
     return unary("clip", x, low, high)
 
 
-def isnan(x: Any) -> Tensor:
-    """Whether each element is NaN, as a bool tensor."""
-    return _core.isnan(as_tensor(x))
-
-
-def isfinite(x: Any) -> Tensor:
-    """Whether each element is neither infinite nor NaN, as a bool tensor."""
-    return _core.isfinite(as_tensor(x))
-
-
-def logical_not(x: Any) -> Tensor:
-    """Whether each element is 0 (False), as a bool tensor."""
-    return _core.logical_not(as_tensor(x).astype(dtypes.bool))
-
-
 # --- two arguments ----------------------------------------------------------------------------------------------------
 
 
@@ -277,65 +284,36 @@ def minimum(a: Any, b: Any) -> Tensor:
     return binary("minimum", a, b)
 
 
-def equal(a: Any, b: Any) -> Tensor:
-    """a == b, elementwise with broadcasting, as a bool tensor."""
-    return _core.equal(*operands(a, b))
+def remainder(a: Any, b: Any) -> Tensor:
+    """a − b · ⌊a/b⌋, elementwise with broadcasting: what ⌊a/b⌋ leaves, with the sign of b.
+
+    Of integers it is 0 where b is 0.
+
+    >>> import steep as st
+    >>> st.remainder(st.tensor([7, -7]), 3)
+    tensor([1, 2])
+    """
+    return binary("remainder", a, b)
 
 
-def not_equal(a: Any, b: Any) -> Tensor:
-    """a != b, elementwise with broadcasting, as a bool tensor."""
-    return _core.not_equal(*operands(a, b))
+def floor_divide(a: Any, b: Any) -> Tensor:
+    """⌊a/b⌋, elementwise with broadcasting; not differentiable. Of integers it is 0 where b is 0."""
+    return _core.floor_divide(*operands(a, b))
 
 
-def less(a: Any, b: Any) -> Tensor:
-    """a < b, elementwise with broadcasting, as a bool tensor."""
-    return _core.less(*operands(a, b))
+def logaddexp(a: Any, b: Any) -> Tensor:
+    """log(eᵃ + eᵇ), elementwise with broadcasting, without overflow."""
+    return binary("logaddexp", a, b)
 
 
-def less_equal(a: Any, b: Any) -> Tensor:
-    """a <= b, elementwise with broadcasting, as a bool tensor."""
-    return _core.less_equal(*operands(a, b))
+def copysign(a: Any, b: Any) -> Tensor:
+    """|a| with the sign of b, elementwise with broadcasting."""
+    return binary("copysign", a, b)
 
 
-def greater(a: Any, b: Any) -> Tensor:
-    """a > b, elementwise with broadcasting, as a bool tensor."""
-    return _core.greater(*operands(a, b))
-
-
-def greater_equal(a: Any, b: Any) -> Tensor:
-    """a >= b, elementwise with broadcasting, as a bool tensor."""
-    return _core.greater_equal(*operands(a, b))
-
-
-def logical_and(a: Any, b: Any) -> Tensor:
-    """Whether a and b are both true (not 0), elementwise with broadcasting, as a bool tensor."""
-    return _core.logical_and(*_truths(a, b))
-
-
-def logical_or(a: Any, b: Any) -> Tensor:
-    """Whether a or b is true (not 0), elementwise with broadcasting, as a bool tensor."""
-    return _core.logical_or(*_truths(a, b))
-
-
-def logical_xor(a: Any, b: Any) -> Tensor:
-    """Whether exactly one of a and b is true (not 0), elementwise with broadcasting, as a bool tensor."""
-    return _core.logical_xor(*_truths(a, b))
-
-
-def _truths(a: Any, b: Any) -> tuple[Tensor, Tensor]:
-    a = as_tensor(a, b)
-    return a.astype(dtypes.bool), as_tensor(b, a).astype(dtypes.bool)
-
-
-def logical(operation: Callable[[Any, Any], Tensor], sign: str, a: Any, b: Any) -> Tensor:
-    """The operators ``&``, ``|`` and ``^``, which take bool tensors only."""
-    for x in (a, b):
-        dtype = x.dtype.name if isinstance(x, Tensor) else type(x).__name__
-        if dtype != "bool":
-            raise TypeError(
-                f"{sign} is defined for bool tensors, not {dtype}: compare first, e.g. (x > 0) {sign} (y > 0)"
-            )
-    return operation(a, b)
+def nextafter(a: Any, b: Any) -> Tensor:
+    """The floating-point number after a on the way to b, elementwise with broadcasting; not differentiable."""
+    return _core.nextafter(*operands(a, b))
 
 
 # --- three arguments --------------------------------------------------------------------------------------------------

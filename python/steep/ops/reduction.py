@@ -9,7 +9,7 @@ from typing import Any
 from .. import _core, dtypes
 from .._core import is_recording, record
 from ..tensor import Tensor
-from . import creation, elementwise, indexing, manipulation
+from . import creation, elementwise, indexing, logic, manipulation
 from ._apply import as_tensor
 
 __all__ = [
@@ -71,15 +71,15 @@ def prod(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
 def _prod_vjp(g: Tensor, x: Tensor, axis: Any) -> tuple[Tensor]:
     axes = _axes(axis, x.ndim)
     g = _kept(g, x.shape, axes)
-    zero = elementwise.equal(x, 0)
+    zero = logic.equal(x, 0)
     if is_recording() and bool(any(zero)):
         return (g * _products_of_others(x, axes),)
     # The product of the others is prod / x, but beside one zero only the zero's own is not 0, and beside two none is.
     nonzero = elementwise.where(zero, 1.0, x)
     product = prod(nonzero, axes, keepdims=True)
     zeros = sum(zero, axes, keepdims=True)
-    alone = elementwise.logical_and(zero, elementwise.equal(zeros, 1))
-    others = elementwise.where(elementwise.equal(zeros, 0), product / nonzero, elementwise.where(alone, product, 0.0))
+    alone = logic.logical_and(zero, logic.equal(zeros, 1))
+    others = elementwise.where(logic.equal(zeros, 0), product / nonzero, elementwise.where(alone, product, 0.0))
     return (g * others,)
 
 
@@ -134,7 +134,7 @@ def min(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
 
 def _extremum_vjp(g: Tensor, x: Tensor, y: Tensor, axis: Any) -> tuple[Tensor]:
     axes = _axes(axis, x.ndim)
-    hit = elementwise.equal(x, _kept(y, x.shape, axes)).astype(x.dtype)
+    hit = logic.equal(x, _kept(y, x.shape, axes)).astype(x.dtype)
     return (_kept(g, x.shape, axes) * (hit / sum(hit, axes, keepdims=True)),)
 
 
