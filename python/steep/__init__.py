@@ -21,6 +21,7 @@ from .ops.linalg import *
 from .ops.logic import *
 from .ops.losses import *
 from .ops.manipulation import *
+from .ops.rearrange import *
 from .ops.reduction import *
 from .ops.rows import *
 from .ops.trigonometry import *

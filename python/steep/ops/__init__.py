@@ -1,6 +1,18 @@
 """All operations on tensors, as functions. Each has its derivative beside it; ``steep.<name>`` is the same function."""
 
-from . import creation, elementwise, indexing, linalg, logic, losses, manipulation, reduction, rows, trigonometry
+from . import (
+    creation,
+    elementwise,
+    indexing,
+    linalg,
+    logic,
+    losses,
+    manipulation,
+    rearrange,
+    reduction,
+    rows,
+    trigonometry,
+)
 from ._apply import as_tensor as as_tensor
 from ._apply import is_operand as is_operand
 from ._apply import operand as operand
@@ -14,6 +26,7 @@ from .linalg import *
 from .logic import *
 from .losses import *
 from .manipulation import *
+from .rearrange import *
 from .reduction import *
 from .rows import *
 from .trigonometry import *
@@ -26,6 +39,7 @@ __all__ += linalg.__all__
 __all__ += logic.__all__
 __all__ += losses.__all__
 __all__ += manipulation.__all__
+__all__ += rearrange.__all__
 __all__ += reduction.__all__
 __all__ += rows.__all__
 __all__ += trigonometry.__all__

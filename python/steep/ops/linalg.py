@@ -8,12 +8,19 @@ from typing import Any
 from .. import _core
 from .._core import is_recording, record, record_binary
 from ..tensor import Tensor
-from . import manipulation, reduction
+from . import elementwise, logic, manipulation, rearrange, reduction
 from ._apply import UNARY, as_tensor
 
 __all__ = [
+    "cosine_similarity",
     "linear",
     "matmul",
+    "matrix_transpose",
+    "outer",
+    "tensordot",
+    "trace",
+    "vecdot",
+    "vector_norm",
 ]
 
 READS_A, READS_B = 1, 2
@@ -83,6 +90,113 @@ def _linear_vjp(
         g = manipulation.reshape(g, (math.prod(g.shape[:-1]), g.shape[-1]))
         x = None if x is None else manipulation.reshape(x, (g.shape[0], x.shape[-1]))
     return dx, None if x is None else matmul(g.mT, x), reduction.sum(g, 0) if needs_bias else None
+
+
+# --- composed of the others -------------------------------------------------------------------------------------------
+
+
+def matrix_transpose(x: Any) -> Tensor:
+    """A view with the last two axes exchanged. Raises ValueError for fewer than two."""
+    x = as_tensor(x)
+    if x.ndim < 2:
+        raise ValueError(f"matrix_transpose: a tensor of shape {x.shape} has no matrices")
+    return manipulation.transpose(x, -2, -1)
+
+
+def outer(a: Any, b: Any) -> Tensor:
+    """The products of all elements of a with all elements of b, both of one dimension: shape (a.size, b.size).
+
+    Raises ValueError for other dimensions.
+    """
+    a = as_tensor(a, b)
+    b = as_tensor(b, a)
+    if a.ndim != 1 or b.ndim != 1:
+        raise ValueError(f"outer: shapes {a.shape} and {b.shape} must have one dimension")
+    return manipulation.expand_dims(a, 1) * b
+
+
+def vecdot(a: Any, b: Any, axis: int = -1) -> Tensor:
+    """Σ a·b along an axis, the others broadcast. Raises ValueError if the extents of the axis differ.
+
+    >>> import steep as st
+    >>> st.vecdot(st.tensor([1.0, 2.0]), st.tensor([3.0, 4.0]))
+    tensor(11.)
+    """
+    a = as_tensor(a, b)
+    b = as_tensor(b, a)
+    i, j = (manipulation.as_axis("vecdot", axis, x.ndim) for x in (a, b))
+    if a.shape[i] != b.shape[j]:
+        raise ValueError(f"vecdot: axis {axis} has {a.shape[i]} elements in {a.shape} and {b.shape[j]} in {b.shape}")
+    return reduction.sum(a * b, axis)
+
+
+def tensordot(a: Any, b: Any, axes: Any = 2) -> Tensor:
+    """Σ of products over axes of a and b: the last ``axes`` of a and the first of b, or two sequences of equal length.
+
+    The result has the other axes of a, then those of b. Raises ValueError if extents differ.
+    """
+    a = as_tensor(a, b)
+    b = as_tensor(b, a)
+    if isinstance(axes, tuple | list):
+        pairs = [axis if isinstance(axis, tuple | list) else (axis,) for axis in axes]
+        if len(pairs) != 2 or len(pairs[0]) != len(pairs[1]):
+            raise ValueError(f"tensordot: axes={axes} must be a number or two sequences of equal length")
+        of_a = [manipulation.as_axis("tensordot", axis, a.ndim) for axis in pairs[0]]
+        of_b = [manipulation.as_axis("tensordot", axis, b.ndim) for axis in pairs[1]]
+    else:
+        if not 0 <= axes <= min(a.ndim, b.ndim):
+            raise ValueError(f"tensordot: axes={axes} for tensors of shapes {a.shape} and {b.shape}")
+        of_a, of_b = list(range(a.ndim - axes, a.ndim)), list(range(axes))
+    if [a.shape[i] for i in of_a] != [b.shape[i] for i in of_b]:
+        raise ValueError(f"tensordot: axes {of_a} of shape {a.shape} do not fit axes {of_b} of shape {b.shape}")
+    free_a, free_b = ([i for i in range(x.ndim) if i not in used] for x, used in ((a, of_a), (b, of_b)))
+    inner = math.prod(a.shape[i] for i in of_a)
+    shape_a, shape_b = [a.shape[i] for i in free_a], [b.shape[i] for i in free_b]
+    left = manipulation.reshape(manipulation.permute_dims(a, [*free_a, *of_a]), (math.prod(shape_a), inner))
+    right = manipulation.reshape(manipulation.permute_dims(b, [*of_b, *free_b]), (inner, math.prod(shape_b)))
+    return manipulation.reshape(matmul(left, right), (*shape_a, *shape_b))
+
+
+def trace(x: Any, offset: int = 0) -> Tensor:
+    """The sum of a diagonal of the last two axes: the main one, or the one ``offset`` above it."""
+    x = as_tensor(x)
+    return reduction.sum(rearrange.tril(rearrange.triu(x, offset), offset), (-2, -1))
+
+
+def vector_norm(x: Any, axis: Any = None, keepdims: bool = False, ord: float = 2) -> Tensor:
+    """(Σ |x|^ord)^(1/ord) over axes; the largest and the smallest |x| for ord ±∞, the number of nonzeros for 0.
+
+    The derivative of the 2-norm at 0 is 0.
+
+    >>> import steep as st
+    >>> st.vector_norm(st.tensor([3.0, 4.0]))
+    tensor(5.)
+    """
+    x = as_tensor(x)
+    if not x.dtype.is_floating_point:
+        raise TypeError(f"vector_norm: x must be floating-point, not {x.dtype.name}")
+    size = elementwise.abs(x)
+    if ord == math.inf:
+        return reduction.max(size, axis, keepdims)
+    if ord == -math.inf:
+        return reduction.min(size, axis, keepdims)
+    if ord == 0:
+        return reduction.count_nonzero(x, axis, keepdims).astype(x.dtype)
+    if ord == 1:
+        return reduction.sum(size, axis, keepdims)
+    if ord != 2:
+        return reduction.sum(size**ord, axis, keepdims) ** (1 / ord)
+    squares = reduction.sum(elementwise.square(x), axis, keepdims)
+    zero = logic.equal(squares, 0)
+    return elementwise.where(zero, 0.0, elementwise.sqrt(elementwise.where(zero, 1.0, squares)))
+
+
+def cosine_similarity(a: Any, b: Any, axis: int = 1, eps: float = 1e-8) -> Tensor:
+    """Σ a·b / (max(‖a‖, eps) · max(‖b‖, eps)) along an axis, the others broadcast."""
+    a = as_tensor(a, b)
+    b = as_tensor(b, a)
+    lengths = [elementwise.maximum(vector_norm(x, axis, keepdims=True), eps) for x in (a, b)]
+    return reduction.sum((a / lengths[0]) * (b / lengths[1]), axis)
 
 
 _core.set_operator("matmul", _matmul_vjp, matmul)

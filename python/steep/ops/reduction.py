@@ -17,11 +17,13 @@ __all__ = [
     "any",
     "argmax",
     "argmin",
+    "count_nonzero",
     "logsumexp",
     "max",
     "mean",
     "min",
     "prod",
+    "std",
     "sum",
     "var",
 ]
@@ -116,6 +118,16 @@ def var(x: Any, axis: Any = None, correction: float = 0.0, keepdims: bool = Fals
     axis = _axes(axis, x.ndim, "var")
     squares = sum(elementwise.square(x - mean(x, axis, keepdims=True)), axis, keepdims)
     return squares / builtins.max(_count(x, axis) - correction, 0.0)
+
+
+def std(x: Any, axis: Any = None, correction: float = 0.0, keepdims: bool = False) -> Tensor:
+    """Standard deviation over axes: the square root of ``var``."""
+    return elementwise.sqrt(var(x, axis, correction, keepdims))
+
+
+def count_nonzero(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
+    """How many elements over axes are not 0, as int64."""
+    return sum(logic.not_equal(as_tensor(x), 0), axis, keepdims)
 
 
 def max(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:

@@ -1,0 +1,272 @@
+"""Reorderings, repetitions and paddings, composed of operations that have derivatives."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..tensor import Tensor
+from ._apply import as_tensor
+from .creation import arange, full
+from .elementwise import where
+from .indexing import take
+from .manipulation import as_axis, as_shape, broadcast_to, concat, expand_dims, permute_dims, reshape, transpose
+
+__all__ = [
+    "diff",
+    "flip",
+    "masked_fill",
+    "meshgrid",
+    "moveaxis",
+    "pad",
+    "repeat",
+    "roll",
+    "swapaxes",
+    "tile",
+    "tril",
+    "triu",
+    "unstack",
+]
+
+
+def _axes(name: str, axis: Any, ndim: int) -> tuple[int, ...]:
+    """One axis or several, counted from the front. Raises ValueError if one is given twice."""
+    axes = tuple(as_axis(name, i, ndim) for i in (axis if isinstance(axis, tuple | list) else (axis,)))
+    if len(set(axes)) != len(axes):
+        raise ValueError(f"{name}: an axis is given twice in {axis}")
+    return axes
+
+
+def _slice(x: Tensor, axis: int, part: slice) -> Tensor:
+    return x[(slice(None),) * axis + (part,)]
+
+
+def flip(x: Any, axis: Any = None) -> Tensor:
+    """A view with the order of the elements reversed along one axis, several, or all (None).
+
+    >>> import steep as st
+    >>> st.flip(st.tensor([1, 2, 3]))
+    tensor([3, 2, 1])
+    """
+    x = as_tensor(x)
+    axes = range(x.ndim) if axis is None else _axes("flip", axis, x.ndim)
+    return x[tuple(slice(None, None, -1) if i in axes else slice(None) for i in range(x.ndim))]
+
+
+def roll(x: Any, shift: int | Sequence[int], axis: Any = None) -> Tensor:
+    """The elements moved on by ``shift`` places, the last ones to the front; of the flattened tensor for None.
+
+    Several axes take a shift each, or all the same one. Raises ValueError if the numbers of both differ.
+
+    >>> import steep as st
+    >>> st.roll(st.tensor([1, 2, 3, 4]), 1)
+    tensor([4, 1, 2, 3])
+    """
+    x = as_tensor(x)
+    shifts = as_shape(shift)
+    if axis is None:
+        if len(shifts) != 1:
+            raise ValueError(f"roll: the flattened tensor takes one shift, not {shift}")
+        return reshape(roll(reshape(x, -1), shifts[0], 0), x.shape)
+    axes = tuple(as_axis("roll", i, x.ndim) for i in (axis if isinstance(axis, tuple | list) else (axis,)))
+    if len(shifts) == 1:
+        shifts *= len(axes)
+    if len(shifts) != len(axes):
+        raise ValueError(f"roll: {len(shifts)} shifts for {len(axes)} axes")
+    for step, i in zip(shifts, axes, strict=True):
+        n = x.shape[i]
+        at = -step % n if n else 0
+        if at:
+            x = concat([_slice(x, i, slice(at, None)), _slice(x, i, slice(0, at))], i)
+    return x
+
+
+def moveaxis(x: Any, source: Any, destination: Any) -> Tensor:
+    """A view with axes moved to other places; the rest keep their order. Raises ValueError unless both are as many."""
+    x = as_tensor(x)
+    sources, places = _axes("moveaxis", source, x.ndim), _axes("moveaxis", destination, x.ndim)
+    if len(sources) != len(places):
+        raise ValueError(f"moveaxis: {len(sources)} axes for {len(places)} places")
+    order = [i for i in range(x.ndim) if i not in sources]
+    for place, i in sorted(zip(places, sources, strict=True)):
+        order.insert(place, i)
+    return permute_dims(x, order)
+
+
+def swapaxes(x: Any, axis0: int, axis1: int) -> Tensor:
+    """A view with two axes exchanged: NumPy's name of ``transpose``."""
+    return transpose(x, axis0, axis1)
+
+
+def unstack(x: Any, axis: int = 0) -> tuple[Tensor, ...]:
+    """Views of all the parts along an axis, without it: what ``stack`` joins.
+
+    >>> import steep as st
+    >>> st.unstack(st.tensor([[1, 2], [3, 4]]))
+    (tensor([1, 2]), tensor([3, 4]))
+    """
+    x = as_tensor(x)
+    axis = as_axis("unstack", axis, x.ndim)
+    first = moveaxis(x, axis, 0)
+    return tuple(first[i] for i in range(first.shape[0]))
+
+
+def tile(x: Any, repetitions: int | Sequence[int]) -> Tensor:
+    """The tensor repeated as a whole along its axes, the last ones first; new axes come in front.
+
+    >>> import steep as st
+    >>> st.tile(st.tensor([1, 2]), 2)
+    tensor([1, 2, 1, 2])
+    """
+    x = as_tensor(x)
+    counts = as_shape(repetitions)
+    if any(n < 0 for n in counts):
+        raise ValueError(f"tile: repetitions {repetitions} must not be negative")
+    ndim = max(x.ndim, len(counts))
+    counts = (1,) * (ndim - len(counts)) + counts
+    shape = (1,) * (ndim - x.ndim) + x.shape
+    x = reshape(x, [n for extent in shape for n in (1, extent)])
+    x = broadcast_to(x, [n for count, extent in zip(counts, shape, strict=True) for n in (count, extent)])
+    return reshape(x, [count * extent for count, extent in zip(counts, shape, strict=True)])
+
+
+def repeat(x: Any, repeats: Any, axis: int | None = None) -> Tensor:
+    """Each element repeated in its place along an axis (of the flattened tensor, for None).
+
+    ``repeats`` is one number, or one for each element. Raises ValueError for other shapes and negative numbers.
+
+    >>> import steep as st
+    >>> st.repeat(st.tensor([1, 2]), [1, 3])
+    tensor([1, 2, 2, 2])
+    """
+    x = as_tensor(x)
+    if axis is None:
+        x, axis = reshape(x, -1), 0
+    axis = as_axis("repeat", axis, x.ndim)
+    counts = np.asarray(repeats.numpy() if isinstance(repeats, Tensor) else repeats)
+    n = x.shape[axis]
+    if counts.dtype.kind not in "iu" and counts.size:
+        raise TypeError(f"repeat: repeats must be integers, not {counts.dtype}")
+    if (counts < 0).any() or counts.ndim > 1 or counts.size not in (1, n):
+        raise ValueError(
+            f"repeat: repeats {repeats} must be one number, or one for each of {n} elements, none negative"
+        )
+    return take(x, np.repeat(np.arange(n), counts.astype(np.int64)), axis)
+
+
+def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: float = 0) -> Tensor:
+    """Elements added before and after along each axis: ``pad_width`` is one number, (before, after), or one for each.
+
+    ``mode`` "constant" adds ``constant_values``, "edge" the outermost element, "reflect" mirrors without repeating it.
+    Raises ValueError for widths that don't fit, negative ones, and reflections of more than there is.
+
+    >>> import steep as st
+    >>> st.pad(st.tensor([1, 2, 3]), (1, 2), mode="reflect")
+    tensor([2, 1, 2, 3, 2, 1])
+    """
+    x = as_tensor(x)
+    if mode not in ("constant", "edge", "reflect"):
+        raise ValueError(f"pad: mode={mode!r} must be 'constant', 'edge' or 'reflect'")
+    try:
+        widths = np.broadcast_to(np.asarray(pad_width), (x.ndim, 2))
+    except ValueError:
+        raise ValueError(f"pad: pad_width {pad_width} does not fit a tensor of {x.ndim} dimensions") from None
+    if widths.dtype.kind not in "iu" and x.ndim:
+        raise TypeError(f"pad: pad_width must be integers, not {pad_width!r}")
+    if (widths < 0).any():
+        raise ValueError(f"pad: pad_width {pad_width} must not be negative")
+    for axis, (before, after) in enumerate(widths.tolist()):
+        n = x.shape[axis]
+        if not before and not after:
+            continue
+        if mode == "constant":
+            ends = (
+                full((*x.shape[:axis], width, *x.shape[axis + 1 :]), constant_values, dtype=x.dtype, device=x.device)
+                for width in (before, after)
+            )
+            x = concat([next(ends), x, next(ends)], axis)
+        elif n == 0 or (mode == "reflect" and max(before, after) >= n):
+            raise ValueError(f"pad: axis {axis} of {n} elements is too short for mode={mode!r} with {before}, {after}")
+        else:
+            x = take(x, np.pad(np.arange(n), (before, after), mode=mode), axis)  # type: ignore[call-overload]
+    return x
+
+
+def meshgrid(*tensors: Any, indexing: str = "xy") -> list[Tensor]:
+    """Coordinates of the points of a grid from those along its axes; "xy" has the first along axis 1, "ij" along 0.
+
+    Raises ValueError for tensors of more than one dimension.
+    """
+    if indexing not in ("xy", "ij"):
+        raise ValueError(f"meshgrid: indexing={indexing!r} must be 'xy' or 'ij'")
+    lines = [as_tensor(x) for x in tensors]
+    if any(x.ndim > 1 for x in lines):
+        raise ValueError(f"meshgrid: tensors of shapes {[x.shape for x in lines]} must have one dimension")
+    lines = [reshape(x, -1) for x in lines]
+    order = list(range(len(lines)))
+    if indexing == "xy" and len(lines) > 1:
+        order[0], order[1] = 1, 0
+    shape = tuple(lines[i].size for i in order)
+    return [
+        broadcast_to(reshape(x, [-1 if order[i] == number else 1 for i in range(len(lines))]), shape)
+        for number, x in enumerate(lines)
+    ]
+
+
+def tril(x: Any, k: int = 0) -> Tensor:
+    """The lower triangles of the last two axes, up to the k-th diagonal above the main one, and 0 elsewhere."""
+    x = as_tensor(x)
+    rows, columns = _positions("tril", x)
+    return where(columns - rows <= operator.index(k), x, _constant(0, x))
+
+
+def triu(x: Any, k: int = 0) -> Tensor:
+    """The upper triangles of the last two axes, from the k-th diagonal above the main one on, and 0 elsewhere.
+
+    >>> import steep as st
+    >>> st.triu(st.ones((2, 3)), 1)
+    tensor([[0., 1., 1.],
+            [0., 0., 1.]])
+    """
+    x = as_tensor(x)
+    rows, columns = _positions("triu", x)
+    return where(columns - rows >= operator.index(k), x, _constant(0, x))
+
+
+def _constant(value: Any, x: Tensor) -> Tensor:
+    return full((), value, dtype=x.dtype, device=x.device)
+
+
+def _positions(name: str, x: Tensor) -> tuple[Tensor, Tensor]:
+    if x.ndim < 2:
+        raise ValueError(f"{name}: a tensor of shape {x.shape} has no matrices: it needs two dimensions or more")
+    return expand_dims(arange(x.shape[-2], device=x.device), 1), arange(x.shape[-1], device=x.device)
+
+
+def diff(x: Any, axis: int = -1, n: int = 1, prepend: Any = None, append: Any = None) -> Tensor:
+    """Differences of neighbours along an axis, ``n`` times; ``prepend`` and ``append`` are joined to it before.
+
+    >>> import steep as st
+    >>> st.diff(st.tensor([1, 4, 9]))
+    tensor([3, 5])
+    """
+    x = as_tensor(x)
+    axis = as_axis("diff", axis, x.ndim)
+    if operator.index(n) < 0:
+        raise ValueError(f"diff: n={n} must not be negative")
+    ends = [end if end is None else as_tensor(end, x) for end in (prepend, append)]
+    parts = [part for part in (ends[0], x, ends[1]) if part is not None]
+    if len(parts) > 1:
+        x = concat(parts, axis)
+    for _ in range(n):
+        x = _slice(x, axis, slice(1, None)) - _slice(x, axis, slice(None, -1))
+    return x
+
+
+def masked_fill(x: Any, mask: Any, value: Any) -> Tensor:
+    """x with ``value`` where the bool tensor ``mask`` is true, broadcast together; a number takes x's dtype."""
+    x = as_tensor(x, mask)
+    return where(mask, value if isinstance(value, Tensor) else _constant(value, x), x)
