@@ -53,9 +53,9 @@ CASES: dict[str, Pair] = {
 }
 NUMBERS: dict[str, Pair] = {  # not of booleans
     "diff": (st.diff, np.diff),
-    "diff twice": (lambda x: st.diff(x, 1, 2), lambda x: np.diff(x, 2, 1)),
+    "diff twice": (lambda x: st.diff(x, 2, 1), lambda x: np.diff(x, 2, 1)),
     "diff with ends": (
-        lambda x: st.diff(x, 0, prepend=x[:1], append=x[1:]),
+        lambda x: st.diff(x, axis=0, prepend=x[:1], append=x[1:]),
         lambda x: np.diff(x, axis=0, prepend=x[:1], append=x[1:]),
     ),
     "outer": (lambda x: st.outer(x[0, 0], x[:, 1, 2]), lambda x: np.outer(x[0, 0], x[:, 1, 2])),
@@ -181,6 +181,7 @@ ERRORS: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (lambda: st.meshgrid(ONE[0], indexing="yx"), ValueError, "meshgrid: indexing='yx'"),
     (lambda: st.tril(ONE[0]), ValueError, r"tril: .*\(3,\)"),
     (lambda: st.diff(ONE, n=-1), ValueError, "diff: n=-1"),
+    (lambda: st.count_nonzero(ONE, 2), IndexError, "count_nonzero: axis 2"),
     (lambda: st.outer(ONE, ONE), ValueError, "outer: .*one dimension"),
     (lambda: st.vecdot(ONE, ONE[:, :2]), ValueError, "vecdot: axis -1 has 3"),
     (lambda: st.tensordot(ONE, ONE, ((0,), (0, 1))), ValueError, "tensordot: .*equal length"),

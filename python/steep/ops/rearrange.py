@@ -246,7 +246,7 @@ def _positions(name: str, x: Tensor) -> tuple[Tensor, Tensor]:
     return expand_dims(arange(x.shape[-2], device=x.device), 1), arange(x.shape[-1], device=x.device)
 
 
-def diff(x: Any, axis: int = -1, n: int = 1, prepend: Any = None, append: Any = None) -> Tensor:
+def diff(x: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = None) -> Tensor:
     """Differences of neighbours along an axis, ``n`` times; ``prepend`` and ``append`` are joined to it before.
 
     >>> import steep as st

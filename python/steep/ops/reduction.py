@@ -127,7 +127,8 @@ def std(x: Any, axis: Any = None, correction: float = 0.0, keepdims: bool = Fals
 
 def count_nonzero(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
     """How many elements over axes are not 0, as int64."""
-    return sum(logic.not_equal(as_tensor(x), 0), axis, keepdims)
+    x = as_tensor(x)
+    return sum(logic.not_equal(x, 0), _axes(axis, x.ndim, "count_nonzero"), keepdims)
 
 
 def max(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
