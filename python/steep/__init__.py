@@ -15,6 +15,7 @@ from .dtypes import DType, bool, float32, float64, int32, int64
 from .ops import __all__ as _operations
 from .ops.creation import *
 from .ops.creation import tensor as tensor  # the function, not the module of that name
+from .ops.einsum import einsum as einsum  # the function, not the module of that name
 from .ops.elementwise import *
 from .ops.indexing import *
 from .ops.linalg import *

@@ -18,6 +18,7 @@ from ._apply import is_operand as is_operand
 from ._apply import operand as operand
 from .creation import *
 from .creation import to_device as to_device
+from .einsum import einsum as einsum
 from .elementwise import *
 from .indexing import *
 from .indexing import getitem as getitem
@@ -33,6 +34,7 @@ from .trigonometry import *
 
 __all__: list[str] = []
 __all__ += creation.__all__
+__all__ += ["einsum"]
 __all__ += elementwise.__all__
 __all__ += indexing.__all__
 __all__ += linalg.__all__
