@@ -140,6 +140,7 @@ def test_small_shapes() -> None:
     assert st.pad(empty, ((1, 0), (0, 0))).tolist() == [[0, 0, 0]]
     assert st.diff(st.ones(1)).shape == (0,)
     assert st.diff(st.ones(3), n=5).shape == (0,)
+    assert st.diff(st.ones(3), n=0, append=st.ones(1)).shape == (3,)
     assert st.tensordot(empty, st.zeros((3, 2)), 1).shape == (0, 2)
     assert st.trace(st.zeros((0, 0))).tolist() == 0
     assert (st.flip(one).item(), st.roll(one, 3).item(), st.tile(one, 2).tolist()) == (2, 2, [2, 2])

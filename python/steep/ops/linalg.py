@@ -192,9 +192,12 @@ def vector_norm(x: Any, axis: Any = None, keepdims: bool = False, ord: float = 2
 
 
 def cosine_similarity(a: Any, b: Any, axis: int = 1, eps: float = 1e-8) -> Tensor:
-    """Σ a·b / (max(‖a‖, eps) · max(‖b‖, eps)) along an axis, the others broadcast."""
+    """Σ a·b / (max(‖a‖, eps) · max(‖b‖, eps)) along an axis of both, broadcast."""
     a = as_tensor(a, b)
     b = as_tensor(b, a)
+    if a.shape != b.shape:
+        shape = (a.detach() * b.detach()).shape
+        a, b = manipulation.broadcast_to(a, shape), manipulation.broadcast_to(b, shape)
     lengths = [elementwise.maximum(vector_norm(x, axis, keepdims=True), eps) for x in (a, b)]
     return reduction.sum((a / lengths[0]) * (b / lengths[1]), axis)
 

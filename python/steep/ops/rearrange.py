@@ -257,6 +257,8 @@ def diff(x: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = 
     axis = as_axis("diff", axis, x.ndim)
     if operator.index(n) < 0:
         raise ValueError(f"diff: n={n} must not be negative")
+    if n == 0:
+        return x
     ends = [end if end is None else as_tensor(end, x) for end in (prepend, append)]
     parts = [part for part in (ends[0], x, ends[1]) if part is not None]
     if len(parts) > 1:
