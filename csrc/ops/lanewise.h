@@ -46,6 +46,24 @@ STEEP_BINARY(fmod)
 #undef STEEP_UNARY
 #undef STEEP_BINARY
 
+// ---- integers are whole numbers ----
+
+template <class T>
+  requires std::is_integral_v<T>
+STEEP_INLINE Vec<T> floor(Vec<T> x) {
+  return x;
+}
+template <class T>
+  requires std::is_integral_v<T>
+STEEP_INLINE Vec<T> trunc(Vec<T> x) {
+  return x;
+}
+template <class T>
+  requires std::is_integral_v<T>
+STEEP_INLINE Vec<T> round(Vec<T> x) {
+  return x;
+}
+
 // ---- quotients rounded down, and what they leave ----
 
 template <class T>

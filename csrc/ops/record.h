@@ -62,14 +62,22 @@ STEEP_FORMULA V saturate(double bound) {
   }
 }
 
+/// x within ±limit. Where a factor is 0 beyond the limit it takes the place of x, as ∞·0 would be NaN.
+template <class V>
+STEEP_FORMULA V bounded(V x, double limit) {
+  return min(V(limit), max(V(-limit), x));
+}
+
 template <class... Op>
 struct List {};
-template <class A, class B>
+template <class... Lists>
 struct Join;
-template <class... A, class... B>
-struct Join<List<A...>, List<B...>> {
-  using type = List<A..., B...>;
+template <class... A>
+struct Join<List<A...>> {
+  using type = List<A...>;
 };
+template <class... A, class... B, class... Rest>
+struct Join<List<A...>, List<B...>, Rest...> : Join<List<A..., B...>, Rest...> {};
 
 }  // namespace
 }  // namespace steep::STEEP_ISA_NS

@@ -1,17 +1,12 @@
 // Every elementwise operation of one argument: f is its value y, df its derivative at x. `reads` says which of the two
 // df uses; the tape keeps only that. At kinks the derivatives follow PyTorch. Include the math of V first.
 #pragma once
+#include "activations.h"
 #include "record.h"
 #include "trigonometry.h"
 
 namespace steep::STEEP_ISA_NS {
 namespace {
-
-/// x within ±limit. Where a factor is 0 beyond the limit it takes the place of x, as ∞·0 would be NaN.
-template <class V>
-STEEP_FORMULA V bounded(V x, double limit) {
-  return min(V(limit), max(V(-limit), x));
-}
 
 struct Neg : Record<kNumbers> {
   static constexpr const char* name = "neg";
@@ -209,138 +204,6 @@ struct Erfc : Record<kFloats> {
   }
 };
 
-struct Sigmoid : Record<kFloats> {
-  static constexpr const char* name = "sigmoid";
-  static constexpr unsigned reads = kReadsY;
-  template <class V>
-  STEEP_FORMULA V f(V x) const {
-    return sigmoid(x);
-  }
-  template <class V>
-  STEEP_FORMULA V df(V, V y) const {
-    return y * (1 - y);
-  }
-};
-
-struct LogSigmoid : Record<kFloats> {
-  static constexpr const char* name = "log_sigmoid";
-  static constexpr unsigned reads = kReadsX;
-  template <class V>
-  STEEP_FORMULA V f(V x) const {
-    return min(V(0), x) - log1p(exp(-abs(x)));
-  }
-  template <class V>
-  STEEP_FORMULA V df(V x, V) const {
-    return sigmoid(-x);
-  }
-};
-
-struct Softplus : Record<kFloats> {
-  static constexpr const char* name = "softplus";
-  static constexpr unsigned reads = kReadsX;
-  template <class V>
-  STEEP_FORMULA V f(V x) const {
-    return max(V(0), x) + log1p(exp(-abs(x)));
-  }
-  template <class V>
-  STEEP_FORMULA V df(V x, V) const {
-    return sigmoid(x);
-  }
-};
-
-struct Relu : Record<kNumbers> {
-  static constexpr const char* name = "relu";
-  static constexpr unsigned reads = kReadsY;
-  template <class V>
-  STEEP_FORMULA V f(V x) const {
-    return max(V(0), x);
-  }
-  template <class V>
-  STEEP_FORMULA V df(V, V y) const {
-    return select(y <= 0, V(0), V(1));
-  }
-};
-
-struct LeakyRelu : Record<kFloats, 1> {
-  static constexpr const char* name = "leaky_relu";
-  static constexpr unsigned reads = kReadsX;
-  double negative_slope;
-  STEEP_FORMULA explicit LeakyRelu(const double* params) : negative_slope(params[0]) {}
-  template <class V>
-  STEEP_FORMULA V f(V x) const {
-    return select(x < 0, negative_slope * x, x);
-  }
-  template <class V>
-  STEEP_FORMULA V df(V x, V) const {
-    return select(x > 0, V(1), V(negative_slope));
-  }
-};
-
-/// D.-A. Clevert, T. Unterthiner, S. Hochreiter (2016), arXiv:1511.07289
-struct Elu : Record<kFloats, 1> {
-  static constexpr const char* name = "elu";
-  static constexpr unsigned reads = kReadsX;
-  double alpha;
-  STEEP_FORMULA explicit Elu(const double* params) : alpha(params[0]) {}
-  template <class V>
-  STEEP_FORMULA V f(V x) const {
-    return select(x < 0, alpha * expm1(x), x);
-  }
-  /// exp sees no x > 0: where it overflowed, its own derivative would be 0·∞.
-  template <class V>
-  STEEP_FORMULA V df(V x, V) const {
-    return select(x > 0, V(1), alpha * exp(select(x > 0, 0, x)));
-  }
-};
-
-/// x·Φ(x): D. Hendrycks, K. Gimpel (2016), arXiv:1606.08415. Within 4 ulp until Φ itself is subnormal.
-struct Gelu : Record<kFloats> {
-  static constexpr const char* name = "gelu";
-  static constexpr unsigned reads = kReadsX;
-  template <class V>
-  STEEP_FORMULA V f(V x) const {
-    return gelu(x);
-  }
-  /// Φ(x) + x·φ(x)
-  template <class V>
-  STEEP_FORMULA V df(V x, V) const {
-    return gelu_slope(bounded(x, 40));
-  }
-};
-
-/// Its approximation by tanh: ½·(1 + tanh(u)) = sigmoid(2u), which doesn't cancel. In the far negative tail the
-/// rounding of 2u counts 2u times: 200 ulp (float32) where y is about 1e-35.
-struct GeluTanh : Record<kFloats> {
-  static constexpr const char* name = "gelu_tanh";
-  static constexpr unsigned reads = kReadsX;
-  static constexpr double kSlope = 1.5957691216057308, kCubic = 0.044715;  // 2·√(2/π)
-  template <class V>
-  STEEP_FORMULA V f(V x) const {
-    const V t = max(V(-40), x);
-    return t * sigmoid(kSlope * (t + kCubic * t * t * t));
-  }
-  template <class V>
-  STEEP_FORMULA V df(V x, V) const {
-    const V t = bounded(x, 40), u = kSlope * (t + kCubic * t * t * t);
-    return sigmoid(u) * (1 + t * sigmoid(-u) * (kSlope * (1 + 3 * kCubic * t * t)));
-  }
-};
-
-/// x·sigmoid(x), within 3.2 ulp until the sigmoid itself is subnormal.
-struct Silu : Record<kFloats> {
-  static constexpr const char* name = "silu";
-  static constexpr unsigned reads = kReadsX;
-  template <class V>
-  STEEP_FORMULA V f(V x) const {
-    return max(V(-800), x) * sigmoid(x);
-  }
-  template <class V>
-  STEEP_FORMULA V df(V x, V) const {
-    const V t = bounded(x, 800);
-    return sigmoid(t) * (1 + t * sigmoid(-t));
-  }
-};
-
 struct Clip : Record<kNumbers, 2> {
   static constexpr const char* name = "clip";
   static constexpr unsigned reads = kReadsX;
@@ -369,68 +232,44 @@ struct Sign : Record<kNumbers> {
   }
 };
 
-struct Floor : Record<kNumbers> {
+/// To integers: the derivative is 0, and integers stay as they are.
+struct Rounding : Record<kNumbers> {
+  static constexpr unsigned reads = kReadsNothing;
+  template <class V>
+  STEEP_FORMULA V df(V, V) const {
+    return V(0);
+  }
+};
+struct Floor : Rounding {
   static constexpr const char* name = "floor";
-  static constexpr unsigned reads = kReadsNothing;
   template <class V>
   STEEP_FORMULA V f(V x) const {
-    if constexpr (std::is_integral_v<typename V::Elem>)
-      return x;
-    else
-      return floor(x);
-  }
-  template <class V>
-  STEEP_FORMULA V df(V, V) const {
-    return V(0);
+    return floor(x);
   }
 };
 
-struct Ceil : Record<kNumbers> {
+struct Ceil : Rounding {
   static constexpr const char* name = "ceil";
-  static constexpr unsigned reads = kReadsNothing;
   template <class V>
   STEEP_FORMULA V f(V x) const {
-    if constexpr (std::is_integral_v<typename V::Elem>)
-      return x;
-    else
-      return -floor(-x);
-  }
-  template <class V>
-  STEEP_FORMULA V df(V, V) const {
-    return V(0);
+    return -floor(-x);
   }
 };
 
-struct Trunc : Record<kNumbers> {
+struct Trunc : Rounding {
   static constexpr const char* name = "trunc";
-  static constexpr unsigned reads = kReadsNothing;
   template <class V>
   STEEP_FORMULA V f(V x) const {
-    if constexpr (std::is_integral_v<typename V::Elem>)
-      return x;
-    else
-      return trunc(x);
-  }
-  template <class V>
-  STEEP_FORMULA V df(V, V) const {
-    return V(0);
+    return trunc(x);
   }
 };
 
 /// Halves to the even neighbour.
-struct Round : Record<kNumbers> {
+struct Round : Rounding {
   static constexpr const char* name = "round";
-  static constexpr unsigned reads = kReadsNothing;
   template <class V>
   STEEP_FORMULA V f(V x) const {
-    if constexpr (std::is_integral_v<typename V::Elem>)
-      return x;
-    else
-      return round(x);
-  }
-  template <class V>
-  STEEP_FORMULA V df(V, V) const {
-    return V(0);
+    return round(x);
   }
 };
 
@@ -485,10 +324,10 @@ struct BitwiseInvert : Step<kIntegers | kBool> {
   }
 };
 
-using UnaryOps = Join<List<Neg, Abs, Square, Sqrt, Rsqrt, Reciprocal, Exp, Exp2, Expm1, Log, Log1p, Log2, Log10, Erf,
-                           Erfc, Sigmoid, LogSigmoid, Softplus, Relu, LeakyRelu, Elu, Gelu, GeluTanh, Silu, Clip, Sign,
-                           Floor, Ceil, Trunc, Round, IsNan, IsInf, IsFinite, SignBit, LogicalNot, BitwiseInvert>,
-                      TrigonometricOps>::type;
+using UnaryOps =
+    Join<List<Neg, Abs, Square, Sqrt, Rsqrt, Reciprocal, Exp, Exp2, Expm1, Log, Log1p, Log2, Log10, Erf, Erfc, Clip,
+              Sign, Floor, Ceil, Trunc, Round, IsNan, IsInf, IsFinite, SignBit, LogicalNot, BitwiseInvert>,
+         TrigonometricOps, Activations>::type;
 
 }  // namespace
 }  // namespace steep::STEEP_ISA_NS

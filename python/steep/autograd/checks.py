@@ -18,6 +18,14 @@ class GradcheckError(AssertionError):
     """A gradient differs from the finite difference."""
 
 
+def _checked(name: str, inputs: Sequence[Any]) -> list[int]:
+    """The places of the inputs that want gradients."""
+    places = [i for i, x in enumerate(inputs) if isinstance(x, Tensor) and x.requires_grad]
+    if not places:
+        raise ValueError(f"{name}: no input has requires_grad=True")
+    return places
+
+
 def gradcheck(
     function: Callable[..., Tensor],
     inputs: Sequence[Tensor],
@@ -36,9 +44,7 @@ def gradcheck(
     >>> st.autograd.gradcheck(st.tanh, [st.tensor([0.5, -2.0], dtype=st.float64, requires_grad=True)])
     True
     """
-    checked = [i for i, x in enumerate(inputs) if isinstance(x, Tensor) and x.requires_grad]
-    if not checked:
-        raise ValueError("gradcheck: no input has requires_grad=True")
+    checked = _checked("gradcheck", inputs)
     for i in checked:
         if inputs[i].dtype.name != "float64":
             raise TypeError(f"gradcheck: input {i} is {inputs[i].dtype.name}; finite differences need float64")
@@ -80,9 +86,7 @@ def gradgradcheck(function: Callable[..., Tensor], inputs: Sequence[Tensor], see
     >>> st.autograd.gradgradcheck(st.tanh, [st.tensor([0.5, -2.0], dtype=st.float64, requires_grad=True)])
     True
     """
-    checked = [i for i, x in enumerate(inputs) if isinstance(x, Tensor) and x.requires_grad]
-    if not checked:
-        raise ValueError("gradgradcheck: no input has requires_grad=True")
+    checked = _checked("gradgradcheck", inputs)
     rng = np.random.default_rng(seed)
     out = function(*inputs)
     g = as_tensor(rng.standard_normal(out.shape), out).astype(out.dtype)
