@@ -16,19 +16,25 @@ namespace py = pybind11;
 namespace steep {
 namespace {
 
-py::dtype numpy_dtype(DType t) { return py::dtype(name(t)); }
+py::dtype numpy_dtype(DType t) {
+  if (t == DType::bfloat16)
+    throw TypeError("NumPy has no bfloat16: convert the tensor first, with .astype(steep.float32)");
+  return py::dtype(name(t));
+}
 
 DType from_numpy_dtype(const py::dtype& d) {
   if (d.byteorder() != '>') {
-    if (d.kind() == 'b') return DType::boolean;
-    if (d.kind() == 'i' && d.itemsize() == 4) return DType::int32;
-    if (d.kind() == 'i' && d.itemsize() == 8) return DType::int64;
-    if (d.kind() == 'f' && d.itemsize() == 4) return DType::float32;
-    if (d.kind() == 'f' && d.itemsize() == 8) return DType::float64;
+    for (int i = 0; i < kDTypes; ++i) {
+      const DType t = DType(i);
+      const char kind = t == DType::boolean ? 'b' : is_floating(t) ? 'f' : is_unsigned(t) ? 'u' : 'i';
+      if (t != DType::bfloat16 && d.kind() == kind && size_t(d.itemsize()) == item_size(t)) return t;
+    }
   }
-  throw TypeError(message("NumPy dtype '", std::string(py::str(py::object(d))),
-                          "' has no steep counterpart (bool, int32, int64, float32, float64): convert it first, for "
-                          "example with .astype(numpy.float32)"));
+  const char* advice = d.kind() == 'c'
+                           ? "steep has no complex numbers: keep these in NumPy, or split them by .real and .imag"
+                           : "convert it first, for example with .astype(numpy.float32)";
+  throw TypeError(
+      message("NumPy dtype '", std::string(py::str(py::object(d))), "' has no steep counterpart: ", advice));
 }
 
 /// An array over NumPy's memory; std::nullopt-like empty storage where steep's strides cannot express it.
@@ -91,9 +97,12 @@ py::object item(const Array& x) {
   return visit(a.dtype, [&](auto zero) -> py::object {
     using T = decltype(zero);
     const T x = *a.as<T>();
-    if constexpr (std::is_same_v<T, uint8_t>) return py::bool_(x != 0);
-    if constexpr (std::is_floating_point_v<T>) return py::float_(double(x));
-    return py::int_(int64_t(x));
+    if constexpr (std::is_same_v<T, bool>)
+      return py::bool_(x);
+    else if constexpr (std::is_integral_v<T>)
+      return py::int_(x);
+    else
+      return py::float_(double(x));
   });
 }
 

@@ -23,7 +23,7 @@ void add_to(Array& sum, const Array& x) {
   static const BinaryKernel& add = binary_operation("add");
   check_writable("backward", sum);
   const Array other = x.storage.get() == sum.storage.get() ? copy(x) : x;
-  elementwise("backward", add.forward[int(sum.dtype)], std::array<const Array*, 2>{&sum, &other}, sum);
+  elementwise("backward", add.forward[sum.dtype], std::array<const Array*, 2>{&sum, &other}, sum);
   sum.storage->version++;
 }
 

@@ -19,29 +19,20 @@ namespace {
 using Readable = nb::ndarray<nb::ro>;
 using Writable = nb::ndarray<>;
 
-std::optional<DType> steep_dtype(nb::dlpack::dtype t) {
-  if (t == nb::dtype<bool>()) return DType::boolean;
-  if (t == nb::dtype<int32_t>()) return DType::int32;
-  if (t == nb::dtype<int64_t>()) return DType::int64;
-  if (t == nb::dtype<float>()) return DType::float32;
-  if (t == nb::dtype<double>()) return DType::float64;
-  return std::nullopt;
+nb::dlpack::dtype dlpack_dtype(DType t) {
+  using Code = nb::dlpack::dtype_code;
+  const Code code = t == DType::boolean    ? Code::Bool
+                    : t == DType::bfloat16 ? Code::Bfloat
+                    : is_floating(t)       ? Code::Float
+                    : is_unsigned(t)       ? Code::UInt
+                                           : Code::Int;
+  return {uint8_t(code), uint8_t(8 * item_size(t)), 1};
 }
 
-nb::dlpack::dtype dlpack_dtype(DType t) {
-  switch (t) {
-    case DType::boolean:
-      return nb::dtype<bool>();
-    case DType::int32:
-      return nb::dtype<int32_t>();
-    case DType::int64:
-      return nb::dtype<int64_t>();
-    case DType::float32:
-      return nb::dtype<float>();
-    case DType::float64:
-      break;
-  }
-  return nb::dtype<double>();
+std::optional<DType> steep_dtype(nb::dlpack::dtype t) {
+  for (int i = 0; i < kDTypes; ++i)
+    if (t == dlpack_dtype(DType(i))) return DType(i);
+  return std::nullopt;
 }
 
 /// Where an array is. Pinned memory is the CPU's as well, managed memory the device's.
@@ -63,8 +54,7 @@ template <class NdArray>
 Array lend(const std::string& what, const NdArray& x, void (*release)(void*), void* owner, bool writable) {
   const std::optional<DType> dtype = steep_dtype(x.dtype());
   if (!dtype)
-    throw TypeError(
-        message(what, ": the array's dtype has no steep counterpart: use bool, int32, int64, float32 or float64"));
+    throw TypeError(message(what, ": the array's dtype has no steep counterpart: convert it to a real number's first"));
   const Device device = device_of(what.c_str(), x.device_type(), x.device_id());
   Array out;
   out.dtype = *dtype;

@@ -78,14 +78,14 @@ void sigmoid(nb::handle x, nb::handle out) {
   const Forward f("sigmoid", x, out);
   const Array* inputs[] = {&f.x};
   const Unlocked unlocked(Unlocked::kAlways);
-  elementwise("sigmoid", sigmoid_kernel().forward[int(f.x.dtype)], inputs, f.out);
+  elementwise("sigmoid", sigmoid_kernel().forward[f.x.dtype], inputs, f.out);
 }
 
 void sigmoid_backward(nb::handle g, nb::handle y, nb::handle out) {
   const Backward b("sigmoid_backward", g, y, out);
   const Array* inputs[] = {&b.g, &b.g, &b.y};  // the derivative reads y only
   const Unlocked unlocked(Unlocked::kAlways);
-  elementwise("sigmoid_backward", sigmoid_kernel().backward[int(b.g.dtype)], inputs, b.out);
+  elementwise("sigmoid_backward", sigmoid_kernel().backward[b.g.dtype], inputs, b.out);
 }
 
 void softmax_into(nb::handle x, nb::handle out, int64_t axis) {

@@ -90,10 +90,24 @@ struct Overloaded : F... {
   using F::operator()...;
 };
 
-/// What an optimizer updates: a parameter, its gradient, and up to two state tensors of its shape.
+/// What an optimizer updates: a parameter, its gradient, and up to two state tensors of its shape, in the dtype that
+/// they are computed in; `stored` are the parameter and the state themselves.
 struct Update {
   size_t index;
-  Array parameter, gradient, state[2];
+  Array parameter, gradient, state[2], stored[3];
+
+  void add(Array& computed, Array& kept, const Array& a) {
+    const DType t = computed_in(a.dtype);
+    kept = a;
+    computed = t == a.dtype ? a : astype(a, t);
+  }
+  /// After the update.
+  void finish() {
+    const Array* const computed[] = {&parameter, &state[0], &state[1]};
+    for (int i = 0; i < 3; ++i)
+      if (stored[i].data && stored[i].dtype != computed[i]->dtype) assign(stored[i], *computed[i]);
+    stored[0].storage->version++;
+  }
 };
 
 /// The parameters that have a gradient. All is checked here, so that an error leaves every parameter as it was.
@@ -104,12 +118,15 @@ std::vector<Update> updates(const char* op, const py::list& params, std::initial
     if (!is_tensor(item.ptr())) throw TypeError(message(op, ": parameter ", i, " is not a tensor"));
     auto* t = reinterpret_cast<TensorObject*>(item.ptr());
     if (!t->grad || t->grad == Py_None) continue;
-    Update u{i, t->array, contiguous(array_of(t->grad)), {}};
-    const Array& p = u.parameter;
+    const Array &p = t->array, &g = array_of(t->grad);
+    Update u;
+    u.index = i;
+    u.add(u.parameter, u.stored[0], p);
+    u.gradient = contiguous(g.dtype == u.parameter.dtype ? g : astype(g, u.parameter.dtype));
     if (!p.is_contiguous() || !is_floating(p.dtype))
       throw std::invalid_argument(message(op, ": parameter ", i, " must be a contiguous floating-point tensor"));
     check_writable(op, p);
-    check_same_device(op, {&p, &u.gradient});
+    check_same_device(op, {&p, &g});
     int count = 0;
     for (const py::list* list : states) {
       if (list->empty()) continue;
@@ -121,7 +138,8 @@ std::vector<Update> updates(const char* op, const py::list& params, std::initial
                                             " and dtype ", name(s.dtype), ", the parameter ", to_string(p.shape),
                                             " and ", name(p.dtype)));
       check_same_device(op, {&p, &s});
-      u.state[count++] = s;
+      u.add(u.state[count], u.stored[count + 1], s);
+      ++count;
     }
     out.push_back(std::move(u));
   }
@@ -140,8 +158,7 @@ std::vector<Update> select(const std::vector<Update>& all, DType dtype, Device d
 /// step); on CUDA in one launch for each dtype and device, by cuda(updates, steps). `step_of(i)` makes parameter i's
 /// step.
 template <class Step, class StepOf, class Cpu, class Cuda>
-void run_updates(const char* op, const std::vector<Update>& all, const StepOf& step_of, const Cpu& cpu,
-                 const Cuda& cuda) {
+void run_updates(const char* op, std::vector<Update> all, const StepOf& step_of, const Cpu& cpu, const Cuda& cuda) {
   int64_t elements = 0;
   std::set<Device> devices;
   for (const Update& u : all) elements += u.parameter.size(), devices.insert(u.parameter.device());
@@ -173,7 +190,7 @@ void run_updates(const char* op, const std::vector<Update>& all, const StepOf& s
     }
   };
   for (const Device device : devices) run(float{}, device), run(double{}, device);
-  for (const Update& u : all) u.parameter.storage->version++;
+  for (Update& u : all) u.finish();
 }
 
 const OptimizerKernels<float>& optimizer_kernels(const float*) { return kernels().optimizer_f32; }

@@ -27,17 +27,23 @@ DType weak_dtype(py::handle number, DType t) {
   return t == DType::boolean ? DType::int64 : t;
 }
 
+/// A 0-d array of a Python number; OverflowError where an integer does not fit.
 Array number_array(py::handle number, DType t) {
   Array out(t, {}, Device());
   visit(t, [&](auto zero) {
     using T = decltype(zero);
-    if constexpr (std::is_floating_point_v<T>) {
+    if constexpr (!std::is_integral_v<T>) {
       const double x = PyFloat_AsDouble(number.ptr());
       if (x == -1 && PyErr_Occurred()) throw py::error_already_set();
       *out.as<T>() = T(x);
     } else {
-      const int64_t x = PyLong_AsLongLong(number.ptr());
-      if ((x == -1 && PyErr_Occurred()) || x != int64_t(T(x))) {
+      using Widest = std::conditional_t<std::is_same_v<T, uint64_t>, uint64_t, int64_t>;
+      Widest x;
+      if constexpr (std::is_same_v<T, uint64_t>)
+        x = PyLong_AsUnsignedLongLong(number.ptr());
+      else
+        x = PyLong_AsLongLong(number.ptr());
+      if ((x == Widest(-1) && PyErr_Occurred()) || x != Widest(T(x))) {
         PyErr_Clear();
         PyErr_Format(PyExc_OverflowError, "%R does not fit in a tensor of dtype %s", number.ptr(), name(t));
         throw py::error_already_set();
@@ -82,13 +88,13 @@ std::pair<Array, Array> operands(const char* op, py::handle a, py::handle b) {
 Device common_device(const Array& a, const Array& b) { return std::max(a.device(), b.device()); }
 
 /// x in a dtype that the row defines: an integer becomes float32 where only floats are defined.
-Array in_defined_dtype(const char* op, const ElementwiseKernel (&kernels)[kDTypes], const Array& x) {
-  if (kernels[int(x.dtype)]) return x;
-  const bool floats_only = kernels[int(DType::float32)] && !kernels[int(DType::int32)];
+Array in_defined_dtype(const char* op, const ByDType<ElementwiseKernel>& kernels, const Array& x) {
+  if (kernels[x.dtype]) return x;
+  const bool floats_only = kernels[DType::float32] && !kernels[DType::int32];
   if (floats_only) return astype(x, DType::float32);
-  const bool integers = bool(kernels[int(DType::int32)]), booleans = bool(kernels[int(DType::boolean)]);
+  const bool integers = bool(kernels[DType::int32]), booleans = bool(kernels[DType::boolean]);
   if (booleans && !integers) return astype(x, DType::boolean);  // logical operations take any truth value
-  const bool of_bits = integers && !kernels[int(DType::float32)];
+  const bool of_bits = integers && !kernels[DType::float32];
   throw TypeError(message(op, " is not defined for ", name(x.dtype), " tensors: ",
                           of_bits ? "compare first, as in (x > 0) & (y > 0), or convert with .astype(steep.int64)"
                                   : "convert with .astype()"));
@@ -116,7 +122,7 @@ Array unary_forward(const UnaryKernel& k, const Array& a, const double* params) 
   Array y(k.to_bool ? DType::boolean : x.dtype, x.shape, x.device());
   const Array* inputs[] = {&x};
   const Unlocked unlocked(y.size());
-  elementwise(k.name, k.forward[int(x.dtype)], inputs, y, params);
+  elementwise(k.name, k.forward[x.dtype], inputs, y, params);
   return y;
 }
 
@@ -129,7 +135,7 @@ void check_saved(const char* op, py::handle saved) {
 
 Array unary_backward(const UnaryKernel& k, const Array& g, py::handle x, py::handle y, const double* params) {
   check_saved(k.name, x), check_saved(k.name, y);
-  const ElementwiseKernel& kernel = k.backward[int(g.dtype)];
+  const ElementwiseKernel& kernel = k.backward[g.dtype];
   if (!kernel) throw TypeError(message(k.name, " has no gradient for ", name(g.dtype)));
   Array dx(g.dtype, g.shape, g.device());
   const Array* inputs[] = {&g, &saved_or(x, g), &saved_or(y, g)};
@@ -144,7 +150,7 @@ Array unary_backward(const UnaryKernel& k, const Array& g, py::handle x, py::han
 }
 
 void check_exponent(const BinaryKernel& k, const Array& b) {
-  if (!is_integer(b.dtype) || std::string_view(k.name) != "pow" || b.size() == 0) return;
+  if (!is_integer(b.dtype) || is_unsigned(b.dtype) || std::string_view(k.name) != "pow" || b.size() == 0) return;
   const Unlocked unlocked(b, b.size());
   const int64_t low = bounds(astype(b, DType::int64)).first;
   if (low < 0)
@@ -162,7 +168,7 @@ Array binary_forward(const BinaryKernel& k, py::handle left, py::handle right) {
           a.shape == b.shape ? a.shape : broadcast_shapes(k.name, a.shape, b.shape), common_device(a, b));
   const Array* inputs[] = {&a, &b};
   const Unlocked unlocked(y.size());
-  elementwise(k.name, k.forward[int(a.dtype)], inputs, y, nullptr, true);
+  elementwise(k.name, k.forward[a.dtype], inputs, y, nullptr, kTakesScalars);
   return y;
 }
 
@@ -192,14 +198,14 @@ void binary_in_place(const BinaryKernel& k, Array& out, py::handle right) {
   const Array* inputs[] = {&a, &b};
   {
     const Unlocked unlocked(out.size());
-    elementwise(k.name, k.forward[int(a.dtype)], inputs, out, nullptr, true);
+    elementwise(k.name, k.forward[a.dtype], inputs, out, nullptr, kTakesScalars);
   }
   out.storage->version++;
 }
 
-Array binary_backward(const BinaryKernel& k, const ElementwiseKernel (&kernels)[kDTypes], const Array& g, py::handle a,
+Array binary_backward(const BinaryKernel& k, const ByDType<ElementwiseKernel>& kernels, const Array& g, py::handle a,
                       py::handle b, py::handle y) {
-  const ElementwiseKernel& kernel = kernels[int(g.dtype)];
+  const ElementwiseKernel& kernel = kernels[g.dtype];
   if (!kernel) throw TypeError(message(k.name, " has no gradient for ", name(g.dtype)));
   const auto operand = [&](py::handle h) {
     if (h.is_none()) return g;
@@ -228,7 +234,7 @@ Array where(const Array& condition, py::handle left, py::handle right) {
   Array y(a.dtype, broadcast_shapes("where", c.shape, broadcast_shapes("where", a.shape, b.shape)), c.device());
   const Array* inputs[] = {&c, &a, &b};
   const Unlocked unlocked(y.size());
-  elementwise("where", kernels().where[int(a.dtype)], inputs, y, nullptr, true);
+  elementwise("where", kernels().where[a.dtype], inputs, y, nullptr, kTakesScalars);
   return y;
 }
 
@@ -274,7 +280,7 @@ void register_ops(py::module_& m) {
   for (const UnaryKernel& k : kernels().unary) {
     const std::string backward = std::string(k.name) + "_backward";
     unary[k.name] = py::dict(py::arg("params") = k.params, py::arg("reads") = k.reads,
-                             py::arg("differentiable") = bool(k.backward[int(DType::float32)]));
+                             py::arg("differentiable") = bool(k.backward[DType::float32]));
     m.def(k.name,
           [&k](const Array& x, const py::args& params) { return unary_forward(k, x, Params(k, params).values); });
     m.def(backward.c_str(), [&k](const Array& g, py::handle x, py::handle y, const py::args& params) {
@@ -284,11 +290,11 @@ void register_ops(py::module_& m) {
   for (const BinaryKernel& k : kernels().binary) {
     const std::string name = k.name;
     binary[k.name] = py::dict(py::arg("reads_a") = k.reads_a, py::arg("reads_b") = k.reads_b,
-                              py::arg("differentiable") = bool(k.backward_a[int(DType::float32)]));
+                              py::arg("differentiable") = bool(k.backward_a[DType::float32]));
     m.def(k.name, [&k](py::handle a, py::handle b) { return binary_forward(k, a, b); });
     if (k.to_bool) continue;
     m.def((name + "_").c_str(), [&k](Array& out, py::handle b) { binary_in_place(k, out, b); });
-    if (!k.backward_a[int(DType::float32)]) continue;
+    if (!k.backward_a[DType::float32]) continue;
     m.def((name + "_backward_a").c_str(), [&k](const Array& g, py::handle a, py::handle b, py::handle y) {
       return binary_backward(k, k.backward_a, g, a, b, y);
     });

@@ -113,12 +113,12 @@ Array Array::full(DType t, const Dims& shape, double value, Device device) {
   if (on_cuda(a)) {
     const Array number = full(t, {}, value, Device());
     const Array* inputs[] = {&number};
-    elementwise("full", kernels().cast[int(t)][int(t)], inputs, a);
+    elementwise("full", kernels().cast[int(t)][int(t)], inputs, a, nullptr, kAsStored);
     return a;
   }
   visit(t, [&](auto zero) {
     using T = decltype(zero);
-    std::fill_n(a.as<T>(), a.size(), std::is_same_v<T, uint8_t> ? T(value != 0) : T(value));
+    std::fill_n(a.as<T>(), a.size(), T(value));
   });
   return a;
 }

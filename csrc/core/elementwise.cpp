@@ -1,5 +1,6 @@
 #include "elementwise.h"
 
+#include <array>
 #include <cstring>
 
 #include "device.h"
@@ -19,6 +20,7 @@ void add(ElementwisePlan& plan, const Array& a) {
   const int i = plan.operands++, extents = plan.shape.n, extra = extents - a.ndim();
   plan.data[i] = a.data;
   plan.item[i] = int64_t(a.itemsize());
+  plan.dtype[i] = a.dtype;
   plan.strides[i].n = extents;
   for (int d = 0; d < extents; ++d)
     plan.strides[i][d] = d < extra || a.shape[d - extra] == 1 ? 0 : a.strides[d - extra];
@@ -52,6 +54,7 @@ struct Work : ElementwisePlan {
   Loop loop;
   const double* params;
   bool scalars_ok;
+  unsigned stored = 0;  // bit i: operand i is of a dtype that is converted to the one it is computed in
 };
 
 template <class Word>
@@ -63,21 +66,40 @@ void copy_strided(int64_t n, const char* from, int64_t from_step, char* to, int6
 
 void copy_strided(int64_t item, int64_t n, const char* from, int64_t from_step, char* to, int64_t to_step) {
   if (item == 1) return copy_strided<uint8_t>(n, from, from_step, to, to_step);
+  if (item == 2) return copy_strided<uint16_t>(n, from, from_step, to, to_step);
   if (item == 4) return copy_strided<uint32_t>(n, from, from_step, to, to_step);
   copy_strided<uint64_t>(n, from, from_step, to, to_step);
 }
 
-/// n elements along the last axis, from p[i]. Strided operands are packed in a buffer, block by block, and a very large
-/// output is computed in one and stored past the caches from there.
+/// Elements of operand i, one after another, in the dtype that it is computed in.
+void unpack(const Work& plan, int i, int64_t n, const char* from, int64_t from_step, char* to) {
+  if (!(plan.stored >> i & 1)) return copy_strided(plan.item[i], n, from, from_step, to, 1);
+  alignas(64) char packed[kBlock * 8];
+  if (from_step != 1) copy_strided(plan.item[i], n, from, from_step, packed, 1);
+  void* const operands[] = {from_step == 1 ? const_cast<char*>(from) : packed, to};
+  kernels().cast[int(plan.dtype[i])][int(computed_in(plan.dtype[i]))].loop(n, operands, 0, nullptr);
+}
+
+/// The way back.
+void pack(const Work& plan, int i, int64_t n, char* from, char* to, int64_t to_step) {
+  if (!(plan.stored >> i & 1)) return copy_strided(plan.item[i], n, from, 1, to, to_step);
+  alignas(64) char packed[kBlock * 8];
+  void* const operands[] = {from, to_step == 1 ? to : packed};
+  kernels().cast[int(computed_in(plan.dtype[i]))][int(plan.dtype[i])].loop(n, operands, 0, nullptr);
+  if (to_step != 1) copy_strided(plan.item[i], n, packed, 1, to, to_step);
+}
+
+/// n elements along the last axis, from p[i]. Strided operands and those of other dtypes than they are computed in go
+/// through a buffer, block by block, and a very large output is computed in one and stored past the caches from there.
 void run_line(const Work& plan, char* const* p, int64_t n) {
   const int inner = plan.shape.n - 1, output = plan.operands - 1;
   void* direct[kMaxOperands];
-  unsigned scalars = 0, packed = 0;
+  unsigned scalars = 0, packed = plan.stored;
   for (int i = 0; i < plan.operands; ++i) {
     const int64_t step = plan.strides[i][inner];
     direct[i] = p[i];
     if (step == 1 || n == 1) continue;
-    if (step == 0 && plan.scalars_ok && i != output)
+    if (step == 0 && plan.scalars_ok && i != output && !(plan.stored >> i & 1))
       scalars |= 1u << i;
     else
       packed |= 1u << i;
@@ -93,7 +115,7 @@ void run_line(const Work& plan, char* const* p, int64_t n) {
       const int64_t step = plan.strides[i][inner], offset = begin * step * plan.item[i];
       if (packed >> i & 1 || (i == output && streams)) {
         direct[i] = buffer[i];
-        if (i != output) copy_strided(plan.item[i], count, p[i] + offset, step, buffer[i], 1);
+        if (i != output) unpack(plan, i, count, p[i] + offset, step, buffer[i]);
       } else {
         direct[i] = p[i] + offset;
       }
@@ -104,7 +126,7 @@ void run_line(const Work& plan, char* const* p, int64_t n) {
     if (streams)
       kernels().memory.stream(count * plan.item[output], buffer[output], to);
     else if (packed >> output & 1)
-      copy_strided(plan.item[output], count, buffer[output], 1, to, step);
+      pack(plan, output, count, buffer[output], to, step);
   }
   if (streams) kernels().memory.end_streams();
 }
@@ -146,26 +168,48 @@ const BinaryKernel& binary_operation(std::string_view name) {
   throw std::invalid_argument(message("there is no operation '", std::string(name), "' of two operands"));
 }
 
+namespace {
+
+/// On CUDA: through arrays of the dtypes that are computed in.
+void convert_and_run(const char* op, const ElementwiseKernel& kernel, std::span<const Array* const> inputs,
+                     const Array& out, const double* params) {
+  std::array<Array, kMaxOperands> converted;
+  std::array<const Array*, kMaxOperands> operands;
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    converted[i] = astype(*inputs[i], computed_in(inputs[i]->dtype));
+    operands[i] = &converted[i];
+  }
+  Array result(computed_in(out.dtype), out.shape, out.device());
+  elementwise(op, kernel, std::span(operands).first(inputs.size()), result, params);
+  const Array* results[] = {&result};
+  elementwise(op, kernels().cast[int(result.dtype)][int(out.dtype)], results, out, nullptr, kAsStored);
+}
+
+}  // namespace
+
 void throw_no_kernel(const char* op, const Array& a) {
   throw std::runtime_error(message(op, " has no kernel for ", name(a.dtype), " tensors on ", to_string(a.device()),
                                    ": move the tensor with .to('cpu')"));
 }
 
 void elementwise(const char* op, const ElementwiseKernel& kernel, std::span<const Array* const> inputs,
-                 const Array& out, const double* params, bool scalars_ok) {
+                 const Array& out, const double* params, unsigned manner) {
   const int64_t n = out.size();
   if (n == 0) return;
   Work work;
-  work.loop = kernel.loop, work.params = params, work.scalars_ok = scalars_ok;
+  work.loop = kernel.loop, work.params = params, work.scalars_ok = manner & kTakesScalars;
   work.shape = out.shape;
   for (const Array* a : inputs) add(work, *a);
   add(work, out);
+  if (!(manner & kAsStored))
+    for (int i = 0; i < work.operands; ++i) work.stored |= unsigned(computed_in(work.dtype[i]) != work.dtype[i]) << i;
   coalesce(work);
   if (!on_cuda(out)) {
     for (const Array* a : inputs) check_same_device(op, {a, &out});
     return parallel_range(n, kGrain, [&](int64_t begin, int64_t end) { run_range(work, begin, end); });
   }
   if (!kernel.launch) throw_no_kernel(op, out);
+  if (work.stored) return convert_and_run(op, kernel, inputs, out, params);
   const Array* on_device[kMaxOperands] = {};
   for (size_t i = 0; i < inputs.size(); ++i) {
     if (inputs[i]->ndim() == 0 && !on_cuda(*inputs[i])) {

@@ -15,6 +15,7 @@ struct ElementwisePlan {
   Dims shape;
   char* data[kMaxOperands];
   int64_t item[kMaxOperands];  // bytes
+  DType dtype[kMaxOperands];
   Dims strides[kMaxOperands];  // in elements; 0 where broadcast
   unsigned immediates = 0;     // bit i: operand i is one element, whose bytes are value[i]; data[i] is not read
   uint64_t value[kMaxOperands];

@@ -17,8 +17,7 @@ constexpr int64_t kGrain = 32768;
 
 /// Contiguous int64 indices in 0…extent - 1.
 Array checked_indices(const char* op, const Array& indices, int64_t extent, int axis) {
-  if (!is_integer(indices.dtype))
-    throw TypeError(message(op, ": indices must be int32 or int64, not ", name(indices.dtype)));
+  if (!is_integer(indices.dtype)) throw TypeError(message(op, ": indices must be integers, not ", name(indices.dtype)));
   Array out = astype(indices, DType::int64);
   const int64_t n = out.size();
   if (n == 0) return out;
@@ -123,6 +122,8 @@ Array take(const Array& a, const Array& indices, int axis) {
 }
 
 Array take_backward(const Array& g, const Array& indices, int axis, const Dims& shape) {
+  if (const DType t = computed_in(g.dtype); t != g.dtype)
+    return astype(take_backward(astype(g, t), indices, axis, shape), g.dtype);
   check_same_device("take", {&g, &indices});
   const Array index = checked_indices("take", indices, shape[axis], axis);
   const Array from = contiguous(g);
@@ -134,7 +135,7 @@ Array take_backward(const Array& g, const Array& indices, int axis, const Dims& 
       cuda::table()->take_backward(g.dtype, index_sizes(shape, axis, count), from.data, index.as<int64_t>(), out.data);
     return out;
   }
-  visit(g.dtype, [&](auto zero) {
+  visit_computed(g.dtype, [&](auto zero) {
     using T = decltype(zero);
     for (int64_t line = 0, lines = outer_size(shape, axis) * count; line < lines; ++line) {
       T* to = out.as<T>() + (line / count * extent + index.as<int64_t>()[line % count]) * inner;
@@ -166,6 +167,8 @@ Array take_along_axis(const Array& a, const Array& indices, int axis) {
 }
 
 Array take_along_axis_backward(const Array& g, const Array& indices, int axis, const Dims& shape) {
+  if (const DType t = computed_in(g.dtype); t != g.dtype)
+    return astype(take_along_axis_backward(astype(g, t), indices, axis, shape), g.dtype);
   check_same_device("take_along_axis", {&g, &indices});
   const Array index = checked_indices("take_along_axis", indices, shape[axis], axis);
   const Array from = contiguous(g);
@@ -177,7 +180,7 @@ Array take_along_axis_backward(const Array& g, const Array& indices, int axis, c
                                               index.as<int64_t>(), out.data);
     return out;
   }
-  visit(g.dtype, [&](auto zero) {
+  visit_computed(g.dtype, [&](auto zero) {
     using T = decltype(zero);
     along_axis(index, shape[axis], axis,
                [&](int64_t full, int64_t here) { out.as<T>()[full] = T(out.as<T>()[full] + from.as<T>()[here]); });
@@ -229,8 +232,8 @@ Array concat(std::span<const Array> arrays, int axis) {
 
 Array checked_labels(const char* op, const Array& labels, int64_t classes) {
   if (!is_integer(labels.dtype))
-    throw TypeError(message(op, ": class labels must be int32 or int64, not ", name(labels.dtype),
-                            " (use labels.astype(steep.int64))"));
+    throw TypeError(
+        message(op, ": class labels must be integers, not ", name(labels.dtype), " (use labels.astype(steep.int64))"));
   Array out = contiguous(astype(labels, DType::int64));
   if (out.size() == 0) return out;
   const auto [low, high] = bounds(out);

@@ -35,17 +35,17 @@ struct UnaryKernel {
   int params;                           // how many doubles follow the input, e.g. 1 for leaky_relu(x, negative_slope)
   bool to_bool;                         // the output is boolean (isnan)
   unsigned reads;                       // what `backward` reads: kReadsX, kReadsY
-  ElementwiseKernel forward[kDTypes];   // by input dtype; operands x, y
-  ElementwiseKernel backward[kDTypes];  // null where not differentiable; operands g, x, y, dx: dx = g · f'(x)
+  ByDType<ElementwiseKernel> forward;   // by input dtype; operands x, y
+  ByDType<ElementwiseKernel> backward;  // null where not differentiable; operands g, x, y, dx: dx = g · f'(x)
 };
 
 struct BinaryKernel {
   const char* name;
   bool to_bool;                           // comparisons
   unsigned reads_a, reads_b;              // what backward_a and backward_b read
-  ElementwiseKernel forward[kDTypes];     // operands a, b, y; a or b may be a scalar
-  ElementwiseKernel backward_a[kDTypes];  // operands g, a, b, y, da: da = g · ∂f/∂a
-  ElementwiseKernel backward_b[kDTypes];  // operands g, a, b, y, db
+  ByDType<ElementwiseKernel> forward;     // operands a, b, y; a or b may be a scalar
+  ByDType<ElementwiseKernel> backward_a;  // operands g, a, b, y, da: da = g · ∂f/∂a
+  ByDType<ElementwiseKernel> backward_b;  // operands g, a, b, y, db
 };
 
 /// A reduction keeps an accumulator of `acc_size` bytes per result. Long sums of float32 accumulate in float64.
@@ -64,14 +64,14 @@ struct ReducePlan;
 struct ReduceKernel {
   const char* name;
   bool needs_elements;            // no identity: an empty reduction is an error (max, min)
-  ReduceLoops by_dtype[kDTypes];  // run is null where not defined
-  void (*launch[kDTypes])(const ReducePlan& plan) = {};
+  ByDType<ReduceLoops> by_dtype;  // run is null where not defined
+  ByDType<void (*)(const ReducePlan& plan)> launch = {};
 };
 
 struct ArgReduceKernel {  // index of the first maximum or minimum; a NaN wins, as in NumPy
   const char* name;
-  int64_t (*run[kDTypes])(int64_t n, const void* x);
-  void (*launch[kDTypes])(int64_t rows, int64_t n, const void* x, int64_t* y) = {};  // of contiguous rows, n ≥ 1
+  ByDType<int64_t (*)(int64_t n, const void* x)> run;
+  ByDType<void (*)(int64_t rows, int64_t n, const void* x, int64_t* y)> launch = {};  // of contiguous rows, n ≥ 1
 };
 
 /// Kernels over the rows of a contiguous (rows, n) array, n ≥ 1. y may be x, and dx any input of its shape.
@@ -122,7 +122,7 @@ struct Gemm {
   int64_t b_row, b_col;
   T* c;
   int64_t c_row;
-  T alpha = 1, beta = 0;
+  T alpha = T(1), beta = T(0);
   const T* bias = nullptr;
   bool relu = false;
 };
@@ -152,7 +152,7 @@ struct Kernels {
   std::span<const BinaryKernel> binary;
   std::span<const ReduceKernel> reduce;
   std::span<const ArgReduceKernel> arg_reduce;
-  ElementwiseKernel where[kDTypes];          // operands condition (boolean), a, b, y
+  ByDType<ElementwiseKernel> where;          // operands condition (boolean), a, b, y
   ElementwiseKernel cast[kDTypes][kDTypes];  // [from][to]; operands x, y
   RowKernels<float> rows_f32;
   RowKernels<double> rows_f64;
@@ -160,6 +160,7 @@ struct Kernels {
   OptimizerKernels<double> optimizer_f64;
   GemmKernel<float> gemm_f32;
   GemmKernel<double> gemm_f64;
+  GemmKernel<bfloat16> gemm_bf16;  // of alpha 1 and beta 0; null where the CPU has no instruction for it
   MemoryKernels memory;
   /// Independent multiply-adds of float32; returns the floating-point operations done. A yardstick for benchmarks.
   int64_t (*multiply_adds)(int64_t rounds);

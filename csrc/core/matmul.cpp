@@ -21,10 +21,13 @@ namespace {
 
 const GemmKernel<float>& gemm_kernel(float) { return kernels().gemm_f32; }
 const GemmKernel<double>& gemm_kernel(double) { return kernels().gemm_f64; }
+const GemmKernel<bfloat16>& gemm_kernel(bfloat16) { return kernels().gemm_bf16; }
 
 template <class T>
 void multiply(const Gemm<T>& g) {
-  if constexpr (std::is_floating_point_v<T>) {
+  if constexpr (std::is_same_v<T, bool>) {
+    return;  // matmul_shape refuses booleans
+  } else if constexpr (!std::is_integral_v<T>) {
     gemm(g, gemm_kernel(T{}), num_threads(), [](int64_t tasks, const auto& f) { parallel_for(tasks, f); });
   } else {  // integers wrap, and have no kernel of their own
     for (int64_t i = 0; i < g.m; ++i)
@@ -63,7 +66,26 @@ void launch(const Gemm<int32_t>& g, const cuda::GemmBatch& batch, cuda::Activati
 void launch(const Gemm<int64_t>& g, const cuda::GemmBatch& batch, cuda::Activation) {
   cuda::table()->gemm_i64(g, batch);
 }
-void launch(const Gemm<uint8_t>&, const cuda::GemmBatch&, cuda::Activation) {}  // matmul_shape refuses booleans
+/// As signed integers: the low bits of products and sums are the same.
+void launch(const Gemm<uint64_t>& g, const cuda::GemmBatch& batch, cuda::Activation) {
+  const auto bits = [](const uint64_t* x) { return reinterpret_cast<const int64_t*>(x); };
+  cuda::table()->gemm_i64({g.m, g.n, g.k, bits(g.a), g.a_row, g.a_col, bits(g.b), g.b_row, g.b_col,
+                           reinterpret_cast<int64_t*>(g.c), g.c_row, int64_t(g.alpha), int64_t(g.beta)},
+                          batch);
+}
+void launch(const Gemm<bool>&, const cuda::GemmBatch&, cuda::Activation) {}      // matmul_shape refuses booleans
+void launch(const Gemm<bfloat16>&, const cuda::GemmBatch&, cuda::Activation) {}  // is_multiplied refuses these
+
+/// Are products of arrays like `a` computed in its dtype?
+bool is_multiplied(const Array& a) {
+  return computed_in(a.dtype) == a.dtype || (a.dtype == DType::bfloat16 && !on_cuda(a) && kernels().gemm_bf16.block);
+}
+
+/// f with a zero of such a dtype.
+template <class F>
+void visit_multiplied(DType t, const F& f) {
+  t == DType::bfloat16 ? f(bfloat16()) : visit_computed(t, f);
+}
 
 /// Are there elements in the way of one another? Of axes that interleave it says yes without looking closely.
 bool overlaps_itself(const Array& a) {
@@ -117,6 +139,12 @@ void matmul(const Array& a, const Array& b, Array& out, double alpha, double bet
     throw TypeError("matmul: of integers alpha must be 1 and beta 0");
   if (overlap(out, a) || overlap(out, b))
     throw std::invalid_argument("matmul: 'out' shares memory with an operand, which is read after it is written");
+  if (!is_multiplied(a) || (a.dtype == DType::bfloat16 && (alpha != 1 || beta != 0))) {
+    const DType t = computed_in(a.dtype);
+    Array wide = beta != 0 ? astype(out, t) : Array(t, shape, out.device());
+    matmul(astype(a, t), astype(b, t), wide, alpha, beta);
+    return assign(out, wide);
+  }
   if (q == 0 && p > 0 && a.size() > 0 && a.is_contiguous() && out.is_contiguous()) {
     Array flat = reshape(out, {-1, shape[d + 1]});  // one matrix for the whole batch: a single tall product
     return matmul(reshape(a, {-1, a.shape[p + 1]}), b, flat, alpha, beta);
@@ -127,7 +155,7 @@ void matmul(const Array& a, const Array& b, Array& out, double alpha, double bet
   shape_b[d] = b.shape[q];
   const Array x = broadcast_to(a, shape_a), y = broadcast_to(b, shape_b);
   const DeviceScope scope("matmul", {&a, &b, &out});
-  visit(a.dtype, [&](auto zero) {
+  visit_multiplied(a.dtype, [&](auto zero) {
     using T = decltype(zero);
     Gemm<T> g{};
     g.m = shape[d], g.n = shape[d + 1], g.k = shape_a[d + 1];
@@ -171,26 +199,31 @@ Array linear(const Array& x, const Array& weight, const Array* bias, const Unary
   Dims shape = x.shape;
   shape[shape.n - 1] = features;
   check_same_device("linear", {&x, &weight, bias});
+  if (!is_multiplied(x)) {
+    const DType t = computed_in(x.dtype);
+    const Array b = bias ? astype(*bias, t) : Array();
+    return astype(linear(astype(x, t), astype(weight, t), bias ? &b : nullptr, activation), x.dtype);
+  }
   Array out(x.dtype, shape, x.device());
   if (out.size() == 0) return out;
   const cuda::Activation fused = fused_activation(activation);
   const bool relu = fused == cuda::Activation::relu;
   const Array rows = contiguous(x), b = bias ? contiguous(*bias) : Array();
   const DeviceScope scope("linear", {&rows, &weight, &b, &out});
-  visit(x.dtype, [&](auto zero) {
+  visit_multiplied(x.dtype, [&](auto zero) {
     using T = decltype(zero);
     Gemm<T> g{};
     g.m = out.size() / features, g.n = features, g.k = in;
     g.a = rows.as<T>(), g.a_row = in, g.a_col = 1;
     g.b = weight.as<T>(), g.b_row = weight.strides[1], g.b_col = weight.strides[0];
     g.c = out.as<T>(), g.c_row = features;
-    g.alpha = 1, g.beta = 0;
+    g.alpha = T(1), g.beta = T(0);
     g.bias = bias ? b.as<T>() : nullptr, g.relu = relu;
     on_cuda(out) ? launch(g, {}, fused) : multiply(g);
   });
   if (activation && !relu && !(on_cuda(out) && fused != cuda::Activation::none)) {
     const Array* inputs[] = {&out};
-    elementwise("linear", activation->forward[int(out.dtype)], inputs, out);
+    elementwise("linear", activation->forward[out.dtype], inputs, out);
   }
   return out;
 }
@@ -200,7 +233,7 @@ LinearGrads linear_backward(const Array& g, const Array* x, const Array* weight,
   Array dz = g;  // of x @ weightᵀ + bias
   if (activation) {
     dz = Array(g.dtype, g.shape, g.device());
-    elementwise("linear", activation->backward[int(g.dtype)], std::array{&g, y, y}, dz);
+    elementwise("linear", activation->backward[g.dtype], std::array{&g, y, y}, dz);
   }
   const auto rows = [](const Array& a) {
     Dims outer = a.shape;

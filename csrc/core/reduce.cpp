@@ -16,9 +16,11 @@
 namespace steep {
 namespace {
 
-constexpr int64_t kGrain = 32768;   // elements a task reduces at least
-constexpr int64_t kMaxPieces = 64;  // partial results of one reduction
-constexpr int kBlockBytes = 4096;   // accumulators of a block of columns, and packed elements
+constexpr int64_t kGrain = 32768;                  // elements a task reduces at least
+constexpr int64_t kMaxPieces = 64;                 // partial results of one reduction
+constexpr int kBlockBytes = 4096;                  // accumulators of a block of columns, and packed elements
+constexpr int kWidest = 8;                         // bytes of an element, at most
+constexpr int kWideBytes = kBlockBytes * kWidest;  // elements in the dtype that they are computed in
 
 /// Some axes of an array; neighbours that are crossed in even steps are one.
 struct Axes {
@@ -60,19 +62,23 @@ struct Axes {
 /// One reduction as two nests of axes: `kept` × `reduced`, and how to walk the innermost.
 struct Job {
   const ReduceLoops& loops;
+  Loop widen;  // to the dtype that is computed in; null where it is the array's
   const char* data;
   int64_t item;
   Axes kept, reduced;            // the outer axes
   int64_t columns, column_step;  // the innermost kept axis
   int64_t run, run_step;         // the innermost reduced axis
   bool by_columns;
+  DType computed;
 
   /// Accumulates outer reduced indices first…last for columns j…j + n of one outer kept index.
   void accumulate(int64_t kept_index, int64_t j, int64_t n, int64_t first, int64_t last, char* acc) const {
     const char* base = data + kept.offset(kept_index) + j * column_step;
     for (int64_t r = first; r < last; ++r) {
       const char* x = base + reduced.offset(r);
-      if (by_columns) {
+      if (by_columns && widen) {
+        reduce_wide_columns(n, x, acc);
+      } else if (by_columns) {
         loops.columns(run, run_step / item, n, x, acc);
       } else {
         for (int64_t i = 0; i < n; ++i) reduce_run(x + i * column_step, acc + i * loops.acc_size);
@@ -80,14 +86,33 @@ struct Job {
     }
   }
   void reduce_run(const char* x, char* acc) const {
-    if (run_step == item || run == 1) return loops.run(run, x, acc);
-    alignas(64) char packed[kBlockBytes];
-    const int64_t block = kBlockBytes / item;
+    const bool direct = run_step == item || run == 1;
+    if (direct && !widen) return loops.run(run, x, acc);
+    alignas(64) char packed[kBlockBytes], wide[kWideBytes];
+    const int64_t block = std::min<int64_t>(kBlockBytes / item, kWideBytes / kWidest);
     for (int64_t begin = 0; begin < run; begin += block) {
       const int64_t n = std::min(block, run - begin);
-      for (int64_t i = 0; i < n; ++i) std::memcpy(packed + i * item, x + (begin + i) * run_step, size_t(item));
-      loops.run(n, packed, acc);
+      const char* from = x + begin * run_step;
+      if (!direct) {
+        for (int64_t i = 0; i < n; ++i) std::memcpy(packed + i * item, from + i * run_step, size_t(item));
+        from = packed;
+      }
+      if (widen) converted(n, from, wide);
+      loops.run(n, widen ? wide : from, acc);
     }
+  }
+  void reduce_wide_columns(int64_t n, const char* x, char* acc) const {
+    alignas(64) char wide[kWideBytes];
+    const int64_t wide_item = int64_t(item_size(computed)), most = std::max<int64_t>(1, kWideBytes / (n * kWidest));
+    for (int64_t begin = 0; begin < run; begin += most) {
+      const int64_t rows = std::min(most, run - begin);
+      for (int64_t r = 0; r < rows; ++r) converted(n, x + (begin + r) * run_step, wide + r * n * wide_item);
+      loops.columns(rows, n, n, wide, acc);
+    }
+  }
+  void converted(int64_t n, const char* from, char* to) const {
+    void* const operands[] = {const_cast<char*>(from), to};
+    widen(n, operands, 0, nullptr);
   }
 };
 
@@ -97,8 +122,21 @@ const ReduceKernel& reduction(std::string_view name) {
   return *std::ranges::find(kernels().reduce, name, [](const ReduceKernel& k) { return std::string_view(k.name); });
 }
 
+namespace {
+
+/// The dtype of a reduction's result: the elements', a boolean, or, of sums of integers, the widest of their kind.
+DType result_of(const ReduceKernel& kernel, DType t) {
+  const DType result = kernel.by_dtype[t].result;
+  if (is_integer(result) && !kernel.needs_elements) return is_unsigned(t) ? DType::uint64 : DType::int64;
+  return result == computed_in(t) ? t : result;
+}
+
+}  // namespace
+
 Array reduce(const ReduceKernel& kernel, const Array& a, unsigned mask, bool keepdims) {
-  const ReduceLoops& loops = kernel.by_dtype[int(a.dtype)];
+  const ReduceLoops& loops = kernel.by_dtype[a.dtype];
+  const DType computed = computed_in(a.dtype), result = result_of(kernel, a.dtype);
+  if (computed != a.dtype && on_cuda(a)) return astype(reduce(kernel, astype(a, computed), mask, keepdims), result);
   if (!loops.run) throw TypeError(message(kernel.name, " is not defined for ", name(a.dtype), " tensors"));
   const int64_t item = int64_t(a.itemsize());
   Dims out_shape;
@@ -111,12 +149,12 @@ Array reduce(const ReduceKernel& kernel, const Array& a, unsigned mask, bool kee
     if (!is_reduced || keepdims) out_shape.push(is_reduced ? 1 : a.shape[d]);
   }
   Array out(loops.result, out_shape, a.device());
-  if (out.size() == 0) return out;
+  if (out.size() == 0) return out.dtype == result ? out : astype(out, result);
   if (count == 0 && kernel.needs_elements)
     throw std::invalid_argument(message(kernel.name, ": the reduced axes of shape ", to_string(a.shape),
                                         " have no elements, and an empty ", kernel.name, " has no value"));
   if (on_cuda(a)) {
-    const auto launch = kernel.launch[int(a.dtype)];
+    const auto launch = kernel.launch[a.dtype];
     if (!launch) throw_no_kernel(kernel.name, a);
     const DeviceScope scope(kernel.name, {&a, &out});
     launch({a.data, out.data, kept.shape, kept.steps(item), reduced.shape, reduced.steps(item)});
@@ -138,7 +176,8 @@ Array reduce(const ReduceKernel& kernel, const Array& a, unsigned mask, bool kee
     }
   }
   const bool cut_run = pieces > 1 && outer < wanted && run >= wanted;
-  const Job job{loops, a.data, item, kept, reduced, columns, column_step, run, run_step, by_columns};
+  const Loop widen = computed != a.dtype ? kernels().cast[int(a.dtype)][int(computed)].loop : nullptr;
+  const Job job{loops, widen, a.data, item, kept, reduced, columns, column_step, run, run_step, by_columns, computed};
   const int64_t acc_size = loops.acc_size, block = std::max<int64_t>(1, kBlockBytes / acc_size);
   const int64_t blocks = (columns + block - 1) / block, kept_size = kept.size();
   const int64_t out_item = int64_t(out.itemsize());
@@ -176,7 +215,7 @@ Array reduce(const ReduceKernel& kernel, const Array& a, unsigned mask, bool kee
         finish(kept_index, j, n, acc);
       }
     });
-    return out;
+    return out.dtype == result ? out : astype(out, result);
   }
   const auto partial = std::make_unique<char[]>(size_t(tasks * pieces * block * acc_size));
   parallel_for(tasks * pieces, [&](int64_t t) {
@@ -191,7 +230,7 @@ Array reduce(const ReduceKernel& kernel, const Array& a, unsigned mask, bool kee
     for (int64_t p = 1; p < pieces; ++p) loops.merge(n, acc + p * block * acc_size, acc);
     finish(kept_index, j, n, acc);
   }
-  return out;
+  return out.dtype == result ? out : astype(out, result);
 }
 
 Array arg_reduce(const ArgReduceKernel& kernel, const Array& a, int axis, bool keepdims) {
@@ -203,7 +242,8 @@ Array arg_reduce(const ArgReduceKernel& kernel, const Array& a, int axis, bool k
   for (int d = 0; d <= last; ++d)
     if (d != axis) order.push(d);
   order.push(axis);
-  const Array rows = contiguous(permute(a, order));
+  const DType computed = computed_in(a.dtype);
+  const Array rows = contiguous(a.dtype == computed ? permute(a, order) : astype(permute(a, order), computed));
   Dims out_shape = a.shape;
   if (keepdims)
     out_shape[axis] = 1;
@@ -212,14 +252,14 @@ Array arg_reduce(const ArgReduceKernel& kernel, const Array& a, int axis, bool k
   Array out(DType::int64, out_shape, a.device());
   if (out.size() == 0) return out;
   if (on_cuda(a)) {
-    const auto launch = kernel.launch[int(a.dtype)];
+    const auto launch = kernel.launch[a.dtype];
     if (!launch) throw_no_kernel(kernel.name, a);
     const DeviceScope scope(kernel.name, {&rows, &out});
     launch(out.size(), a.shape[axis], rows.data, out.as<int64_t>());
     return out;
   }
-  const int64_t n = a.shape[axis], step = n * int64_t(a.itemsize());
-  const auto run = kernel.run[int(a.dtype)];
+  const int64_t n = a.shape[axis], step = n * int64_t(rows.itemsize());
+  const auto run = kernel.run[a.dtype];
   parallel_range(out.size(), std::max<int64_t>(1, kGrain / n), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) out.as<int64_t>()[i] = run(n, rows.data + i * step);
   });

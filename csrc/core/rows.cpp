@@ -48,8 +48,20 @@ Array move_axis(const Array& a, int from, int to) {
   return permute(a, order);
 }
 
-/// Contiguous rows along `axis`: the array itself where they lie so.
-Array rows_of(const Array& a, int axis) { return contiguous(move_axis(a, axis, a.ndim() - 1)); }
+/// Contiguous, and in the dtype that it is computed in: the array itself where it is so.
+Array computable(const Array& a) {
+  const DType t = computed_in(a.dtype);
+  return t == a.dtype ? contiguous(a) : astype(a, t);
+}
+
+/// The same of what may be null.
+Array computable(const Array* a) { return a ? computable(*a) : Array(); }
+
+/// a in a dtype: itself where it has it.
+Array in_dtype(const Array& a, DType t) { return a.dtype == t ? a : astype(a, t); }
+
+/// Such rows along `axis`.
+Array rows_of(const Array& a, int axis) { return computable(move_axis(a, axis, a.ndim() - 1)); }
 
 enum class Row { softmax, log_softmax };
 
@@ -60,13 +72,14 @@ void each_row(const char* op, std::initializer_list<const Array*> inputs, int ax
   if (out.size() == 0) return;
   const DeviceScope scope(op, inputs);
   // Rows that lie otherwise in `out` are computed beside it.
-  const bool direct = axis == out.ndim() - 1 && out.is_contiguous();
+  const DType computed = computed_in(out.dtype);
+  const bool direct = axis == out.ndim() - 1 && out.is_contiguous() && out.dtype == computed;
   Dims shape = out.shape;
   shape.erase(axis);
   const int64_t n = out.shape[axis];
   shape.push(n);
-  const Array rows = direct ? out : Array(out.dtype, shape, out.device());
-  visit_floating(op, out.dtype, [&](auto zero) {
+  const Array rows = direct ? out : Array(computed, shape, out.device());
+  visit_floating(op, computed, [&](auto zero) {
     using T = decltype(zero);
     over_rows(rows, rows.size() / n, n,
               [&](int64_t row, int64_t count) { kernel(zero, count, n, row * n, rows.as<T>() + row * n); });
@@ -89,11 +102,6 @@ void backward(const char* op, Row kind, const Array& gradient, const Array& resu
     const auto& k = row_kernels(y, zero);
     (kind == Row::softmax ? k.softmax_backward : k.log_softmax_backward)(rows, n, g.as<T>() + at, y.as<T>() + at, dx);
   });
-}
-
-template <class T>
-T* data_or_null(const Array* a) {
-  return a ? a->as<T>() : nullptr;
 }
 
 }  // namespace
@@ -136,15 +144,15 @@ Array logsumexp(const Array& a, int axis) {
   if (n == 0)
     return Array::full(a.dtype, shape, -std::numeric_limits<double>::infinity(),
                        a.device());  // the log of an empty sum
-  Array y(a.dtype, shape, a.device());
+  Array y(x.dtype, shape, a.device());
   const DeviceScope scope("logsumexp", {&x, &y});
-  visit_floating("logsumexp", a.dtype, [&](auto zero) {
+  visit_floating("logsumexp", x.dtype, [&](auto zero) {
     using T = decltype(zero);
     over_rows(y, y.size(), n, [&](int64_t row, int64_t rows) {
       row_kernels(x, zero).logsumexp(rows, n, x.as<T>() + row * n, y.as<T>() + row);
     });
   });
-  return y;
+  return in_dtype(y, a.dtype);
 }
 
 namespace {
@@ -154,14 +162,14 @@ Array divided(const Array& x, double divisor) {
   static const BinaryKernel& divide = binary_operation("divide");
   const Array by = Array::full(x.dtype, {}, divisor, {});
   Array out(x.dtype, x.shape, x.device());
-  elementwise("cross_entropy", divide.forward[int(x.dtype)], std::array{&x, &by}, out, nullptr, true);
+  elementwise("cross_entropy", divide.forward[x.dtype], std::array{&x, &by}, out, nullptr, kTakesScalars);
   return out;
 }
 
 }  // namespace
 
 CrossEntropy cross_entropy(const Array& logits, const Array& labels, std::optional<double> divisor) {
-  const Array x = contiguous(logits);
+  const Array x = computable(logits);
   const int64_t rows = x.shape[0], n = x.shape[1];
   CrossEntropy out{Array(x.dtype, {rows}, x.device()), Array(x.dtype, {rows}, x.device())};
   const DeviceScope scope("cross_entropy", {&x, &labels, &out.loss, &out.lse});
@@ -176,12 +184,14 @@ CrossEntropy cross_entropy(const Array& logits, const Array& labels, std::option
     static const ReduceKernel& sum = reduction("sum");
     out.loss = divided(reduce(sum, out.loss, 1, false), *divisor);
   }
+  out.loss = in_dtype(out.loss, logits.dtype);
   return out;
 }
 
 Array cross_entropy_backward(const Array& g, const Array& logits, const Array& labels, const Array& lse,
                              std::optional<double> divisor) {
-  const Array x = contiguous(logits), gr = contiguous(broadcast_to(divisor ? divided(g, *divisor) : g, lse.shape));
+  const Array x = computable(logits), per_row = in_dtype(g, x.dtype),
+              gr = contiguous(broadcast_to(divisor ? divided(per_row, *divisor) : per_row, lse.shape));
   const int64_t rows = x.shape[0], n = x.shape[1];
   Array dx(x.dtype, x.shape, x.device());
   const DeviceScope scope("cross_entropy", {&gr, &x, &labels, &lse, &dx});
@@ -192,31 +202,32 @@ Array cross_entropy_backward(const Array& g, const Array& logits, const Array& l
                                                   labels.as<int64_t>() + row, lse.as<T>() + row, dx.as<T>() + row * n);
     });
   });
-  return dx;
+  return in_dtype(dx, logits.dtype);
 }
 
-LayerNorm layer_norm(const Array& a, int axes, const Array* weight, const Array* bias, double eps) {
-  const Array x = contiguous(a);
+LayerNorm layer_norm(const Array& a, int axes, const Array* scale, const Array* shift, double eps) {
+  const Array x = computable(a), weight = computable(scale), bias = computable(shift);
   Dims outer = x.shape;
   outer.n -= axes;
   const Device device = x.device();
   LayerNorm out{Array(x.dtype, x.shape, device), Array(x.dtype, outer, device), Array(x.dtype, outer, device)};
-  const DeviceScope scope("layer_norm", {&x, weight, bias, &out.y, &out.mean, &out.rstd});
-  if (x.size() == 0) return out;
+  const DeviceScope scope("layer_norm", {&x, &weight, &bias, &out.y, &out.mean, &out.rstd});
+  if (x.size() == 0) return {in_dtype(out.y, a.dtype), out.mean, out.rstd};
   const int64_t rows = product(outer), n = x.size() / rows;
   visit_floating("layer_norm", x.dtype, [&](auto zero) {
     using T = decltype(zero);
     over_rows(x, rows, n, [&](int64_t row, int64_t count) {
-      row_kernels(x, zero).layer_norm(count, n, x.as<T>() + row * n, data_or_null<T>(weight), data_or_null<T>(bias),
-                                      eps, out.y.as<T>() + row * n, out.mean.as<T>() + row, out.rstd.as<T>() + row);
+      row_kernels(x, zero).layer_norm(count, n, x.as<T>() + row * n, weight.as<T>(), bias.as<T>(), eps,
+                                      out.y.as<T>() + row * n, out.mean.as<T>() + row, out.rstd.as<T>() + row);
     });
   });
+  out.y = in_dtype(out.y, a.dtype);
   return out;
 }
 
-LayerNormGrads layer_norm_backward(const Array& gradient, const Array& a, int axes, const Array* weight,
+LayerNormGrads layer_norm_backward(const Array& gradient, const Array& a, int axes, const Array* scale,
                                    const Array& mean, const Array& rstd) {
-  const Array x = contiguous(a), g = contiguous(gradient);
+  const Array x = computable(a), g = computable(gradient), weight = computable(scale);
   Dims inner;
   for (int d = x.ndim() - axes; d < x.ndim(); ++d) inner.push(x.shape[d]);
   const int64_t rows = mean.size(), n = product(inner);
@@ -225,22 +236,22 @@ LayerNormGrads layer_norm_backward(const Array& gradient, const Array& a, int ax
   const int64_t pieces = on_cuda(x) ? 1 : std::clamp<int64_t>(x.size() / 65536, 1, std::clamp<int64_t>(rows, 1, 32));
   const Array sums = Array::full(DType::float64, {pieces, 2, n}, 0, x.device());
   Array dx(x.dtype, x.shape, x.device());
-  const DeviceScope scope("layer_norm", {&g, &x, weight, &mean, &rstd, &dx, &sums});
+  const DeviceScope scope("layer_norm", {&g, &x, &weight, &mean, &rstd, &dx, &sums});
   if (x.size() > 0) {
     visit_floating("layer_norm", x.dtype, [&](auto zero) {
       using T = decltype(zero);
       parallel_for(pieces, [&](int64_t piece) {
         const int64_t row = rows * piece / pieces, count = rows * (piece + 1) / pieces - row;
         double* sum = sums.as<double>() + piece * 2 * n;
-        row_kernels(x, zero).layer_norm_backward(count, n, g.as<T>() + row * n, x.as<T>() + row * n,
-                                                 data_or_null<T>(weight), mean.as<T>() + row, rstd.as<T>() + row,
-                                                 dx.as<T>() + row * n, sum, sum + n);
+        row_kernels(x, zero).layer_norm_backward(count, n, g.as<T>() + row * n, x.as<T>() + row * n, weight.as<T>(),
+                                                 mean.as<T>() + row, rstd.as<T>() + row, dx.as<T>() + row * n, sum,
+                                                 sum + n);
       });
     });
   }
-  const Array total = astype(sum_to_shape(sums, {1, 2, n}), x.dtype);
+  const Array total = astype(sum_to_shape(sums, {1, 2, n}), a.dtype);
   const auto row_of = [&](int64_t which) { return reshape(select(select(total, 0, 0), 0, which), inner); };
-  return {dx, row_of(0), row_of(1)};
+  return {in_dtype(dx, a.dtype), row_of(0), row_of(1)};
 }
 
 }  // namespace steep

@@ -186,7 +186,7 @@ Array select(const Array& a, int axis, int64_t index) {
 Array astype(const Array& a, DType dtype) {
   Array out(dtype, a.shape, a.device());
   const Array* inputs[] = {&a};
-  elementwise("astype", kernels().cast[int(a.dtype)][int(dtype)], inputs, out);
+  elementwise("astype", kernels().cast[int(a.dtype)][int(dtype)], inputs, out, nullptr, kAsStored);
   return out;
 }
 
@@ -211,14 +211,24 @@ void assign(Array& to, const Array& from) {
   const auto [from_begin, from_end] = extent(source);
   if (to_begin < from_end && from_begin < to_end) source = copy(source);
   const Array* inputs[] = {&source};
-  elementwise("assignment", kernels().cast[int(from.dtype)][int(to.dtype)], inputs, to);
+  elementwise("assignment", kernels().cast[int(from.dtype)][int(to.dtype)], inputs, to, nullptr, kAsStored);
   to.storage->version++;
 }
 
 DType promote_types(DType a, DType b) {
-  if (is_floating(a) && !is_floating(b)) return a;  // an integer beside a float takes the float's type, as in PyTorch
-  if (is_floating(b) && !is_floating(a)) return b;
-  return std::max(a, b);
+  if (a > b) std::swap(a, b);
+  if (a == b || a == DType::boolean) return b;
+  if (is_floating(b)) {
+    if (!is_floating(a)) return b;  // an integer beside a float takes the float's type, as in PyTorch
+    return a == DType::float16 && b == DType::bfloat16 ? DType::float32 : b;
+  }
+  if (is_unsigned(a) == is_unsigned(b)) return b;
+  // A signed and an unsigned integer: the narrowest signed one that holds both.
+  constexpr DType signed_above[] = {DType::int16, DType::int32, DType::int64};
+  if (b == DType::uint64)
+    throw TypeError(message("steep has no integer dtype for the values of both ", name(a),
+                            " and uint64: convert one of the two with .astype()"));
+  return std::max(a, signed_above[int(b) - int(DType::uint8)]);
 }
 
 }  // namespace steep

@@ -36,7 +36,7 @@ void backward(int64_t n, void* const* operands, unsigned, const double* params) 
 template <class Op, class T>
 constexpr Loop forward_row() {
   if constexpr (accepts<T>(Op::accepts))
-    return forward<Op, T>;
+    return forward<Op, Lane<T>>;
   else
     return nullptr;
 }
@@ -44,17 +44,13 @@ constexpr Loop forward_row() {
 template <class Op>
 constexpr BinaryKernel row() {
   BinaryKernel k = {Op::name, Op::to_bool, kReadsNothing, kReadsNothing, {}, {}, {}};
-  k.forward[int(DType::boolean)].loop = forward_row<Op, uint8_t>();
-  k.forward[int(DType::int32)].loop = forward_row<Op, int32_t>();
-  k.forward[int(DType::int64)].loop = forward_row<Op, int64_t>();
-  k.forward[int(DType::float32)].loop = forward_row<Op, float>();
-  k.forward[int(DType::float64)].loop = forward_row<Op, double>();
+  each_computed_type([&]<class T>() { k.forward[dtype_of<T>()].loop = forward_row<Op, T>(); });
   if constexpr (Op::differentiable) {
     k.reads_a = Op::reads_a, k.reads_b = Op::reads_b;
-    k.backward_a[int(DType::float32)].loop = backward<Op, float, true>;
-    k.backward_a[int(DType::float64)].loop = backward<Op, double, true>;
-    k.backward_b[int(DType::float32)].loop = backward<Op, float, false>;
-    k.backward_b[int(DType::float64)].loop = backward<Op, double, false>;
+    k.backward_a[DType::float32].loop = backward<Op, float, true>;
+    k.backward_a[DType::float64].loop = backward<Op, double, true>;
+    k.backward_b[DType::float32].loop = backward<Op, float, false>;
+    k.backward_b[DType::float64].loop = backward<Op, double, false>;
   }
   return k;
 }

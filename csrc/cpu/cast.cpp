@@ -28,18 +28,16 @@ void where(int64_t n, void* const* operands, unsigned scalars, const double*) {
   });
 }
 
-template <class From, class... To>
-void fill_from(ElementwiseKernel* row, Types<To...>) {
-  ((row[int(dtype_of<To>())].loop = cast<From, To>), ...);
-}
-template <class... T>
-void fill_all(Kernels& k, Types<T...>) {
-  (fill_from<T>(k.cast[int(dtype_of<T>())], EveryType()), ...);
-  ((k.where[int(dtype_of<T>())].loop = where<T>), ...);
-}
-
 }  // namespace
 
-void fill_cast(Kernels& k) { fill_all(k, EveryType()); }
+void fill_cast(Kernels& k) {
+  each_type(
+      [&]<class From>() {
+        each_type([&]<class To>() { k.cast[int(dtype_of<From>())][int(dtype_of<To>())].loop = cast<From, To>; },
+                  EveryType());
+      },
+      EveryType());
+  each_computed_type([&]<class T>() { k.where[dtype_of<T>()].loop = where<Lane<T>>; });
+}
 
 }  // namespace steep::STEEP_ISA_NS

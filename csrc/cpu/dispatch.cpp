@@ -36,6 +36,12 @@ STEEP_DECLARE(avx2)
 STEEP_DECLARE(avx512)
 #endif
 
+#ifdef STEEP_HAS_avx512_bf16
+namespace steep::avx512_bf16 {
+void fill_gemm_bf16(Kernels&);
+}
+#endif
+
 namespace steep {
 namespace {
 
@@ -67,6 +73,10 @@ Kernels choose() {
     if (any || std::string_view(wanted) == isa.name) {
       Kernels k{};
       isa.fill(k);
+#ifdef STEEP_HAS_avx512_bf16
+      if (std::string_view(isa.name) == "avx512" && __builtin_cpu_supports("avx512bf16"))
+        avx512_bf16::fill_gemm_bf16(k);
+#endif
       return k;
     }
     names += std::string(names.empty() ? "" : ", ") + isa.name;

@@ -110,9 +110,9 @@ constexpr ReduceLoops loops() {
 
 template <class Op>
 constexpr ReduceKernel kernel() {
-  return {Op::name,
-          Op::needs_elements,
-          {loops<Op, uint8_t>(), loops<Op, int32_t>(), loops<Op, int64_t>(), loops<Op, float>(), loops<Op, double>()}};
+  ReduceKernel k{Op::name, Op::needs_elements, {}};
+  each_computed_type([&]<class T>() { k.by_dtype[dtype_of<T>()] = loops<Op, T>(); });
+  return k;
 }
 
 template <class... Op>
@@ -139,7 +139,9 @@ int64_t arg(int64_t n, const void* x_) {
 
 template <class Op>
 constexpr ArgReduceKernel arg_kernel(const char* name) {
-  return {name, {arg<Op, uint8_t>, arg<Op, int32_t>, arg<Op, int64_t>, arg<Op, float>, arg<Op, double>}};
+  ArgReduceKernel k{name, {}};
+  each_computed_type([&]<class T>() { k.run[dtype_of<T>()] = arg<Op, T>; });
+  return k;
 }
 
 constexpr ArgReduceKernel kArgReduce[] = {arg_kernel<Max>("argmax"), arg_kernel<Min>("argmin")};

@@ -34,7 +34,7 @@ void backward(int64_t n, void* const* operands, unsigned, const double* params) 
 template <class Op, class T>
 constexpr Loop forward_row() {
   if constexpr (accepts<T>(Op::accepts))
-    return forward<Op, T>;
+    return forward<Op, Lane<T>>;
   else
     return nullptr;
 }
@@ -42,15 +42,11 @@ constexpr Loop forward_row() {
 template <class Op>
 constexpr UnaryKernel row() {
   UnaryKernel k = {Op::name, Op::params, Op::to_bool, kReadsNothing, {}, {}};
-  k.forward[int(DType::boolean)].loop = forward_row<Op, uint8_t>();
-  k.forward[int(DType::int32)].loop = forward_row<Op, int32_t>();
-  k.forward[int(DType::int64)].loop = forward_row<Op, int64_t>();
-  k.forward[int(DType::float32)].loop = forward_row<Op, float>();
-  k.forward[int(DType::float64)].loop = forward_row<Op, double>();
+  each_computed_type([&]<class T>() { k.forward[dtype_of<T>()].loop = forward_row<Op, T>(); });
   if constexpr (Op::differentiable) {
     k.reads = Op::reads;
-    k.backward[int(DType::float32)].loop = backward<Op, float>;
-    k.backward[int(DType::float64)].loop = backward<Op, double>;
+    k.backward[DType::float32].loop = backward<Op, float>;
+    k.backward[DType::float64].loop = backward<Op, double>;
   }
   return k;
 }

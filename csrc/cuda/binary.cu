@@ -45,21 +45,17 @@ void backward(const ElementwisePlan& plan, const double* params) {
 
 template <class Op, class T>
 void set_forward(BinaryKernel& row) {
-  if constexpr (accepts<T>(Op::accepts)) row.forward[int(dtype_of<T>())].launch = forward<Op, T>;
+  if constexpr (accepts<T>(Op::accepts)) row.forward[dtype_of<T>()].launch = forward<Op, Lane<T>>;
 }
 template <class Op, class T>
 void set_backward(BinaryKernel& row) {
-  row.backward_a[int(dtype_of<T>())].launch = backward<Op, T, true>;
-  row.backward_b[int(dtype_of<T>())].launch = backward<Op, T, false>;
+  row.backward_a[dtype_of<T>()].launch = backward<Op, T, true>;
+  row.backward_b[dtype_of<T>()].launch = backward<Op, T, false>;
 }
 
 template <class Op>
 void set(BinaryKernel& row) {
-  set_forward<Op, uint8_t>(row);
-  set_forward<Op, int32_t>(row);
-  set_forward<Op, int64_t>(row);
-  set_forward<Op, float>(row);
-  set_forward<Op, double>(row);
+  each_computed_type([&]<class T>() { set_forward<Op, T>(row); });
   if constexpr (Op::differentiable) {
     set_backward<Op, float>(row);
     set_backward<Op, double>(row);

@@ -71,7 +71,6 @@ STEEP_INLINE uint8_t stored(Mask<T> m) {
   return m.v;
 }
 template <class T>
-  requires std::is_arithmetic_v<T>
 STEEP_INLINE T stored(T x) {
   return x;
 }

@@ -83,6 +83,7 @@ void take(int64_t item, const IndexSizes& s, const void* x, const int64_t* index
   if (word == 16) return copy(int4());
   if (word == 8) return copy(int64_t());
   if (word == 4) return copy(int32_t());
+  if (word == 2) return copy(int16_t());
   copy(int8_t());
 }
 
@@ -91,6 +92,7 @@ void take_along_axis(int64_t item, const IndexSizes& s, const void* x, const int
   const Indexed a = index_per_element(s, index);
   if (item == 8) return launch_gather<int64_t>("take_along_axis", a, x, y);
   if (item == 4) return launch_gather<int32_t>("take_along_axis", a, x, y);
+  if (item == 2) return launch_gather<int16_t>("take_along_axis", a, x, y);
   launch_gather<int8_t>("take_along_axis", a, x, y);
 }
 
@@ -98,10 +100,10 @@ void take_along_axis(int64_t item, const IndexSizes& s, const void* x, const int
 
 template <class T>
 __device__ T plus(T a, T b) {
-  if constexpr (std::is_integral_v<T>)
+  if constexpr (std::is_same_v<T, int32_t> || std::is_same_v<T, int64_t>)  // wraps
     return T(std::make_unsigned_t<T>(a) + std::make_unsigned_t<T>(b));
   else
-    return a + b;
+    return T(a + b);
 }
 
 /// A thread adds to all the elements of a line y[o, :, i], one after the other.
@@ -232,7 +234,7 @@ void scatter(const char* op, const IndexSizes& s, Indexed a, bool per_element, c
 
 void scatter(const char* op, DType t, const IndexSizes& s, const Indexed& a, bool per_element, const void* g, void* y) {
   if (is_empty(s)) return;
-  visit(t, [&](auto zero) { scatter<decltype(zero)>(op, s, a, per_element, g, y); });
+  visit_computed(t, [&](auto zero) { scatter<decltype(zero)>(op, s, a, per_element, g, y); });
 }
 
 void take_backward(DType t, const IndexSizes& s, const void* g, const int64_t* index, void* y) {

@@ -174,10 +174,11 @@ void run(const Operation& op, const ReducePlan& plan) {
 
 // --- the rows of the tables ------------------------------------------------------------------------------------------
 
-/// A pass's accumulators as elements of the next.
+/// A pass's accumulators as elements of the next. Sums and products of integers have the same bits with a sign.
 template <class Op, class T>
 using Partial =
-    std::conditional_t<std::is_same_v<typename Op::template Acc<T>, uint64_t>, int64_t, typename Op::template Acc<T>>;
+    std::conditional_t<std::is_same_v<typename Op::template Acc<T>, uint64_t> && !std::is_same_v<T, uint64_t>, int64_t,
+                       typename Op::template Acc<T>>;
 
 template <class Op, class T, class R>
 Operation operation(const char* name, Choice choice) {
@@ -193,12 +194,15 @@ Operation truth(const char* name, bool all) {
 }
 
 template <class Op, class T>
+using Element = std::conditional_t<std::is_same_v<T, uint64_t> && !Op::needs_elements, int64_t, T>;
+
+template <class Op, class T>
 void launch_reduce(const ReducePlan& plan) {
   constexpr bool any = std::is_same_v<Op, Any>, all = std::is_same_v<Op, All>;
   if constexpr (any || all || (Op::needs_elements && sizeof(T) == 1))  // the largest boolean is whether any is true
     run(truth<T>(Op::name, all || std::is_same_v<Op, Min>), plan);
   else
-    run(operation<Op, T, typename Op::template Result<T>>(Op::name, {}), plan);
+    run(operation<Op, Element<Op, T>, typename Op::template Result<Element<Op, T>>>(Op::name, {}), plan);
 }
 
 template <class Op, class T>
@@ -210,11 +214,7 @@ void launch_arg_reduce(int64_t rows, int64_t n, const void* x, int64_t* y) {
 template <class Op>
 void set(ReduceKernel& row) {
   assert(std::string_view(row.name) == Op::name);
-  row.launch[int(DType::boolean)] = launch_reduce<Op, uint8_t>;
-  row.launch[int(DType::int32)] = launch_reduce<Op, int32_t>;
-  row.launch[int(DType::int64)] = launch_reduce<Op, int64_t>;
-  row.launch[int(DType::float32)] = launch_reduce<Op, float>;
-  row.launch[int(DType::float64)] = launch_reduce<Op, double>;
+  each_computed_type([&]<class T>() { row.launch[dtype_of<T>()] = launch_reduce<Op, Lane<T>>; });
 }
 
 template <class... Op>
@@ -227,11 +227,7 @@ void set_all(std::span<ReduceKernel> rows, List<Op...>) {
 template <class Op>
 void set_arg([[maybe_unused]] const char* name, ArgReduceKernel& row) {
   assert(std::string_view(row.name) == name);
-  row.launch[int(DType::boolean)] = launch_arg_reduce<Op, uint8_t>;
-  row.launch[int(DType::int32)] = launch_arg_reduce<Op, int32_t>;
-  row.launch[int(DType::int64)] = launch_arg_reduce<Op, int64_t>;
-  row.launch[int(DType::float32)] = launch_arg_reduce<Op, float>;
-  row.launch[int(DType::float64)] = launch_arg_reduce<Op, double>;
+  each_computed_type([&]<class T>() { row.launch[dtype_of<T>()] = launch_arg_reduce<Op, Lane<T>>; });
 }
 
 }  // namespace

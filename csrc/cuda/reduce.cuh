@@ -82,7 +82,8 @@ STEEP_FORMULA int64_t rank(T x, bool flip) {
     if (x != x) return std::numeric_limits<int64_t>::max();
     return bits < 0 ? std::numeric_limits<decltype(bits)>::min() - bits : bits;
   } else {
-    return flip ? ~int64_t(x) : int64_t(x);
+    const int64_t order = std::is_same_v<T, uint64_t> ? int64_t(x ^ uint64_t(1) << 63) : int64_t(x);
+    return flip ? ~order : order;
   }
 }
 

@@ -41,19 +41,15 @@ void backward(const ElementwisePlan& plan, const double* params) {
 
 template <class Op, class T>
 void set_forward(UnaryKernel& row) {
-  if constexpr (accepts<T>(Op::accepts)) row.forward[int(dtype_of<T>())].launch = forward<Op, T>;
+  if constexpr (accepts<T>(Op::accepts)) row.forward[dtype_of<T>()].launch = forward<Op, Lane<T>>;
 }
 
 template <class Op>
 void set(UnaryKernel& row) {
-  set_forward<Op, uint8_t>(row);
-  set_forward<Op, int32_t>(row);
-  set_forward<Op, int64_t>(row);
-  set_forward<Op, float>(row);
-  set_forward<Op, double>(row);
+  each_computed_type([&]<class T>() { set_forward<Op, T>(row); });
   if constexpr (Op::differentiable) {
-    row.backward[int(DType::float32)].launch = backward<Op, float>;
-    row.backward[int(DType::float64)].launch = backward<Op, double>;
+    row.backward[DType::float32].launch = backward<Op, float>;
+    row.backward[DType::float64].launch = backward<Op, double>;
   }
 }
 

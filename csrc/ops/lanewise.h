@@ -67,10 +67,15 @@ STEEP_INLINE Vec<T> round(Vec<T> x) {
 // ---- quotients rounded down, and what they leave ----
 
 template <class T>
+STEEP_INLINE bool is_minus_one(T x) {
+  return std::is_signed_v<T> && x == T(-1);
+}
+
+template <class T>
 STEEP_INLINE Vec<T> remainder_of(Vec<T> a, Vec<T> b) {
   if constexpr (std::is_integral_v<T>) {
     const auto one = [](T x, T y) {
-      if (y == 0 || y == -1) return T(0);
+      if (y == 0 || is_minus_one(y)) return T(0);
       const T r = T(x % y);
       return r != 0 && (r < 0) != (y < 0) ? T(r + y) : r;
     };
@@ -87,7 +92,7 @@ STEEP_INLINE Vec<T> floor_quotient(Vec<T> a, Vec<T> b) {
   if constexpr (std::is_integral_v<T>) {
     const auto one = [](T x, T y) {
       if (y == 0) return T(0);
-      if (y == -1) return T(0 - std::make_unsigned_t<T>(x));  // the lowest number wraps
+      if (is_minus_one(y)) return T(0 - std::make_unsigned_t<T>(x));  // the lowest number wraps
       return T(x / y - (x % y != 0 && (x < 0) != (y < 0)));
     };
     return by_lanes(one, a, b);
@@ -110,7 +115,10 @@ STEEP_INLINE Vec<T> shifted_left(Vec<T> a, Vec<T> b) {
 }
 template <class T>
 STEEP_INLINE Vec<T> shifted_right(Vec<T> a, Vec<T> b) {
-  const auto one = [](T x, T by) { return T(x >> (by < 0 || by >= T(8 * sizeof(T)) ? T(8 * sizeof(T) - 1) : by)); };
+  const auto one = [](T x, T by) {
+    const bool all = by < 0 || by >= T(8 * sizeof(T));
+    return all ? T(std::is_signed_v<T> && x < 0 ? -1 : 0) : T(x >> by);
+  };
   return by_lanes(one, a, b);
 }
 

@@ -2,6 +2,7 @@
 // derivatives as formulas over any V. V is Vec<T> on the CPU and a plain scalar on CUDA; with create_graph the
 // derivatives also run on taped tensors, so they keep to + - * /, comparisons, select and named functions.
 #pragma once
+#include <limits>
 #include <type_traits>
 
 #include "../core/kernels.h"
@@ -41,6 +42,20 @@ constexpr bool accepts(unsigned types) {
   return types & (t == DType::boolean ? kBool : is_integer(t) ? kIntegers : kFloats);
 }
 
+/// What kernels see of an element: a boolean is a byte, 0 or 1.
+template <class T>
+using Lane = std::conditional_t<std::is_same_v<T, bool>, uint8_t, T>;
+
+/// f.operator()<T>() for every dtype that kernels compute in.
+template <class F, class... T>
+constexpr void each_type(const F& f, Types<T...>) {
+  (f.template operator()<T>(), ...);
+}
+template <class F>
+constexpr void each_computed_type(const F& f) {
+  each_type(f, ComputedTypes());
+}
+
 template <class Op>
 STEEP_FORMULA Op make(const double* params) {
   if constexpr (Op::params > 0)
@@ -54,9 +69,9 @@ template <class V>
 STEEP_FORMULA V saturate(double bound) {
   if constexpr (requires { typename V::Elem; } && std::is_integral_v<typename V::Elem>) {
     using T = typename V::Elem;
-    constexpr double beyond = double(1ull << (8 * sizeof(T) - 1));
-    constexpr T largest = T((1ull << (8 * sizeof(T) - 1)) - 1);
-    return V(bound >= beyond ? largest : bound >= -beyond ? T(bound) : T(-largest - 1));
+    using Limits = std::numeric_limits<T>;
+    constexpr double beyond = 2 * double(T(1) << (Limits::digits - 1)), lowest = double(Limits::min());
+    return V(bound >= beyond ? Limits::max() : bound >= lowest ? T(bound) : Limits::min());
   } else {
     return V(bound);
   }

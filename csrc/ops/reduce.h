@@ -31,7 +31,7 @@ struct Sum : Reduction {
   template <class T>
   using Acc = Wide<T>;
   template <class T>
-  using Result = std::conditional_t<std::is_floating_point_v<T>, T, int64_t>;
+  using Result = std::conditional_t<std::is_floating_point_v<T> || std::is_same_v<T, uint64_t>, T, int64_t>;
   template <class A>
   static STEEP_FORMULA A init() {
     return 0;
@@ -108,7 +108,7 @@ struct Any : Reduction {
   template <class T>
   using Acc = uint8_t;
   template <class T>
-  using Result = uint8_t;
+  using Result = bool;
   template <class A>
   static STEEP_FORMULA A init() {
     return 0;
@@ -129,7 +129,7 @@ struct All : Reduction {
   template <class T>
   using Acc = uint8_t;
   template <class T>
-  using Result = uint8_t;
+  using Result = bool;
   template <class A>
   static STEEP_FORMULA A init() {
     return 1;

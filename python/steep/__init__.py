@@ -11,7 +11,8 @@ from ._core import empty_cache, memory_stats
 from .autograd import enable_grad, grad, is_grad_enabled, no_grad, value_and_grad
 from .config import get_num_threads, set_num_threads, show_config
 from .devices import Device, device, get_default_device, set_default_device
-from .dtypes import DType, bool, float32, float64, int32, int64
+from .dtypes import *
+from .dtypes import __all__ as _dtypes
 from .ops import __all__ as _operations
 from .ops.creation import *
 from .ops.creation import tensor as tensor  # the function, not the module of that name
@@ -32,25 +33,19 @@ from .tensor import Parameter, Tensor
 __version__: str = _core.version
 
 __all__ = [
-    "DType",
     "Device",
     "Parameter",
     "Tensor",
     "autograd",
     "cuda",
-    "bool",
     "device",
     "dtypes",
     "empty_cache",
     "enable_grad",
-    "float32",
-    "float64",
     "from_dlpack",
     "get_default_device",
     "get_num_threads",
     "grad",
-    "int32",
-    "int64",
     "is_grad_enabled",
     "kernels",
     "manual_seed",
@@ -65,6 +60,7 @@ __all__ = [
     "show_config",
     "train",
     "value_and_grad",
+    *(name for name in _dtypes if name != "as_dtype"),
     *_operations,
 ]
 

@@ -7,7 +7,23 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["DType", "as_dtype", "bool", "float32", "float64", "int32", "int64"]
+__all__ = [
+    "DType",
+    "as_dtype",
+    "bfloat16",
+    "bool",
+    "float16",
+    "float32",
+    "float64",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "uint8",
+    "uint16",
+    "uint32",
+    "uint64",
+]
 
 
 class DType:
@@ -22,13 +38,18 @@ class DType:
 
     def __init__(self, name: str, kind: str, itemsize: int) -> None:
         self.name = name
-        self.kind = kind  # "bool", "int" or "float"
+        self.kind = kind  # "bool", "int", "uint" or "float"
         self.itemsize = itemsize  # bytes
 
     @property
     def is_floating_point(self) -> builtins.bool:
         """Whether it is a real floating-point type."""
         return self.kind == "float"
+
+    @property
+    def is_integer(self) -> builtins.bool:
+        """Whether it is an integer type, signed or unsigned."""
+        return self.kind in ("int", "uint")
 
     def __repr__(self) -> str:
         return f"steep.{self.name}"
@@ -38,12 +59,21 @@ class DType:
 
 
 bool = DType("bool", "bool", 1)
+int8 = DType("int8", "int", 1)
+int16 = DType("int16", "int", 2)
 int32 = DType("int32", "int", 4)
 int64 = DType("int64", "int", 8)
+uint8 = DType("uint8", "uint", 1)
+uint16 = DType("uint16", "uint", 2)
+uint32 = DType("uint32", "uint", 4)
+uint64 = DType("uint64", "uint", 8)
+float16 = DType("float16", "float", 2)
+bfloat16 = DType("bfloat16", "float", 2)
 float32 = DType("float32", "float", 4)
 float64 = DType("float64", "float", 8)
 
-ALL = (bool, int32, int64, float32, float64)  # in the order of the engine's enumeration
+# In the order of the engine's enumeration.
+ALL = (bool, int8, int16, int32, int64, uint8, uint16, uint32, uint64, float16, bfloat16, float32, float64)
 _BY_NAME = {t.name: t for t in ALL}
 _BY_PYTHON_TYPE = {builtins.bool: bool, int: int64, float: float32}
 
@@ -66,4 +96,6 @@ def as_dtype(x: Any) -> DType:
         name = np.dtype(x).name
     if isinstance(name, str) and name in _BY_NAME:
         return _BY_NAME[name]
+    if x is complex or (isinstance(name, str) and name.startswith("complex")):
+        raise TypeError("steep has no complex numbers: keep them in NumPy, which shares a tensor's memory")
     raise TypeError(f"{x!r} is not a dtype of steep: use one of {', '.join(_BY_NAME)}")

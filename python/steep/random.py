@@ -89,8 +89,15 @@ def _index(name: str, argument: str, value: Any) -> int:
 def _floating(name: str, dtype: Any) -> dtypes.DType:
     t = as_dtype(dtype)
     if not t.is_floating_point:
-        raise TypeError(f"random.{name}: dtype must be float32 or float64, not {t.name}")
+        raise TypeError(f"random.{name}: dtype must be a floating-point one, not {t.name}")
     return t
+
+
+def _drawn(t: dtypes.DType) -> dtypes.DType:
+    """The dtype that numbers for one of ``t`` are drawn in."""
+    if t.is_floating_point:
+        return dtypes.float32 if t.itemsize == 2 else t
+    return t if t is dtypes.int32 else dtypes.int64
 
 
 def uniform(
@@ -103,10 +110,10 @@ def uniform(
 ) -> Tensor:
     """Uniform on [low, high). Raises ValueError unless low ≤ high and both are finite."""
     t, shape, target = _floating("uniform", dtype), _shape(shape), resolve(device)
-    limit = 3.4e38 if t is dtypes.float32 else 1.79e308
+    limit = {"float16": 65504, "float64": 1.79e308}.get(t.name, 3.38e38)
     if not (low <= high and max(-low, high, high - low) <= limit):
         raise ValueError(f"random.uniform: low={low} ≤ high={high} and their distance must be finite {t.name} numbers")
-    out: Tensor = _core.random.uniform(t, shape, low, high, *_advance(shape), target)
+    out: Tensor = _core.random.uniform(_drawn(t), shape, low, high, *_advance(shape), target).astype(t)
     out.requires_grad = requires_grad
     return out
 
@@ -123,7 +130,7 @@ def normal(
     t, shape, target = _floating("normal", dtype), _shape(shape), resolve(device)
     if not std >= 0:
         raise ValueError(f"random.normal: std={std} must not be negative")
-    out: Tensor = _core.random.normal(t, shape, mean, std, *_advance(shape), target)
+    out: Tensor = _core.random.normal(_drawn(t), shape, mean, std, *_advance(shape), target).astype(t)
     out.requires_grad = requires_grad
     return out
 
@@ -131,14 +138,17 @@ def normal(
 def randint(low: int, high: int, shape: Any = (), dtype: Any = dtypes.int64, device: Any = None) -> Tensor:
     """Uniform integers from low to high − 1. Raises ValueError unless low < high."""
     t, shape, target = as_dtype(dtype), _shape(shape), resolve(device)
-    if t.kind != "int":
-        raise TypeError(f"random.randint: dtype must be int32 or int64, not {t.name}")
+    if not t.is_integer:
+        raise TypeError(f"random.randint: dtype must be an integer one, not {t.name}")
     low, high = _index("randint", "low", low), _index("randint", "high", high)
-    bits = 8 * t.itemsize - 1
-    if not -(2**bits) <= low < high <= 2**bits - 1:
-        raise ValueError(f"random.randint: low={low} must be less than high={high}, and both must fit in {t.name}")
-    out: Tensor = _core.random.randint(t, shape, low, high, *_advance(shape), target)
-    return out
+    least = 0 if t.kind == "uint" else -(2 ** (8 * t.itemsize - 1))
+    most = min(least + 2 ** (8 * t.itemsize), 2**63) - 1
+    if not least <= low < high <= most + (t.itemsize < 8):
+        raise ValueError(
+            f"random.randint: low={low} must be less than high={high}, and what lies between must fit in {t.name}"
+        )
+    out: Tensor = _core.random.randint(_drawn(t), shape, low, high, *_advance(shape), target)
+    return out.astype(t)
 
 
 def bernoulli(shape: Any, p: float = 0.5, device: Any = None) -> Tensor:

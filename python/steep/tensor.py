@@ -63,13 +63,17 @@ class Tensor(_core.TensorBase):
         device = self.device
         return (1, 0) if device is devices.cpu else (2, device.index)  # kDLCPU, kDLCUDA
 
+    def _readable(self) -> Tensor:
+        """The values in a dtype that NumPy has."""
+        return self.detach().astype(dtypes.float32) if self.dtype is dtypes.bfloat16 else self
+
     def item(self) -> Any:
         """The only element as a Python number. Raises ValueError if there are more."""
         return _core.item(self)
 
     def tolist(self) -> Any:
         """The elements as (nested lists of) Python numbers."""
-        return self.numpy().tolist()
+        return self._readable().numpy().tolist()
 
     def __float__(self) -> builtins.float:
         return builtins.float(_core.item(self))
@@ -83,7 +87,7 @@ class Tensor(_core.TensorBase):
         return bool(_core.item(self))
 
     def __index__(self) -> int:
-        if self.dtype.kind == "float":
+        if self.dtype.is_floating_point:
             raise TypeError(f"only integer tensors can be used as an index, not {self.dtype.name}")
         return int(_core.item(self))
 
@@ -91,7 +95,7 @@ class Tensor(_core.TensorBase):
         return format(self.item(), spec) if self.ndim == 0 else format(str(self), spec)
 
     def __repr__(self) -> str:
-        text = np.array2string(self.numpy(), separator=", ", prefix="tensor(")
+        text = np.array2string(self._readable().numpy(), separator=", ", prefix="tensor(")
         if self.size == 0:
             text += f", shape={self.shape}"
         if self.dtype not in (dtypes.float32, dtypes.int64, dtypes.bool) or self.size == 0:
@@ -359,7 +363,7 @@ class Tensor(_core.TensorBase):
         return ops.getitem(self, key)
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        value = ops.as_tensor(value, self)
+        value = ops.as_tensor(value, self, self.dtype)
         self._check_in_place("an assignment to elements", value)
         ops.setitem(self, key, value)
 
@@ -516,7 +520,7 @@ class Parameter(Tensor):
 
     def __new__(cls, data: Any, requires_grad: bool = True) -> Parameter:
         data = ops.as_tensor(data)
-        if data.dtype.kind != "float":
+        if not data.dtype.is_floating_point:
             data = data.astype(dtypes.float32)
         out: Parameter = _core.alias_as(data, cls)
         out.requires_grad = requires_grad

@@ -169,7 +169,7 @@ void cast(const std::vector<From>& x, const std::vector<To>& expected) {
   const int64_t n = int64_t(x.size());
   const testing::DeviceArray<From> a(x);
   const testing::DeviceArray<To> y(n);
-  kernels_on_cuda().cast[int(dtype_of<From>())][int(dtype_of<To>())].launch(
+  kernels_on_cuda().cast[int(testing::dtype<From>)][int(testing::dtype<To>)].launch(
       plan_of({n}, {sizeof(From), sizeof(To)}, {bytes(a), bytes(y)}, {{1}, {1}}), nullptr);
   CHECK(testing::same_bits(y.host(), expected));
 }
@@ -202,7 +202,7 @@ void transposed_copies() {
       expected[i] = x[at];
     }
     const testing::DeviceArray<T> a(x), y(size);
-    const auto t = int(dtype_of<T>());
+    const auto t = int(testing::dtype<T>);
     kernels_on_cuda().cast[t][t].launch(plan_of(shape, {sizeof(T), sizeof(T)}, {bytes(a), bytes(y)}, {from, to}),
                                         nullptr);
     CHECK(testing::same_bits(y.host(), expected));
@@ -235,7 +235,7 @@ TEST(where) {
   plan.immediates = 4;
   const double value = 2.5;
   std::memcpy(&plan.value[2], &value, 8);
-  kernels_on_cuda().where[int(DType::float64)].launch(plan, nullptr);
+  kernels_on_cuda().where[DType::float64].launch(plan, nullptr);
   CHECK(testing::same_bits(dy.host(), expected));
 }
 

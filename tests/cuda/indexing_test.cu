@@ -86,7 +86,7 @@ void gather_and_scatter(Kind kind) {
       });
       const DeviceArray<T> g(part, part_shift), added(full, shift);
       const auto backward = kind == kTake ? table().take_backward : table().take_along_axis_backward;
-      backward(dtype_of<T>(), s, g.data(), at.data(), added.data());
+      backward(testing::dtype<T>, s, g.data(), at.data(), added.data());
       if (!same_bits(added.host(), sums)) {
         char text[120];
         std::snprintf(text, sizeof text, "scatter of (%lld, %lld, %lld, %lld)", (long long)s.outer, (long long)s.extent,
@@ -138,7 +138,7 @@ void one_hot() {
       std::vector<T> expected(size_t(n * classes), T(0));
       const DeviceArray<int64_t> labels(label);
       const DeviceArray<T> y(expected, 1);
-      table().one_hot(dtype_of<T>(), n, classes, labels.data(), y.data());
+      table().one_hot(testing::dtype<T>, n, classes, labels.data(), y.data());
       for (int64_t i = 0; i < n; ++i) expected[size_t(i * classes + label[size_t(i)])] = T(1);
       CHECK(same_bits(y.host(), expected));
     }

@@ -129,7 +129,7 @@ void check(const std::vector<T>& memory, size_t shift, const View& v, unsigned m
   const DeviceArray<T> x(memory, shift);
   const DeviceArray<R> y(std::vector<R>(size_t(kept), R(77)), shift);
   plan.x = x.data() + v.origin, plan.y = y.data();
-  const auto launch = rows().reduce[op].launch[int(dtype_of<T>())];
+  const auto launch = rows().reduce[op].launch[testing::dtype<T>];
   launch(plan);
   const std::vector<R> got = y.host();
   launch(plan);
@@ -146,7 +146,7 @@ void check(const std::vector<T>& memory, size_t shift, const View& v, unsigned m
     if (std::isnan(e.value) ? std::isnan(g) : g == e.value || std::abs(g - e.value) <= bound) continue;
     char text[300];
     std::snprintf(text, sizeof text, "%s(%s) of %s %u, shift %zu: [%lld] is %.19Lg, expected %.19Lg ± %Lg",
-                  rows().reduce[op].name, name(dtype_of<T>()), text_of(v).c_str(), mask, shift, (long long)i, g,
+                  rows().reduce[op].name, name(testing::dtype<T>), text_of(v).c_str(), mask, shift, (long long)i, g,
                   e.value, bound);
     return fail(__FILE__, __LINE__, text);
   }
@@ -353,7 +353,7 @@ void check_arg(const std::vector<T>& x, int64_t rows_, int64_t n, size_t shift) 
   const DeviceArray<T> a(x, shift);
   const DeviceArray<int64_t> y(size_t(rows_), shift % 2);
   for (int which = 0; which < 2; ++which) {
-    rows().arg[which].launch[int(dtype_of<T>())](rows_, n, a.data(), y.data());
+    rows().arg[which].launch[testing::dtype<T>](rows_, n, a.data(), y.data());
     std::vector<int64_t> places(static_cast<size_t>(rows_));
     for (int64_t i = 0; i < rows_; ++i) places[size_t(i)] = first_extreme(x.data() + i * n, n, which == 0);
     CHECK(y.host() == places);

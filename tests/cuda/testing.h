@@ -44,6 +44,10 @@ inline void fail(const char* file, int line, const std::string& what) {
 #define CHECK(condition) \
   if (!(condition)) ::steep::testing::fail(__FILE__, __LINE__, #condition)
 
+/// Bytes are booleans in these tests.
+template <class T>
+constexpr DType dtype = std::is_same_v<T, uint8_t> ? DType::boolean : dtype_of<T>();
+
 /// An array of device memory that begins `shift` elements behind an aligned address.
 template <class T>
 class DeviceArray {

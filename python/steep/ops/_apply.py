@@ -10,6 +10,7 @@ import numpy as np
 from .. import _core
 from .._core import is_recording, record, record_binary
 from ..devices import cpu, get_default_device
+from ..dtypes import DType, uint64
 from ..tensor import Tensor
 
 NUMBERS = (bool, int, float)  # NumPy's float64 scalars are floats too
@@ -22,7 +23,7 @@ def is_operand(x: object) -> bool:
     return isinstance(x, (Tensor, *NUMBERS, np.ndarray, np.generic))
 
 
-def as_tensor(x: Any, beside: Any = None) -> Tensor:
+def as_tensor(x: Any, beside: Any = None, dtype: DType | None = None) -> Tensor:
     """x itself if it is a Tensor, else a new one: arrays keep their dtype, numbers and lists take the default one.
 
     It is on the device of ``beside``, if that is a Tensor, else on the default device.
@@ -30,12 +31,16 @@ def as_tensor(x: Any, beside: Any = None) -> Tensor:
     if isinstance(x, Tensor):
         return x
     device = beside.device if isinstance(beside, Tensor) else get_default_device()
-    made = host_tensor(x)
+    made = host_tensor(x, dtype)
     return made if device is cpu else _core.to_device(made, device)
 
 
-def host_tensor(x: Any) -> Tensor:
-    """A new tensor of what is no Tensor, on the CPU."""
+def host_tensor(x: Any, dtype: DType | None = None) -> Tensor:
+    """A new tensor of what is no Tensor, on the CPU.
+
+    Arrays keep their dtype; Python's integers become int64, or uint64 where ``dtype`` is that; Python's floats become
+    float32, or float64 on the way to any ``dtype``.
+    """
     if isinstance(x, np.ndarray | np.generic) or hasattr(x, "__array__"):  # another library's array keeps its dtype
         return _core.from_numpy(np.asarray(x), False)
     if isinstance(x, list | tuple) and any(isinstance(item, Tensor) for item in x):
@@ -44,9 +49,9 @@ def host_tensor(x: Any) -> Tensor:
         array = np.asarray(x)
     except ValueError as error:  # ragged lists
         raise ValueError(f"cannot make a tensor of this {type(x).__name__}: {error}") from None
-    if array.dtype.kind in "uO" and _has_huge_integer(x):
-        raise OverflowError(f"{x!r:.60} does not fit in int64, the largest integer type")
-    if array.dtype.kind == "f":
+    if array.dtype.kind in "uO" and _has_huge_integer(x) and (dtype is not uint64 or array.dtype.kind == "O"):
+        raise OverflowError(f"{x!r:.60} does not fit in int64" + (", nor in uint64" if dtype is uint64 else ""))
+    if array.dtype.kind == "f" and dtype is None:
         array = array.astype(np.float32)
     elif array.dtype == object or array.dtype.kind not in "biuf":
         raise TypeError(f"cannot make a tensor of {type(x).__name__} {x!r:.60}: expected numbers, a list or an array")

@@ -50,8 +50,9 @@ def tensor(data: Any, dtype: Any = None, device: Any = None, requires_grad: bool
             [3, 4]])
     """
     given = isinstance(data, Tensor)
-    x: Tensor = data if given else host_tensor(data)
-    wanted = x.dtype if dtype is None else _checked(data, x, as_dtype(dtype))
+    asked = None if dtype is None else as_dtype(dtype)
+    x: Tensor = data if given else host_tensor(data, asked)
+    wanted = x.dtype if asked is None else _checked(data, x, asked)
     target = x.device if given and device is None else resolve(device)
     out = x if x.device is target else _core.to_device(x, target)
     if out is data or out.dtype is not wanted:
@@ -62,10 +63,10 @@ def tensor(data: Any, dtype: Any = None, device: Any = None, requires_grad: bool
 
 def _checked(data: Any, x: Tensor, dtype: DType) -> DType:
     """``dtype``, if it holds the Python integers that x was made of. Raises OverflowError if not."""
-    if dtype is dtypes.int32 and x.dtype is dtypes.int64 and not isinstance(data, Tensor | np.ndarray) and x.size:
-        values = x.numpy()
-        if values.min() < -(2**31) or values.max() >= 2**31:
-            raise OverflowError(f"{data!r:.60} does not fit in int32")
+    if dtype.is_integer and x.dtype.is_integer and not isinstance(data, Tensor | np.ndarray) and x.size:
+        values, limits = x.numpy(), np.iinfo(dtype.name)
+        if values.min() < limits.min or values.max() > limits.max:
+            raise OverflowError(f"{data!r:.60} does not fit in {dtype.name}")
     return dtype
 
 
@@ -88,7 +89,7 @@ def asarray(x: Any, dtype: Any = None, device: Any = None, copy: bool | None = N
     else:
         if copy is False:
             raise ValueError(f"asarray: a {type(x).__name__} needs a copy, and copy=False forbids it")
-        shared = host_tensor(x)
+        shared = host_tensor(x, wanted)
     if shared.device is not target:
         if copy is False:
             raise ValueError(f"asarray: from {shared.device} to {target} needs a copy, and copy=False forbids it")
@@ -142,11 +143,12 @@ def full(shape: Any, fill_value: Any, dtype: Any = None, device: Any = None, req
     >>> st.full((2,), 7.0)
     tensor([7., 7.])
     """
-    value = fill_value if isinstance(fill_value, Tensor) else host_tensor(fill_value)
+    asked = None if dtype is None else as_dtype(dtype)
+    value = fill_value if isinstance(fill_value, Tensor) else host_tensor(fill_value, asked)
     if value.ndim:
         raise ValueError(f"full: the value must be a single number, not of shape {value.shape}")
-    wanted = value.dtype if dtype is None else _checked(fill_value, value, as_dtype(dtype))
-    if wanted.kind == "int" and value.dtype.kind == "float" and not math.isfinite(float(value)):
+    wanted = value.dtype if asked is None else _checked(fill_value, value, asked)
+    if wanted.is_integer and value.dtype.kind == "float" and not math.isfinite(float(value)):
         raise OverflowError(f"full: {fill_value} does not fit in {wanted.name}")
     out = _core.empty(wanted, as_shape(shape), resolve(device))
     _core.assign(out, value)

@@ -30,7 +30,7 @@ def _array_index(key: Any, x: Tensor) -> Any:
 
 
 def _is_array(key: Any) -> bool:
-    return isinstance(key, Tensor) and (key.ndim > 0 or key.dtype.kind != "int")
+    return isinstance(key, Tensor) and (key.ndim > 0 or not key.dtype.is_integer)
 
 
 def getitem(x: Tensor, key: Any) -> Tensor:
@@ -52,9 +52,9 @@ def getitem(x: Tensor, key: Any) -> Tensor:
         )
     at = arrays[0]
     index = parts[at]
-    if index.dtype.kind != "int":
+    if not index.dtype.is_integer:
         raise TypeError(
-            f"an index tensor must be int32 or int64, not {index.dtype.name}"
+            f"an index tensor must be of integers, not {index.dtype.name}"
             + (": use steep.where to choose by a condition" if index.dtype == dtypes.bool else "")
         )
     # The gathered axis first, as a slice of everything; then the gather along the axis it has in the view.

@@ -49,14 +49,16 @@ def _kept(x: Tensor, shape: tuple[int, ...], axes: tuple[int, ...]) -> Tensor:
     return manipulation.reshape(x, tuple(1 if i in axes else n for i, n in enumerate(shape)))
 
 
-def sum(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
-    """Sum over axes; integers and booleans sum as int64. Float32 sums are accumulated in blocks in float64.
+def sum(x: Any, axis: Any = None, keepdims: bool = False, dtype: Any = None) -> Tensor:
+    """Sum over axes, in ``dtype`` if given; integers and booleans sum as int64, unsigned ones as uint64.
+
+    Floats narrower than float64 are accumulated in float32 and, in blocks, in float64.
 
     >>> import steep as st
     >>> st.sum(st.tensor([[1.0, 2.0], [3.0, 4.0]]), axis=0)
     tensor([4., 6.])
     """
-    x = as_tensor(x)
+    x = as_tensor(x) if dtype is None else creation.astype(x, dtype)
     return record(_core.sum(x, axis, keepdims), _sum_vjp, (x,), (x.shape, axis))
 
 
@@ -64,9 +66,9 @@ def _sum_vjp(g: Tensor, shape: tuple[int, ...], axis: Any) -> tuple[Tensor]:
     return (manipulation.broadcast_to(_kept(g, shape, _axes(axis, len(shape))), shape),)
 
 
-def prod(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
-    """Product over axes; integers and booleans multiply as int64."""
-    x = as_tensor(x)
+def prod(x: Any, axis: Any = None, keepdims: bool = False, dtype: Any = None) -> Tensor:
+    """Product over axes, in ``dtype`` if given; integers and booleans multiply as int64, unsigned ones as uint64."""
+    x = as_tensor(x) if dtype is None else creation.astype(x, dtype)
     return record(_core.prod(x, axis, keepdims), _prod_vjp, (x,), (x, axis))
 
 
@@ -104,8 +106,10 @@ def _products_of_others(x: Tensor, axes: tuple[int, ...]) -> Tensor:
 def mean(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
     """Arithmetic mean over axes; integers and booleans average as float32. NaN over no elements."""
     x = as_tensor(x)
-    if x.dtype == dtypes.int64:  # whose sum may overflow
+    if x.dtype.is_integer and x.dtype.itemsize == 8:  # whose sum may overflow
         x = x.astype(dtypes.float32)
+    if x.dtype.is_floating_point and x.dtype.itemsize == 2:  # whose sum may, too
+        return mean(x.astype(dtypes.float32), axis, keepdims).astype(x.dtype)
     total = sum(x, axis if axis is None else _axes(axis, x.ndim, "mean"), keepdims)
     return total / (x.size / total.size if total.size else 1.0)
 
@@ -115,6 +119,8 @@ def var(x: Any, axis: Any = None, correction: float = 0.0, keepdims: bool = Fals
     x = as_tensor(x)
     if not x.dtype.is_floating_point:
         x = x.astype(dtypes.float32)
+    if x.dtype.itemsize == 2:
+        return var(x.astype(dtypes.float32), axis, correction, keepdims).astype(x.dtype)
     axis = _axes(axis, x.ndim, "var")
     squares = sum(elementwise.square(x - mean(x, axis, keepdims=True)), axis, keepdims)
     return squares / builtins.max(_count(x, axis) - correction, 0.0)

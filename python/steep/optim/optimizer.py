@@ -178,7 +178,7 @@ class Optimizer:
         for i, p in enumerate(params):
             if not isinstance(p, Tensor):
                 raise TypeError(f"{self._name()}: parameter {i} is a {type(p).__name__}, not a Tensor")
-            if p.dtype.kind != "float":
+            if not p.dtype.is_floating_point:
                 raise TypeError(
                     f"{self._name()}: parameter {i} has dtype {p.dtype.name}; only floating-point ones train"
                 )

@@ -41,7 +41,7 @@ def as_rows(name: str, x: Any, dtype: DType) -> Tensor:
         raise ValueError(f"{name} is a single number: it needs a first axis that counts the samples")
     if rows.shape[0] == 0:
         raise ValueError(f"{name} of shape {rows.shape} has no samples")
-    return rows.astype(dtype) if rows.dtype.kind == "float" else rows
+    return rows.astype(dtype) if rows.dtype.is_floating_point else rows
 
 
 def as_data(x: Any, y: Any, dtype: DType, kind: str) -> Data:
@@ -119,6 +119,6 @@ def _classes(y: np.ndarray[Any, Any]) -> np.ndarray[Any, Any] | None:
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
     if y.ndim == 1:
-        return y if y.dtype.kind in "bi" or np.isin(y, (0, 1)).all() else None
+        return y if y.dtype.kind in "biu" or np.isin(y, (0, 1)).all() else None
     one_hot = y.ndim == 2 and np.isin(y, (0, 1)).all() and (y.sum(1) == 1).all()
     return y.argmax(1) if one_hot else None

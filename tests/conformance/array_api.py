@@ -1,0 +1,138 @@
+"""Runs the Array API standard's own test suite (data-apis/array-api-tests) on steep, and prints what passed.
+
+    STEEP_ARRAY_API_TESTS=<folder> python tests/conformance/array_api.py [--max-examples 20] [-k EXPRESSION]
+
+The folder is a checkout of that suite with its submodule; it needs hypothesis, ndindex and pytest-json-report. It is
+copied aside, as one line of it takes for granted that there are complex numbers, which steep does not have.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+VARIABLE = "STEEP_ARRAY_API_TESTS"
+COMPLEX = ("complex64", "complex128")
+
+# What is not to be run, by pattern of the test's name, and why.
+EXCLUDED = {
+    r"special_cases.*(complex|real\(|imag\()": "complex numbers",
+    r"(test_conj|test_imag|test_real|\[conj|\[imag|\[real\b|complex)": "complex numbers",
+}
+
+# What fails, and why that is meant.
+KNOWN: dict[str, str] = {}
+
+# Shrinking an example tells a person more, and takes far longer.
+PLUGIN = """
+from hypothesis import Phase, settings
+import pytest
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config):
+    settings.register_profile("steep", settings(), phases=(Phase.explicit, Phase.generate))
+    settings.load_profile("steep")
+"""
+
+
+class Report(NamedTuple):
+    passed: list[str]
+    failed: dict[str, str]  # with the last line of the error
+    skipped: dict[str, str]
+
+    def __str__(self) -> str:
+        ran = len(self.passed) + len(self.failed)
+        share = 100 * len(self.passed) / max(ran, 1)
+        lines = [f"Array API tests: {ran} ran, {len(self.passed)} passed ({share:.1f} %), {len(self.failed)} failed, "]
+        lines[0] += f"{len(self.skipped)} excluded"
+        lines += [f"  failed: {name}: {KNOWN.get(name, error)}" for name, error in sorted(self.failed.items())]
+        reasons: dict[str, int] = {}
+        for reason in self.skipped.values():
+            reasons[reason] = reasons.get(reason, 0) + 1
+        lines += [f"  excluded: {count} for {reason}" for reason, count in sorted(reasons.items())]
+        return "\n".join(lines)
+
+
+def prepare(suite: Path, work: Path) -> Path:
+    """A copy of the suite that does without complex dtypes."""
+    copy = work / "suite"
+    shutil.copytree(suite, copy, ignore=shutil.ignore_patterns(".git", ".hypothesis", "__pycache__"))
+    helpers = copy / "array_api_tests" / "dtype_helpers.py"
+    text, count = re.subn(
+        r"(dtype_nbits\[dt\]\) for dt in complex_dtypes\], key=lambda x: x\[1\])",
+        r"\1, default=(xp.float64, 64)",
+        helpers.read_text(),
+    )
+    if count != 1:
+        raise SystemExit(f"{helpers} is not as expected: where is widest_complex_dtype set?")
+    helpers.write_text(text)
+    (copy / "steep_plugin.py").write_text(PLUGIN)
+    return copy
+
+
+def run(suite: Path, max_examples: int = 20, keyword: str = "", *, extra: tuple[str, ...] = ()) -> Report:
+    with tempfile.TemporaryDirectory() as folder:
+        copy = prepare(suite, Path(folder))
+        report = Path(folder) / "report.json"
+        environment = dict(os.environ, ARRAY_API_TESTS_MODULE="steep", ARRAY_API_TESTS_SKIP_DTYPES=",".join(COMPLEX))
+        environment["ARRAY_API_TESTS_VERSION"] = "2024.12"
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "array_api_tests",
+            "-q",
+            "-p",
+            "steep_plugin",
+            "-p",
+            "no:cacheprovider",
+        ]
+        command += ["--max-examples", str(max_examples), "--derandomize", "--disable-deadline"]
+        command += ["--disable-extension", "linalg", "fft", "--json-report", f"--json-report-file={report}"]
+        command += [*(("-k", keyword) if keyword else ()), *extra]
+        done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True)
+        if done.returncode not in (0, 1):  # all passed; some failed
+            raise SystemExit(done.stdout + done.stderr)
+        return read(json.loads(report.read_text()))
+
+
+def read(report: dict) -> Report:
+    out = Report([], {}, {})
+    for test in report["tests"]:
+        name = test["nodeid"].removeprefix("array_api_tests/")
+        excluded = next((reason for pattern, reason in EXCLUDED.items() if re.search(pattern, name)), None)
+        phases = [test[phase] for phase in ("setup", "call", "teardown") if phase in test]
+        if excluded:
+            out.skipped[name] = excluded
+        elif test["outcome"] == "passed":
+            out.passed.append(name)
+        elif test["outcome"] == "skipped":
+            reason = next(str(p["longrepr"]) for p in phases if p["outcome"] == "skipped")
+            out.skipped[name] = re.sub(r"^.*Skipped: |['\")]+$", "", reason)
+        else:
+            crash = next((p["crash"]["message"] for p in phases if "crash" in p), "")
+            out.failed[name] = (crash.splitlines() or ["?"])[0][:160]
+    return out
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--max-examples", type=int, default=20)
+    parser.add_argument("-k", dest="keyword", default="")
+    options = parser.parse_args()
+    folder = os.environ.get(VARIABLE)
+    if not folder:
+        raise SystemExit(f"set {VARIABLE} to a checkout of data-apis/array-api-tests")
+    print(run(Path(folder), options.max_examples, options.keyword))
+
+
+if __name__ == "__main__":
+    main()

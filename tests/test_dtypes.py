@@ -1,0 +1,473 @@
+"""The dtypes that are stored in one type and computed in another: values, promotion, limits, gradients."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import steep as st
+from compare import assert_same
+from steep.dtypes import ALL, DType
+
+INTEGERS = [t for t in ALL if t.is_integer]
+SIGNED = [t for t in ALL if t.kind == "int"]
+UNSIGNED = [t for t in ALL if t.kind == "uint"]
+HALVES = [st.float16, st.bfloat16]
+SIZES = (0, 1, 7, 64, 1000, 1025, 40001)  # less than a vector, a block, more blocks, more threads
+EDGES = [0, 1, -1, 2, 127, 128, -128, -129, 255, 256, 32767, 32768, -32768, 65535, 65536, 2**31 - 1, 2**31, -(2**31)]
+FLOAT_EDGES = [0.5, -0.0, 1.5, 2.5, 1e-8, 6e-8, 65504.0, 65519.9, 65520.0, 3.4e38, 1e300, np.nan, np.inf, -np.inf]
+
+
+def ids(t: DType) -> str:
+    return t.name
+
+
+def integers(t: DType, n: int, seed: int = 0) -> np.ndarray[Any, Any]:
+    """Over the whole range, with many small ones, zeros and the limits."""
+    rng, limits = np.random.default_rng(seed), np.iinfo(t.name)
+    x = rng.integers(limits.min, limits.max, n, dtype=t.name, endpoint=True)
+    x[::3] = rng.integers(0, 10, len(x[::3]))
+    x[::7] = 0
+    x[3::11] = limits.max
+    x[5::11] = limits.min
+    return x
+
+
+def halves(t: DType, n: int, seed: int = 0) -> tuple[st.Tensor, np.ndarray[Any, Any]]:
+    """Numbers of a 16-bit float type, and the same in float32."""
+    x = st.tensor(np.random.default_rng(seed).standard_normal(n).astype(np.float32)).astype(t)
+    return x, x.astype("float32").numpy()
+
+
+def rounded(x: np.ndarray[Any, Any], t: DType) -> np.ndarray[Any, Any]:
+    """x to the nearest number of t, ties to even, as float32: by integer arithmetic on the bits of float32."""
+    if t is st.float16:
+        with np.errstate(over="ignore"):
+            return x.astype(np.float16).astype(np.float32)
+    bits = x.astype(np.float32).view(np.uint32).astype(np.uint64)
+    even = ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16 << 16).astype(np.uint32).view(np.float32)
+    return np.where(np.isnan(x), np.float32(np.nan), even)
+
+
+# --- conversions ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("to", ALL, ids=ids)
+@pytest.mark.parametrize("source", ALL, ids=ids)
+def test_conversions(source: DType, to: DType) -> None:
+    if st.bfloat16 in (source, to):
+        pytest.skip("NumPy has no bfloat16; test_bfloat16_conversions has")
+    with np.errstate(all="ignore"):
+        x = np.array(EDGES + (FLOAT_EDGES if source.is_floating_point else []), dtype=object)
+        x = x.astype(np.float64).astype(source.name) if source.is_floating_point else wrapped(EDGES, source)
+        x = np.resize(x, 517)
+        if source.is_floating_point and to.is_integer:  # saturating, unlike C
+            limits = np.iinfo(to.name)
+            whole = [
+                0 if np.isnan(v) else int(v) if np.isfinite(v) else (limits.max if v > 0 else limits.min) for v in x
+            ]
+            expected = np.array([min(max(v, limits.min), limits.max) for v in whole], dtype=to.name)
+        else:
+            expected = x.astype(to.name)
+    given = st.tensor(x)
+    assert_same(given.astype(to), expected)
+    assert_same(given[::3].astype(to), expected[::3])
+    assert_same(given[::-1].reshape(11, 47).T.astype(to), expected[::-1].reshape(11, 47).T)
+
+
+def wrapped(values: list[int], t: DType) -> np.ndarray[Any, Any]:
+    if t is st.bool:
+        return np.array([v != 0 for v in values])
+    return np.array([v % 2**64 for v in values], np.uint64).astype(t.name)
+
+
+@pytest.mark.parametrize("to", ALL, ids=ids)
+def test_bfloat16_conversions(to: DType) -> None:
+    every = np.arange(65536, dtype=np.uint32) << 16
+    exact = every.view(np.float32)
+    x = st.tensor(exact).astype(st.bfloat16)
+    assert_same(x.astype("float32"), exact)
+    assert_same(x.astype(to).astype("float32"), st.tensor(exact).astype(to).astype("float32"))
+
+
+@pytest.mark.parametrize("t", HALVES, ids=ids)
+def test_rounding_to_16_bits(t: DType) -> None:
+    bits = np.random.default_rng(1).integers(0, 2**32, 100_003, dtype=np.uint32)
+    bits[::5] = bits[::5] & 0xFFFF0000 | 0x8000  # halfway for bfloat16
+    bits[1::5] = bits[1::5] & 0xFFFFE000 | 0x1000  # and for float16
+    x = np.concatenate([bits.view(np.float32), np.float32(FLOAT_EDGES[:10]), np.float32([np.inf, -np.inf])])
+    x = np.where(np.isnan(x), np.float32(np.nan), x)
+    assert_same(st.tensor(x).astype(t).astype("float32"), rounded(x, t))
+
+
+@pytest.mark.parametrize("t", HALVES, ids=ids)
+def test_float64_is_rounded_once(t: DType) -> None:
+    fraction = 10 if t is st.float16 else 7
+    halfway = 1 + 0.5 ** (fraction + 1)
+    for tiny in (0.5**40, -(0.5**40)):  # less than float32 can tell
+        expected = 1 + 0.5**fraction if tiny > 0 else 1.0
+        assert st.tensor(np.float64(halfway + tiny)).astype(t).item() == expected
+        assert st.tensor(np.float64(-halfway - tiny)).astype(t).item() == -expected
+    assert st.tensor(np.float64(halfway)).astype(t).item() == 1.0
+
+
+@pytest.mark.parametrize("t", INTEGERS, ids=ids)
+def test_limits_of_python_numbers(t: DType) -> None:
+    limits = np.iinfo(t.name)
+    assert st.tensor([limits.min, limits.max], dtype=t).tolist() == [limits.min, limits.max]
+    assert st.full((2,), limits.max, dtype=t).tolist() == [limits.max] * 2
+    for beyond in (limits.min - 1, limits.max + 1):
+        with pytest.raises(OverflowError, match="does not fit in"):
+            st.tensor([beyond], dtype=t)
+        with pytest.raises(OverflowError, match=f"does not fit in a tensor of dtype {t.name}"):
+            st.ones(2, dtype=t) + beyond
+
+
+def test_python_floats_are_rounded_once() -> None:
+    """To the dtype that was asked for, not to float32 before."""
+    assert st.tensor(0.1, dtype=st.float64).item() == 0.1
+    assert st.asarray([0.1], dtype=st.float64).tolist() == [0.1]
+    assert st.full((2,), 0.1, dtype=st.float64).tolist() == [0.1] * 2
+    assert st.full_like(st.zeros(2, dtype=st.float64), 0.1).tolist() == [0.1] * 2
+    x = st.zeros(2, dtype=st.float64)
+    x[0] = 0.1
+    assert x[0].item() == 0.1
+    assert x.fill_(0.3)[1].item() == 0.3
+    assert st.masked_fill(x, st.tensor([True, False]), 0.1).tolist() == [0.1, 0.3]
+    assert st.pad(x[:1], 1, constant_values=0.7).tolist() == [0.7, 0.3, 0.7]
+    assert st.tensor(1 + 2.0**-11 + 2.0**-40, dtype=st.float16).item() == 1 + 2.0**-10
+
+
+# --- arithmetic of integers -------------------------------------------------------------------------------------------
+
+BINARY = {
+    "add": np.add,
+    "subtract": np.subtract,
+    "multiply": np.multiply,
+    "floor_divide": np.floor_divide,
+    "remainder": np.remainder,
+    "maximum": np.maximum,
+    "minimum": np.minimum,
+    "bitwise_and": np.bitwise_and,
+    "bitwise_or": np.bitwise_or,
+    "bitwise_xor": np.bitwise_xor,
+    "equal": np.equal,
+    "not_equal": np.not_equal,
+    "less": np.less,
+    "less_equal": np.less_equal,
+    "greater": np.greater,
+    "greater_equal": np.greater_equal,
+}
+UNARY = {"neg": np.negative, "abs": np.abs, "square": np.square, "sign": np.sign, "bitwise_invert": np.invert}
+
+
+@pytest.mark.parametrize("name", BINARY)
+@pytest.mark.parametrize("t", INTEGERS, ids=ids)
+def test_binary(t: DType, name: str) -> None:
+    ours, theirs = getattr(st, name), BINARY[name]
+    for n in SIZES:
+        a, b = integers(t, n, 1), integers(t, n, 2)
+        with np.errstate(all="ignore"):
+            assert_same(ours(st.tensor(a), st.tensor(b)), theirs(a, b))
+            assert_same(ours(st.tensor(a)[::2], st.tensor(b)[::2]), theirs(a[::2], b[::2]))
+            assert_same(ours(st.tensor(a), 3), theirs(a, np.array(3, t.name)))
+            assert_same(ours(st.tensor(a)[:40, None], st.tensor(b)[:30]), theirs(a[:40, None], b[:30]))
+
+
+@pytest.mark.parametrize("name", UNARY)
+@pytest.mark.parametrize("t", INTEGERS, ids=ids)
+def test_unary(t: DType, name: str) -> None:
+    for n in SIZES:
+        x = integers(t, n)
+        with np.errstate(all="ignore"):
+            assert_same(getattr(st, name)(st.tensor(x)), UNARY[name](x))
+            assert_same(getattr(st, name)(st.tensor(x)[::-2]), UNARY[name](x[::-2]))
+
+
+@pytest.mark.parametrize("t", INTEGERS, ids=ids)
+def test_shifts_and_powers(t: DType) -> None:
+    x, by = integers(t, 1000), np.resize(np.arange(8 * t.itemsize + 4), 1000).astype(t.name)
+    assert_same(st.bitwise_left_shift(st.tensor(x), st.tensor(by)), np.left_shift(x, by))
+    assert_same(st.bitwise_right_shift(st.tensor(x), st.tensor(by)), np.right_shift(x, by))
+    exponent = np.resize(np.arange(9), 1000).astype(t.name)
+    with np.errstate(all="ignore"):
+        assert_same(st.tensor(x) ** st.tensor(exponent), x**exponent)
+    assert_same(st.clip(st.tensor(x), 3, 100), np.clip(x, 3, 100))
+
+
+@pytest.mark.parametrize("t", INTEGERS, ids=ids)
+def test_in_place_and_views(t: DType) -> None:
+    a, b = integers(t, 300, 1).reshape(20, 15), integers(t, 300, 2).reshape(20, 15)
+    x = st.tensor(a)
+    x[:, ::2] += st.tensor(b)[:, ::2]
+    with np.errstate(all="ignore"):
+        a[:, ::2] += b[:, ::2]
+    assert_same(x, a)
+    x[3] = 7
+    assert x[3].tolist() == [7] * 15
+    assert_same(st.where(st.tensor(a > 5), x, 0), np.where(a > 5, x.numpy(), np.array(0, t.name)))
+    assert_same(st.concat([x, x[:, :2]], 1), np.concatenate([x.numpy(), x.numpy()[:, :2]], 1))
+    rows = np.array([3, 0, 3])
+    assert_same(st.take(x, st.tensor(rows), 0), x.numpy()[rows])
+    assert_same(st.take_along_axis(x, st.argmax(x, 1, keepdims=True), 1), x.numpy().max(1, keepdims=True))
+
+
+@pytest.mark.parametrize("t", INTEGERS, ids=ids)
+def test_matmul(t: DType) -> None:
+    a, b = integers(t, 7 * 5).reshape(7, 5), integers(t, 5 * 3).reshape(5, 3)
+    with np.errstate(all="ignore"):
+        assert_same(st.tensor(a) @ st.tensor(b), a @ b)
+
+
+@pytest.mark.parametrize("t", INTEGERS, ids=ids)
+@pytest.mark.parametrize("name", ["sum", "prod", "max", "min", "any", "all", "argmax", "argmin"])
+def test_reductions(t: DType, name: str) -> None:
+    ours, theirs = getattr(st, name), getattr(np, name)
+    for n in (1, 7, 1000, 5000, 40001):
+        line = integers(t, n)
+        for x, axis in (
+            (line, None),
+            (line[::-3], None),
+            (line[:, None], 0),
+            (np.resize(line, (5, 1000)), 0),
+            (np.resize(line, (5, 1000)), 1),
+            (np.resize(line, (1000, 5)), 0),
+            (np.resize(line, (40, 60)).T, 0),
+            (np.resize(line, (7, 11, 13)).transpose(1, 2, 0), 1),
+        ):
+            with np.errstate(all="ignore"):
+                assert_same(ours(st.tensor(x), axis=axis), theirs(x, axis=axis))
+
+
+@pytest.mark.parametrize("t", INTEGERS, ids=ids)
+def test_empty(t: DType) -> None:
+    x = st.zeros(0, 3, dtype=t)
+    assert (x + x).shape == (0, 3)
+    assert_same(x.sum(0), np.zeros((0, 3), t.name).sum(0))
+    assert_same(x.prod(1), np.zeros((0, 3), t.name).prod(1))
+
+
+# --- 16-bit floats ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["exp", "tanh", "sigmoid", "log1p", "sqrt", "gelu", "sin", "abs", "neg", "erf"])
+@pytest.mark.parametrize("t", HALVES, ids=ids)
+def test_half_unary(t: DType, name: str) -> None:
+    """The float32 result, rounded; and the float32 derivative of what was kept, which may be the rounded result."""
+    for n in SIZES:
+        x, exact = halves(t, n)
+        x.requires_grad = True
+        y = getattr(st, name)(x)
+        assert y.dtype == t
+        expected = rounded(getattr(st, name)(st.tensor(exact)).numpy(), t)
+        assert_same(y.detach().astype("float32"), expected, zero_sign=False)
+        if n:
+            y.sum().backward()
+            assert x.grad is not None
+            assert x.grad.dtype == t
+            derivative = getattr(st._core, f"{name}_backward")(st.ones(n), st.tensor(exact), st.tensor(expected))
+            assert_same(x.grad.astype("float32"), rounded(derivative.numpy(), t), zero_sign=False)
+
+
+@pytest.mark.parametrize("name", ["add", "subtract", "multiply", "divide", "pow", "maximum", "hypot"])
+@pytest.mark.parametrize("t", HALVES, ids=ids)
+def test_half_binary(t: DType, name: str) -> None:
+    for n in SIZES:
+        (a, x), (b, y) = halves(t, n, 1), halves(t, n, 2)
+        expected = getattr(st, name)(st.tensor(x), st.tensor(y)).numpy()
+        assert_same(getattr(st, name)(a, b).astype("float32"), rounded(expected, t), zero_sign=False)
+        expected = getattr(st, name)(st.tensor(x)[::2], 0.75).numpy()
+        assert_same(getattr(st, name)(a[::2], 0.75).astype("float32"), rounded(expected, t), zero_sign=False)
+
+
+@pytest.mark.parametrize("t", HALVES, ids=ids)
+def test_half_sums_accumulate_in_float32(t: DType) -> None:
+    n = 10_000  # in 16 bits the sum of ones would stop at 256 or 2048
+    assert st.ones(n, dtype=t).sum().item() == rounded(np.float32([n]), t)[0]
+    assert st.ones(n, 3, dtype=t).sum(0).tolist() == [rounded(np.float32([n]), t)[0]] * 3
+    assert st.full((70_000,), 2.0, dtype=t).mean().item() == 2.0  # whose sum is not finite in float16
+    assert st.var(st.full((70_000,), 2.0, dtype=t)).item() == 0.0
+    x, exact = halves(t, 3000)
+    assert_same(st.max(x).astype("float32"), exact.max())
+    assert st.argmin(x).item() == exact.argmin()
+    assert_same(st.sum(x.reshape(50, 60), 0).astype("float32"), rounded(exact.reshape(50, 60).astype("f8").sum(0), t))
+
+
+@pytest.mark.parametrize("t", HALVES, ids=ids)
+def test_half_matmul_and_rows(t: DType) -> None:
+    (a, x), (b, y) = halves(t, 33 * 70, 1), halves(t, 70 * 17, 2)
+    a, b, x, y = a.reshape(33, 70), b.reshape(70, 17), x.reshape(33, 70), y.reshape(70, 17)
+    product = st.tensor(x) @ st.tensor(y)
+    assert_same((a @ b).astype("float32"), rounded(product.numpy(), t))
+    for f in (
+        lambda v: st.softmax(v, 0),
+        lambda v: st.log_softmax(v),
+        lambda v: st.logsumexp(v),
+        lambda v: st.layer_norm(v, v.shape[-1:]),
+        lambda v: st.cross_entropy(v, st.arange(len(v)) % v.shape[1], reduction="none"),
+    ):
+        assert_same(f(a).astype("float32"), rounded(f(st.tensor(x)).numpy(), t), zero_sign=False)
+
+
+@pytest.mark.parametrize("t", HALVES, ids=ids)
+def test_half_gradients(t: DType) -> None:
+    """A small network's gradients, against float32's of the same numbers."""
+
+    def loss(dtype: DType) -> tuple[st.Tensor, list[st.Tensor]]:
+        x, w, b = (halves(t, n, seed)[0].astype(dtype) for seed, n in enumerate((40, 24, 3)))
+        w, b = w.reshape(3, 8).detach(), b.detach()
+        w.requires_grad = b.requires_grad = True
+        logits = st.layer_norm(st.linear(x.reshape(5, 8), w, b, activation="tanh"), (3,))
+        return st.cross_entropy(logits, st.tensor([0, 1, 2, 1, 0])), [w, b]
+
+    low, parameters = loss(t)
+    high, references = loss(st.float32)
+    low.backward()
+    high.backward()
+    for p, q in zip(parameters, references, strict=True):
+        assert p.grad is not None
+        assert q.grad is not None
+        assert p.grad.dtype == t
+        np.testing.assert_allclose(
+            p.grad.astype("float32").numpy(), q.grad.numpy(), atol=0.02 if t is st.bfloat16 else 3e-3
+        )
+
+
+@pytest.mark.parametrize("make", [lambda p: st.optim.SGD(p, lr=0.1, momentum=0.9), lambda p: st.optim.Adam(p, lr=0.05)])
+@pytest.mark.parametrize("t", HALVES, ids=ids)
+def test_half_parameters_train(t: DType, make: Any) -> None:
+    st.manual_seed(1)
+    x = st.random.normal((64, 4), dtype=t)
+    target = (x.astype("float32") @ st.tensor([[1.0], [-2.0], [0.5], [3.0]])).astype(t)
+    model = st.nn.Linear(4, 1).to(t)
+    optimizer = make(model.parameters())
+    losses = []
+    for _ in range(100):
+        loss = st.mean(st.square(model(x) - target))
+        model.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert all(p.dtype == t for p in model.parameters())
+    assert losses[-1] < losses[0] / 3
+
+
+# --- promotion, interchange, random numbers ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("b", ALL, ids=ids)
+@pytest.mark.parametrize("a", ALL, ids=ids)
+def test_promotion(a: DType, b: DType) -> None:
+    """NumPy's among integers and among floats; a float beside an integer stays, as in PyTorch."""
+    x, y = st.ones(2, dtype=a), st.ones(2, dtype=b)
+    kinds = {a.kind, b.kind}
+    if kinds == {"int", "uint"} and st.uint64 in (a, b):
+        with pytest.raises(TypeError, match="no integer dtype"):
+            st.maximum(x, y)
+        return
+    if a.is_floating_point != b.is_floating_point:
+        expected = a.name if a.is_floating_point else b.name
+    elif st.bfloat16 in (a, b):
+        other = b if a is st.bfloat16 else a
+        expected = {"bfloat16": "bfloat16", "float16": "float32"}.get(other.name, other.name)
+    else:
+        expected = np.promote_types(a.name, b.name).name
+    if a is b is st.bool:
+        assert st.where(True, x, y).dtype == st.bool
+    else:
+        assert st.maximum(x, y).dtype.name == expected
+    assert st.concat([x, y]).dtype.name == expected
+    assert st.where(st.tensor([True, False]), x, y).dtype.name == expected
+
+
+@pytest.mark.parametrize("t", [t for t in ALL if t is not st.bfloat16], ids=ids)
+def test_numpy_and_dlpack(t: DType) -> None:
+    x = np.arange(6).reshape(2, 3).astype(t.name)
+    assert_same(st.tensor(x), x)
+    assert st.tensor(x).dtype is t
+    assert_same(st.from_dlpack(x), x)
+    if st.get_default_device().type == "cpu":
+        assert_same(np.from_dlpack(st.tensor(x)), x)
+
+
+@pytest.mark.host(reason="shares memory with PyTorch's CPU tensors")
+@pytest.mark.parametrize("t", ALL, ids=ids)
+def test_torch_and_dlpack(t: DType) -> None:
+    torch = pytest.importorskip("torch")
+    x = st.tensor([0, 1, 3]).astype(t)
+    y = torch.from_dlpack(x)
+    assert y.dtype == getattr(torch, t.name)
+    assert y.tolist() == x.tolist()
+    assert st.from_dlpack(y).dtype is t
+
+
+@pytest.mark.parametrize("t", HALVES, ids=ids)
+def test_text(t: DType) -> None:
+    x = st.tensor([1.0, 2.5], dtype=t)
+    assert x.tolist() == [1.0, 2.5]
+    assert x[1].item() == 2.5
+    assert f"{x}" == f"tensor([1. , 2.5], dtype={t.name})"
+
+
+@pytest.mark.parametrize("t", ALL[1:], ids=ids)
+def test_random(t: DType) -> None:
+    if t.is_integer:
+        limits = np.iinfo(t.name)
+        least, most = limits.min, min(limits.max, 2**63 - 2)
+        x = st.random.randint(least, most + 1, 1000, dtype=t)
+        assert len(set(x.tolist())) > 200
+        assert set(st.random.randint(0, 3, 100, dtype=t).tolist()) == {0, 1, 2}
+        with pytest.raises(ValueError, match="must fit in"):
+            st.random.randint(least - 1, 3, 2, dtype=t)
+    else:
+        x = st.random.uniform(1000, -1.0, 1.0, dtype=t)
+        assert abs(x.astype("float64").mean().item()) < 0.1
+        assert st.random.normal(3, dtype=t).dtype is t
+    assert x.dtype is t
+
+
+@pytest.mark.parametrize("transposed", ["", "a", "b", "ab"])
+def test_bfloat16_products(transposed: str) -> None:
+    """Against float64, at every edge of the register tiles, with several blocks along each axis; views and batches."""
+    shapes = [(m, 5, n) for m in (1, 13, 14, 15, 29) for n in (1, 16, 31, 32, 33, 64)]
+    shapes += [(3, k, 33) for k in (0, 1, 2, 31, 32, 33, 2047, 2048, 2049, 4099)] + [(400, 70, 1100), (37, 2600, 45)]
+    for m, k, n in shapes:
+        a, b = halves(st.bfloat16, m * k, 1)[0], halves(st.bfloat16, k * n, 2)[0]
+        a = a.reshape(k, m).T if "a" in transposed else a.reshape(m, k)
+        b = b.reshape(n, k).T if "b" in transposed else b.reshape(k, n)
+        x, y = a.astype("float64").numpy(), b.astype("float64").numpy()
+        error = np.abs((a @ b).astype("float64").numpy() - x @ y)
+        # A rounding to 8 bits, and those of float32 on the way.
+        assert (error <= 2.0**-8 * np.abs(x @ y) + 2.0**-22 * (k + 2) * (np.abs(x) @ np.abs(y))).all()
+    a, b = (
+        halves(st.bfloat16, 2 * 3 * 40 * 8, 1)[0].reshape(2, 3, 40, 8),
+        halves(st.bfloat16, 3 * 8 * 9, 2)[0].reshape(3, 8, 9),
+    )
+    expected = a.astype("float64").numpy() @ b.astype("float64").numpy()
+    np.testing.assert_allclose((a @ b).astype("float64").numpy(), expected, rtol=2.0**-8, atol=1e-5)
+    assert_same((a[..., ::2] @ b[:, ::2]).astype("float32"), (a[..., ::2].copy() @ b[:, ::2].copy()).astype("float32"))
+
+
+def test_bfloat16_linear() -> None:
+    x, w, bias = (halves(st.bfloat16, n, n)[0] for n in (50 * 40, 70 * 40, 70))
+    x, w = x.reshape(50, 40), w.reshape(70, 40)
+    exact = x.astype("float64").numpy() @ w.astype("float64").numpy().T + bias.astype("float64").numpy()
+    for activation, expected in ((None, exact), ("relu", np.maximum(exact, 0)), ("tanh", np.tanh(exact))):
+        y = st.linear(x, w, bias, activation=activation).astype("float64").numpy()
+        np.testing.assert_allclose(y, expected, rtol=2.0**-7, atol=1e-4 if activation is None else 2.0**-8)
+
+
+@pytest.mark.host(reason="threads are the CPU's")
+def test_bfloat16_products_have_the_same_bits_at_any_number_of_threads(threads: None) -> None:
+    a, b = (
+        halves(st.bfloat16, 300 * 3000, 1)[0].reshape(300, 3000),
+        halves(st.bfloat16, 3000 * 200, 2)[0].reshape(3000, 200),
+    )
+    products = []
+    for n in (1, 2, 3, 7):
+        st.set_num_threads(n)
+        products.append((a @ b).astype("float32").numpy())
+    for other in products[1:]:
+        assert_same(other, products[0])
