@@ -71,6 +71,5 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -
 
 
 def _gradients(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
-    """The gradients there are, each once."""
     entries = [parameters] if isinstance(parameters, Tensor) else parameters
-    return list({id(p.grad): p.grad for p in entries if p.grad is not None}.values())
+    return [p.grad for p in entries if p.grad is not None and p.size]
