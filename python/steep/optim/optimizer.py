@@ -174,7 +174,8 @@ class Optimizer:
         kept = value if isinstance(value, Tensor) else host_tensor(np.asarray(value))
         if kept.shape != blank.shape:
             raise ValueError(
-                f"{self._name()}.load_state_dict: {name} has shape {kept.shape}, its parameter {parameter.shape}"
+                f"{self._name()}.load_state_dict: {name} has shape {kept.shape}, "
+                + (f"not {blank.shape}" if name in self.scalar_names else f"its parameter {parameter.shape}")
             )
         kept = to_device(kept.detach(), parameter.device)
         return kept.astype(parameter.dtype, copy=True).contiguous()

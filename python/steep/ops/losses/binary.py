@@ -7,7 +7,8 @@ from typing import Any
 from ..._core import record
 from ...tensor import Tensor
 from .. import elementwise, logic
-from .common import alike, beside, check_probabilities, hinge, pair, reduced, signs, weighted
+from .._apply import as_tensor
+from .common import beside, check_floating, check_probabilities, hinge, pair, reduced, signs, weighted
 
 __all__ = [
     "binary_cross_entropy",
@@ -81,7 +82,8 @@ def soft_margin_loss(input: Any, target: Any, reduction: str = "mean") -> Tensor
     >>> st.soft_margin_loss(st.tensor([0.0, 0.0]), st.tensor([1, -1]))
     tensor(0.6931472)
     """
-    (x,) = alike("soft_margin_loss", ("input",), (input,))
+    x = as_tensor(input, target)
+    check_floating("soft_margin_loss", x)
     t = signs("soft_margin_loss", target, x, x.shape)
     return reduced("soft_margin_loss", elementwise.softplus(-t * x), reduction)
 
@@ -96,6 +98,7 @@ def hinge_embedding_loss(input: Any, target: Any, reduction: str = "mean", *, ma
     >>> st.hinge_embedding_loss(st.tensor([0.25, 0.25]), st.tensor([1, -1]), "none")
     tensor([0.25, 0.75])
     """
-    (x,) = alike("hinge_embedding_loss", ("input",), (input,))
+    x = as_tensor(input, target)
+    check_floating("hinge_embedding_loss", x)
     t = signs("hinge_embedding_loss", target, x, x.shape)
     return reduced("hinge_embedding_loss", elementwise.where(logic.greater(t, 0), x, hinge(margin - x)), reduction)

@@ -48,36 +48,27 @@ def cross_entropy(
     >>> st.cross_entropy(st.zeros(3, 2), st.tensor([1, 0, -100]), "none", ignore_index=-100)
     tensor([0.6931472, 0.6931472, 0.       ])
     """
-    name = "cross_entropy"
     input = as_tensor(input, target)
     target = as_tensor(target, input)
-    axis = _class_axis(name, "input (logits)", input, axis)
-    classes = input.shape[axis]
+    shape = input.shape
+    axis = _class_axis("cross_entropy", "input (logits)", input, axis)
+    classes = shape[axis]
     if classes == 1:
         raise ValueError(
-            f"cross_entropy: input of shape {input.shape} has one class, whose loss is always 0: "
+            f"cross_entropy: input of shape {shape} has one class, whose loss is always 0: "
             "use one output per class, or binary_cross_entropy_with_logits for a single output"
         )
-    if not 0 <= label_smoothing <= 1:
-        raise ValueError(f"cross_entropy: label_smoothing={label_smoothing} is a share: it must be between 0 and 1")
-    weight = _class_weight(name, weight, input, classes)
-    if target.shape == input.shape:
-        if ignore_index is not None and ignore_index >= 0:
-            raise ValueError("cross_entropy: ignore_index is for labels, but target holds probabilities")
-        return _probability_cross_entropy(input, target, reduction, axis, weight, label_smoothing)
-    logits, labels, places = _lines(name, input, target, axis, f" or {input.shape} (probabilities)")
-    labels, kept = _checked(name, labels, classes, ignore_index)
-    plain = weight is None and kept is None and label_smoothing == 0
-    over = divisor(name, labels.size, reduction if plain else "none")
-    loss, lse = _core.cross_entropy(logits, labels, over)
-    loss = record(loss, _cross_entropy_vjp, (logits,), (logits, labels, lse, over))
-    if plain:
-        return manipulation.reshape(loss, places) if over is None else loss
-    if not label_smoothing:
-        return _by_label(name, loss, labels, kept, weight, reduction, places)
-    each = rows.log_softmax(logits) if weight is None else rows.log_softmax(logits) * weight
-    spread = reductions.sum(each, 1) * (-label_smoothing / classes)
-    return _by_label(name, loss * (1 - label_smoothing), labels, kept, weight, reduction, places, spread)
+    if weight is not None or ignore_index is not None or label_smoothing or target.shape == shape:
+        return _general_cross_entropy(input, target, reduction, axis, weight, ignore_index, label_smoothing)
+    logits, labels, places = _lines("cross_entropy", input, target, axis)
+    labels = _core.checked_labels("cross_entropy", labels, classes)
+    loss = _fused(logits, labels, divisor("cross_entropy", labels.size, reduction))
+    return manipulation.reshape(loss, places) if reduction == "none" else loss
+
+
+def _fused(logits: Tensor, labels: Tensor, divisor: float | None) -> Tensor:
+    loss, lse = _core.cross_entropy(logits, labels, divisor)
+    return record(loss, _cross_entropy_vjp, (logits,), (logits, labels, lse, divisor))
 
 
 def _cross_entropy_vjp(g: Tensor, logits: Tensor, labels: Tensor, lse: Tensor, divisor: float | None) -> tuple[Tensor]:
@@ -86,6 +77,27 @@ def _cross_entropy_vjp(g: Tensor, logits: Tensor, labels: Tensor, lse: Tensor, d
         g = g.expand_dims(-1) if divisor is None else g / divisor
         return (g * (rows.softmax(logits) - hit),)
     return (_core.cross_entropy_backward(g, logits, labels, lse, divisor),)
+
+
+def _general_cross_entropy(
+    input: Tensor, target: Tensor, how: str, axis: int, weight: Any, ignore_index: int | None, smoothing: float
+) -> Tensor:
+    name, classes = "cross_entropy", input.shape[axis]
+    if not 0 <= smoothing <= 1:
+        raise ValueError(f"cross_entropy: label_smoothing={smoothing} is a share: it must be between 0 and 1")
+    weight = _class_weight(name, weight, input, classes)
+    if target.shape == input.shape:
+        if ignore_index is not None and ignore_index >= 0:
+            raise ValueError("cross_entropy: ignore_index is for labels, but target holds probabilities")
+        return _probability_cross_entropy(input, target, how, axis, weight, smoothing)
+    logits, labels, places = _lines(name, input, target, axis)
+    labels, kept = _checked(name, labels, classes, ignore_index)
+    loss = _fused(logits, labels, None)
+    if not smoothing:
+        return _by_label(name, loss, labels, kept, weight, how, places)
+    each = rows.log_softmax(logits) if weight is None else rows.log_softmax(logits) * weight
+    spread = reductions.sum(each, 1) * (-smoothing / classes)
+    return _by_label(name, loss * (1 - smoothing), labels, kept, weight, how, places, spread)
 
 
 def _probability_cross_entropy(
@@ -180,13 +192,12 @@ def _class_weight(name: str, weight: Any, input: Tensor, classes: int) -> Tensor
     return weight.astype(input.dtype)
 
 
-def _lines(
-    name: str, input: Tensor, target: Tensor, axis: int, or_else: str = ""
-) -> tuple[Tensor, Tensor, tuple[int, ...]]:
+def _lines(name: str, input: Tensor, target: Tensor, axis: int) -> tuple[Tensor, Tensor, tuple[int, ...]]:
     """The scores as (places, classes), the labels as (places,), and the shape that the places had."""
     shape, ndim = input.shape, input.ndim
     places = shape[:axis] + shape[axis + 1 :]
     if target.shape != places:
+        or_else = f" or {shape} (probabilities)" if name == "cross_entropy" else ""
         raise ValueError(
             f"{name}: for input of shape {shape} with classes on axis {axis}, target must have the shape "
             f"{places} (labels){or_else}, not {target.shape}"

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from ...tensor import Tensor
 from .. import elementwise, logic, manipulation
 from .. import reduction as reductions
-from .._apply import as_tensor, first_tensor
+from .._apply import as_tensor
 
 __all__: list[str] = []
 
@@ -27,27 +26,22 @@ def divisor(name: str, count: int, how: str) -> float | None:
     return divisors[how]
 
 
-def alike(name: str, names: Sequence[str], values: Sequence[Any]) -> list[Tensor]:
-    """Floating-point tensors of one shape and of the first one's dtype."""
-    beside = first_tensor(values)
-    tensors = [as_tensor(x, beside) for x in values]
-    first = tensors[0]
-    for other, called in zip(tensors[1:], names[1:], strict=True):
-        if other.shape != first.shape:
-            hint = "they must be equal"
-            if other.ndim != first.ndim and other.size == first.size:
-                hint += (
-                    ": broadcasting them would pair every prediction with every target, so reshape one of them first"
-                )
-            raise ValueError(f"{name}: {names[0]} has shape {first.shape}, {called} {other.shape}; {hint}")
-    if not first.dtype.is_floating_point:
-        raise TypeError(f"{name}: {names[0]} must be floating-point, not {first.dtype.name}")
-    return [first, *(x.astype(first.dtype) for x in tensors[1:])]
+def pair(name: str, input: Any, target: Any, called: tuple[str, str] = ("input", "target")) -> tuple[Tensor, Tensor]:
+    """Floating-point tensors of one shape and dtype."""
+    input = as_tensor(input, target)
+    target = as_tensor(target, input)
+    if input.shape != target.shape:
+        hint = "they must be equal"
+        if input.ndim != target.ndim and input.size == target.size:
+            hint += ": broadcasting them would pair every prediction with every target, so reshape one of them first"
+        raise ValueError(f"{name}: {called[0]} has shape {input.shape}, {called[1]} {target.shape}; {hint}")
+    check_floating(name, input, called[0])
+    return input, target.astype(input.dtype)
 
 
-def pair(name: str, input: Any, target: Any) -> list[Tensor]:
-    """Predictions and targets."""
-    return alike(name, ("input", "target"), (input, target))
+def check_floating(name: str, input: Tensor, called: str = "input") -> None:
+    if not input.dtype.is_floating_point:
+        raise TypeError(f"{name}: {called} must be floating-point, not {input.dtype.name}")
 
 
 def beside(name: str, what: str, x: Any, input: Tensor) -> Tensor:

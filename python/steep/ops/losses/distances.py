@@ -7,7 +7,7 @@ from typing import Any
 from ...tensor import Tensor
 from .. import elementwise, linalg, logic
 from .. import reduction as reductions
-from .common import alike, check_not_negative, hinge, reduced, signs
+from .common import check_not_negative, hinge, pair, reduced, signs
 
 __all__ = [
     "cosine_embedding_loss",
@@ -28,7 +28,7 @@ def margin_ranking_loss(
     tensor([2., 0.])
     """
     name = "margin_ranking_loss"
-    a, b = alike(name, ("input1", "input2"), (input1, input2))
+    a, b = pair(name, input1, input2, ("input1", "input2"))
     t = signs(name, target, a, a.shape)
     return reduced(name, hinge(margin - t * (a - b)), reduction)
 
@@ -47,7 +47,7 @@ def cosine_embedding_loss(
     tensor([1., 1.])
     """
     name = "cosine_embedding_loss"
-    a, b = alike(name, ("input1", "input2"), (input1, input2))
+    a, b = pair(name, input1, input2, ("input1", "input2"))
     if a.ndim not in (1, 2):
         raise ValueError(f"{name}: inputs must have the shape (N, D) or (D,), not {a.shape}")
     t = signs(name, target, a, a.shape[:-1])
@@ -84,7 +84,8 @@ def triplet_margin_loss(
     if not margin > 0:
         raise ValueError(f"{name}: margin={margin} must be greater than 0")
     check_not_negative(name, eps=eps)
-    a, near, far = alike(name, ("anchor", "positive", "negative"), (anchor, positive, negative))
+    a, near = pair(name, anchor, positive, ("anchor", "positive"))
+    far = pair(name, a, negative, ("anchor", "negative"))[1]
     if a.ndim == 0:
         raise ValueError(f"{name}: inputs must be vectors, but they are single numbers")
 
