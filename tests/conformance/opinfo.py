@@ -90,7 +90,7 @@ REFUSED = {
     "tensordot: axes": "PyTorch broadcasts extents of 1 in sums",
     "targets must be 1 or -1": "PyTorch does not look at targets of margin losses, and its samples are random numbers",
     "input needs a class axis": "PyTorch takes a single score as one class",
-    "target must have the shape": "PyTorch takes one label in an axis of its own beside scores without one",
+    "with classes on axis 0, target must": "PyTorch takes one label in an axis of its own beside scores without one",
     "they must be equal": "PyTorch broadcasts predictions and targets",
     "must have the axes (N, C)": "PyTorch takes one axis without elements",
 }
