@@ -105,6 +105,13 @@ def test_weights_of_binary_losses(how: str, functional: Any) -> None:
             check("binary_cross_entropy_with_logits", functional, how, [normal(shape)], [uniform(shape, 2)], **o)
 
 
+def test_numbers_as_weights_are_exact() -> None:
+    x, t = st.tensor(normal((4,))), st.tensor(uniform((4,)))
+    for name in ("weight", "pos_weight"):
+        exact = st.binary_cross_entropy_with_logits(x, t, **{name: st.tensor(np.float64(0.1))})
+        assert float(st.binary_cross_entropy_with_logits(x, t, **{name: 0.1})) == float(exact)
+
+
 def test_kl_div_by_batches_and_zero_targets(functional: Any) -> None:
     for log_target in (False, True):
         inputs = [normal((5, 3)), uniform((5, 3), 2)]
@@ -129,7 +136,7 @@ def test_gaussian_nll(how: str, functional: Any) -> None:
             check("gaussian_nll_loss", functional, how, inputs, [], **o)
     x, t = st.tensor(normal((4,))), st.tensor(normal((4,), 2))
     expected = functional.gaussian_nll_loss(torch.tensor(normal((4,))), torch.tensor(normal((4,), 2)), 0.7)
-    assert float(st.gaussian_nll_loss(x, t, 0.7)) == pytest.approx(float(expected), rel=1e-7)
+    assert float(st.gaussian_nll_loss(x, t, 0.7)) == pytest.approx(float(expected), rel=1e-14)
 
 
 # --- classes ----------------------------------------------------------------------------------------------------------

@@ -89,7 +89,7 @@ class Adagrad(Formula):
     def _change(self, p: Tensor, g: Tensor, keep: Keep, step: int, options: Group) -> None:
         total = keep("sum")
         if step == 1:
-            total.fill_(options["initial_accumulator_value"])
+            total.add_(options["initial_accumulator_value"])
         total.add_(g * g)
         rate = options["lr"] / (1 + (step - 1) * options["lr_decay"])
         p.sub_(rate * g / (sqrt(total) + options["eps"]))

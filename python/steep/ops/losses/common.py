@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from ...tensor import Tensor
 from .. import elementwise, logic, manipulation
 from .. import reduction as reductions
-from .._apply import as_tensor
+from .._apply import NUMBERS, as_tensor
 
 __all__: list[str] = []
 
@@ -44,9 +46,14 @@ def check_floating(name: str, input: Tensor, called: str = "input") -> None:
         raise TypeError(f"{name}: {called} must be floating-point, not {input.dtype.name}")
 
 
+def operand(x: Any, input: Tensor) -> Tensor:
+    """x as a tensor; a number takes the dtype of ``input``."""
+    return as_tensor(np.float64(x), input).astype(input.dtype) if isinstance(x, NUMBERS) else as_tensor(x, input)
+
+
 def beside(name: str, what: str, x: Any, input: Tensor) -> Tensor:
     """x in the dtype of ``input`` and of a shape that broadcasts to its."""
-    x = as_tensor(x, input)
+    x = operand(x, input)
     lengths = zip(reversed(x.shape), reversed(input.shape), strict=False)
     if x.ndim > input.ndim or any(n not in (1, m) for n, m in lengths):
         raise ValueError(f"{name}: {what} of shape {x.shape} does not broadcast to the input's shape {input.shape}")

@@ -8,8 +8,7 @@ from typing import Any
 from ...tensor import Tensor
 from .. import elementwise, logic, manipulation
 from .. import reduction as reductions
-from .._apply import as_tensor
-from .common import beside, check_not_negative, pair, reduced
+from .common import beside, check_not_negative, operand, pair, reduced
 
 __all__ = [
     "gaussian_nll_loss",
@@ -138,7 +137,7 @@ def gaussian_nll_loss(
     if not eps > 0:
         raise ValueError(f"{name}: eps={eps} must be greater than 0")
     x, t = pair(name, input, target)
-    v = as_tensor(var, x)
+    v = operand(var, x)
     if v.shape != x.shape and x.ndim and v.shape == x.shape[:-1]:
         v = manipulation.expand_dims(v, -1)
     v = beside(name, "var", v, x)
