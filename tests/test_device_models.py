@@ -74,7 +74,17 @@ def test_a_model_moves_as_a_whole(cuda: str) -> None:
     assert (model.fc.weight.device, model.fc.weight.dtype, model.count.dtype) == ("cpu", st.float64, st.int64)
 
 
-@pytest.mark.parametrize("make", [lambda p: optim.SGD(p, 0.1, momentum=0.9), lambda p: optim.AdamW(p, 0.1)], ids=str)
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda p: optim.SGD(p, 0.1, momentum=0.9),
+        lambda p: optim.AdamW(p, 0.1),
+        lambda p: optim.RMSprop(p, 0.1, momentum=0.5, centered=True),
+        lambda p: optim.NAdam(p, 0.1),
+        lambda p: optim.LAMB(p, 0.1),
+    ],
+    ids=["SGD", "AdamW", "RMSprop", "NAdam", "LAMB"],
+)
 def test_an_optimizer_follows_its_parameters(make: Any, cuda: str) -> None:
     def train(devices: list[str]) -> tuple[np.ndarray[Any, Any], optim.Optimizer]:
         st.manual_seed(0)
@@ -171,3 +181,30 @@ def test_means_wait_seldom(cuda: str) -> None:
     assert means.result() == pytest.approx(plain.result(), nan_ok=True)
     assert means.lost is not None
     assert means.lost[0] == plain.lost[0] == 71
+
+
+def test_layers_losses_and_clipping_on_a_device(cuda: str, rng: np.random.Generator) -> None:
+    x, y = blobs(rng)
+
+    def train(device: str) -> tuple[st.train.History, dict[str, Any]]:
+        st.manual_seed(0)
+        model = nn.Sequential(  # without a bias, whose gradient before a batch norm is rounding errors only
+            nn.Linear(4, 16, bias=False), nn.BatchNorm1d(16), nn.GroupNorm(2, 16), nn.RMSNorm(16), nn.Linear(16, 3)
+        )
+        model.to(device)
+        loss = nn.CrossEntropyLoss(weight=[1.0, 2.0, 0.5], ignore_index=1, label_smoothing=0.1)
+        model.compile("nadam", loss, metrics=["accuracy"])
+        history = model.fit(x, y, epochs=2, verbose=0)  # which brings the weights of the loss to the model
+        assert loss.weight.device == device
+        nn.utils.clip_grad_norm_(model.parameters(), 0.5)
+        return history, {name: value.numpy() for name, value in model.state_dict().items()}
+
+    with st.device("cpu"):
+        (expected, here), (history, there) = train("cpu"), train(cuda)
+    for name, values in expected.items():
+        np.testing.assert_allclose(history[name], values, rtol=1e-3, err_msg=name)
+    for name, value in here.items():
+        np.testing.assert_allclose(there[name], value, rtol=1e-2, atol=1e-3, err_msg=name)
+    table = nn.Embedding(5, 3, padding_idx=0).to(cuda)
+    table(st.tensor([0, 4], device=cuda)).sum().backward()
+    assert table.weight.grad.tolist() == [[0] * 3, [0] * 3, [0] * 3, [0] * 3, [1] * 3]

@@ -23,6 +23,7 @@ from .ops.linalg import *
 from .ops.logic import *
 from .ops.losses import *
 from .ops.manipulation import *
+from .ops.normalization import *
 from .ops.rearrange import *
 from .ops.reduction import *
 from .ops.rows import *

@@ -88,6 +88,11 @@ REFUSED = {
     "squeeze: axis": "PyTorch leaves axes of several elements as they are; NumPy and steep refuse",
     "one_hot: labels": "PyTorch takes the number of classes from the labels",
     "tensordot: axes": "PyTorch broadcasts extents of 1 in sums",
+    "targets must be 1 or -1": "PyTorch does not look at targets of margin losses, and its samples are random numbers",
+    "input needs a class axis": "PyTorch takes a single score as one class",
+    "with classes on axis 0, target must": "PyTorch takes one label in an axis of its own beside scores without one",
+    "they must be equal": "PyTorch broadcasts predictions and targets",
+    "must have the axes (N, C)": "PyTorch takes one axis without elements",
 }
 
 
@@ -143,7 +148,11 @@ def check_sample(op: Any, function: Callable[..., Any], sample: Any, dtype: torc
     x, args = converted(sample.input), converted(list(sample.args))
     renamed = {**KEYWORDS, **KEYWORDS_OF.get(op.name, {})}
     keywords = {renamed.get(key, key): converted(value) for key, value in sample.kwargs.items()}
-    order = [args[0], *x] if op.name == "einsum" else [x, *args]  # the subscripts come first
+    order = [x, *args]
+    if op.name == "einsum":  # the subscripts come first
+        order = [args[0], *x]
+    elif op.name == "nn.functional.embedding":  # the indices too
+        order = [args[0], x]
     try:
         actual = outputs(function(*order, **keywords))
     except (TypeError, ValueError, IndexError, NotImplementedError) as error:

@@ -1,7 +1,7 @@
 """Layers, losses and initialisers: the parts of a model, and Module, which holds them together."""
 
 from ..tensor import Parameter
-from . import init
+from . import init, utils
 from .activations import (
     ELU,
     GELU,
@@ -16,10 +16,29 @@ from .activations import (
     Tanh,
 )
 from .containers import ModuleList, Sequential
-from .linear import Linear
-from .losses import BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, HuberLoss, L1Loss, MSELoss
+from .embedding import Embedding
+from .linear import Bilinear, Linear
+from .losses import (
+    BCELoss,
+    BCEWithLogitsLoss,
+    CosineEmbeddingLoss,
+    CrossEntropyLoss,
+    GaussianNLLLoss,
+    HingeEmbeddingLoss,
+    HuberLoss,
+    KLDivLoss,
+    L1Loss,
+    MarginRankingLoss,
+    MSELoss,
+    MultiMarginLoss,
+    NLLLoss,
+    PoissonNLLLoss,
+    SmoothL1Loss,
+    SoftMarginLoss,
+    TripletMarginLoss,
+)
 from .module import Module
-from .normalization import LayerNorm
+from .normalization import BatchNorm1d, GroupNorm, LayerNorm, RMSNorm
 from .regularization import Dropout
 from .shape import Flatten, Identity
 
@@ -28,11 +47,19 @@ __all__ = [
     "GELU",
     "BCELoss",
     "BCEWithLogitsLoss",
+    "BatchNorm1d",
+    "Bilinear",
+    "CosineEmbeddingLoss",
     "CrossEntropyLoss",
     "Dropout",
+    "Embedding",
     "Flatten",
+    "GaussianNLLLoss",
+    "GroupNorm",
+    "HingeEmbeddingLoss",
     "HuberLoss",
     "Identity",
+    "KLDivLoss",
     "L1Loss",
     "LayerNorm",
     "LeakyReLU",
@@ -40,15 +67,24 @@ __all__ = [
     "LogSigmoid",
     "LogSoftmax",
     "MSELoss",
+    "MarginRankingLoss",
     "Module",
     "ModuleList",
+    "MultiMarginLoss",
+    "NLLLoss",
     "Parameter",
+    "PoissonNLLLoss",
+    "RMSNorm",
     "ReLU",
     "Sequential",
     "SiLU",
     "Sigmoid",
+    "SmoothL1Loss",
+    "SoftMarginLoss",
     "Softmax",
     "Softplus",
     "Tanh",
+    "TripletMarginLoss",
     "init",
+    "utils",
 ]

@@ -1,4 +1,4 @@
-"""The fully connected layer."""
+"""The fully connected layer, of one input and of two."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..tensor import Parameter, Tensor
 from .activations import activation_function
 from .module import Module
 
-__all__ = ["Linear"]
+__all__ = ["Bilinear", "Linear"]
 
 
 class Linear(Module):
@@ -30,9 +30,7 @@ class Linear(Module):
     """
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True, activation: Any = None) -> None:
-        for name, value in (("in_features", in_features), ("out_features", out_features)):
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"Linear: {name}={value!r} must be a positive integer")
+        _check_sizes("Linear", in_features=in_features, out_features=out_features)
         self.in_features = in_features
         self.out_features = out_features
         self.activation = activation
@@ -66,3 +64,49 @@ class Linear(Module):
         if self.activation is None:
             return text
         return f"{text}, activation={getattr(self.activation, '__name__', repr(self.activation))}"
+
+
+class Bilinear(Module):
+    """aᵀ · weight[k] · b + bias[k] for inputs a (…, in1_features) and b (…, in2_features), giving (…, out_features).
+
+    ``weight`` is (out_features, in1_features, in2_features), ``bias`` (out_features,). Both start uniform in
+    ±1/√in1_features, as PyTorch's do. Raises ValueError for inputs of other shapes.
+
+    >>> import steep as st
+    >>> st.nn.Bilinear(3, 4, 2)(st.ones(5, 3), st.ones(5, 4)).shape
+    (5, 2)
+    """
+
+    def __init__(self, in1_features: int, in2_features: int, out_features: int, bias: bool = True) -> None:
+        _check_sizes("Bilinear", in1_features=in1_features, in2_features=in2_features, out_features=out_features)
+        self.in1_features = in1_features
+        self.in2_features = in2_features
+        self.out_features = out_features
+        bound = 1 / math.sqrt(in1_features)
+        self.weight = Parameter(random.uniform((out_features, in1_features, in2_features), -bound, bound))
+        self.bias = Parameter(random.uniform((out_features,), -bound, bound)) if bias else None
+
+    def forward(self, a: Any, b: Any) -> Tensor:
+        """The layer's output for a (…, in1_features) and b (…, in2_features)."""
+        a, b = as_tensor(a, self.weight), as_tensor(b, self.weight)
+        if a.shape[-1:] != (self.in1_features,) or b.shape[-1:] != (self.in2_features,) or a.shape[:-1] != b.shape[:-1]:
+            raise ValueError(
+                f"{self._label()} (in1_features={self.in1_features}, in2_features={self.in2_features}) got inputs of "
+                f"shapes {a.shape} and {b.shape}: their last axes must be {self.in1_features} and "
+                f"{self.in2_features}, the others equal"
+            )
+        dtype = self.weight.dtype
+        return ops.bilinear(a.astype(dtype), b.astype(dtype), self.weight, self.bias)
+
+    def extra_repr(self) -> str:
+        """The layer's sizes."""
+        return (
+            f"in1_features={self.in1_features}, in2_features={self.in2_features}, out_features={self.out_features}, "
+            f"bias={self.bias is not None}"
+        )
+
+
+def _check_sizes(layer: str, **sizes: int) -> None:
+    for name, value in sizes.items():
+        if not isinstance(value, int) or value < 1:
+            raise ValueError(f"{layer}: {name}={value!r} must be a positive integer")

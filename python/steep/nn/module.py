@@ -260,13 +260,16 @@ class Module(Trainable):
     # --- modes ----------------------------------------------------------------------------------------------------
 
     def train(self, mode: bool = True) -> Self:
-        """Sets ``training`` here and below: Dropout drops. Returns the module."""
+        """Sets ``training`` here and below: Dropout drops, BatchNorm1d goes by the batch. Returns the module."""
         for module in self.modules():
             module.training = mode
         return self
 
     def eval(self) -> Self:
-        """Sets ``training`` to False here and below: Dropout passes everything. Returns the module."""
+        """Sets ``training`` to False here and below: Dropout passes everything, BatchNorm1d goes by its running values.
+
+        Returns the module.
+        """
         return self.train(False)
 
     def requires_grad_(self, requires_grad: bool = True) -> Self:

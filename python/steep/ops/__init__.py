@@ -8,6 +8,7 @@ from . import (
     logic,
     losses,
     manipulation,
+    normalization,
     rearrange,
     reduction,
     rows,
@@ -27,6 +28,7 @@ from .linalg import *
 from .logic import *
 from .losses import *
 from .manipulation import *
+from .normalization import *
 from .rearrange import *
 from .reduction import *
 from .rows import *
@@ -41,6 +43,7 @@ __all__ += linalg.__all__
 __all__ += logic.__all__
 __all__ += losses.__all__
 __all__ += manipulation.__all__
+__all__ += normalization.__all__
 __all__ += rearrange.__all__
 __all__ += reduction.__all__
 __all__ += rows.__all__

@@ -10,10 +10,11 @@ from .. import _core, dtypes
 from .._core import record
 from ..dtypes import as_dtype
 from ..tensor import Tensor
-from . import manipulation
+from . import elementwise, logic, manipulation
 from ._apply import as_tensor
 
 __all__ = [
+    "embedding",
     "one_hot",
     "take",
     "take_along_axis",
@@ -132,6 +133,38 @@ def _take_vjp(g: Tensor, indices: Tensor, axis: int, shape: tuple[int, ...]) -> 
 
 def _take_backward_vjp(g: Tensor, indices: Tensor, axis: int) -> tuple[Tensor]:
     return (take(g, indices, axis),)
+
+
+def embedding(indices: Any, weight: Any, padding_idx: int | None = None) -> Tensor:
+    """The rows of ``weight`` (num_embeddings, …) at ``indices``, of shape indices.shape + weight.shape[1:].
+
+    The row ``padding_idx`` gets no gradient. Raises IndexError for indices out of range (negative ones too), TypeError
+    unless they are integers.
+
+    >>> import steep as st
+    >>> st.embedding(st.tensor([2, 0]), st.tensor([[0.0, 0.5], [1.0, 1.5], [2.0, 2.5]]))
+    tensor([[2. , 2.5],
+            [0. , 0.5]])
+    """
+    indices = as_tensor(indices, weight)
+    weight = as_tensor(weight, indices)
+    if weight.ndim == 0:
+        raise ValueError("embedding: weight is a single number: it needs a first axis of rows")
+    if indices.dtype.kind in ("float", "bool"):
+        raise TypeError(f"embedding: indices must be integers, not {indices.dtype.name}: use x.astype(steep.int64)")
+    rows = weight.shape[0]
+    if indices.size and not (int(indices.min()) >= 0 and int(indices.max()) < rows):
+        raise IndexError(
+            f"embedding: indices range from {int(indices.min())} to {int(indices.max())}, but with {rows} rows "
+            f"they must lie in 0…{rows - 1}"
+        )
+    if padding_idx is None:
+        return take(weight, indices, 0)
+    if not -rows <= padding_idx < rows:
+        raise IndexError(f"embedding: padding_idx={padding_idx} is out of range for {rows} rows")
+    y = take(weight, indices, 0)
+    padding = logic.equal(indices, padding_idx % rows)
+    return elementwise.where(manipulation.reshape(padding, (*indices.shape, *[1] * (weight.ndim - 1))), y.detach(), y)
 
 
 def take_along_axis(x: Any, indices: Any, axis: int = -1) -> Tensor:

@@ -9,9 +9,10 @@ from .. import _core
 from .._core import is_recording, record, record_binary
 from ..tensor import Tensor
 from . import elementwise, logic, manipulation, rearrange, reduction
-from ._apply import UNARY, as_tensor
+from ._apply import UNARY, as_tensor, first_tensor
 
 __all__ = [
+    "bilinear",
     "cosine_similarity",
     "linear",
     "matmul",
@@ -93,6 +94,32 @@ def _linear_vjp(
 
 
 # --- composed of the others -------------------------------------------------------------------------------------------
+
+
+def bilinear(a: Any, b: Any, weight: Any, bias: Any = None) -> Tensor:
+    """aᵀ · weight[k] · b + bias[k] for each k, for a (…, I), b (…, J), weight (K, I, J) and bias (K,), giving (…, K).
+
+    Raises ValueError for shapes that don't fit.
+
+    >>> import steep as st
+    >>> st.bilinear(st.tensor([1.0, 2.0]), st.tensor([3.0]), st.tensor([[[1.0], [10.0]]]))
+    tensor([63.])
+    """
+    beside = first_tensor((weight, a, b, bias))
+    a, b, weight = as_tensor(a, beside), as_tensor(b, beside), as_tensor(weight, beside)
+    wanted = (weight.shape[1:], a.shape[:-1]) if weight.ndim == 3 else None
+    if a.ndim == 0 or b.ndim == 0 or wanted != ((a.shape[-1], b.shape[-1]), b.shape[:-1]):
+        raise ValueError(
+            f"bilinear: a {a.shape}, b {b.shape} and weight {weight.shape} must have the shapes "
+            "(…, I), (…, J) and (K, I, J)"
+        )
+    outputs, inputs, others = weight.shape
+    places = math.prod(a.shape[:-1])
+    left = manipulation.permute_dims(weight, (1, 0, 2))
+    left = matmul(manipulation.reshape(a, (places, inputs)), manipulation.reshape(left, (inputs, outputs * others)))
+    y = matmul(manipulation.reshape(left, (places, outputs, others)), manipulation.reshape(b, (places, others, 1)))
+    y = manipulation.reshape(y, (*a.shape[:-1], outputs))
+    return y if bias is None else y + as_tensor(bias, beside)
 
 
 def matrix_transpose(x: Any) -> Tensor:

@@ -1,7 +1,24 @@
-"""Optimizers: each updates a whole model's parameters from their gradients, in one call into C++ a step."""
+"""Optimizers: each updates a whole model's parameters from their gradients.
+
+SGD, Adam and AdamW do so in one call into C++ a step; the others are a few lines of tensor operations each.
+"""
 
 from .adam import Adam, AdamW
+from .adaptive import Adadelta, Adagrad, RMSprop
+from .moments import LAMB, Adamax, Lion, NAdam
 from .optimizer import Optimizer
 from .sgd import SGD
 
-__all__ = ["SGD", "Adam", "AdamW", "Optimizer"]
+__all__ = [
+    "LAMB",
+    "SGD",
+    "Adadelta",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Adamax",
+    "Lion",
+    "NAdam",
+    "Optimizer",
+    "RMSprop",
+]

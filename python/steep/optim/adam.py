@@ -38,11 +38,6 @@ class Adam(Optimizer):
     ) -> None:
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
 
-    def _check_options(self, group: Group) -> None:
-        super()._check_options(group)
-        if not all(0 <= beta < 1 for beta in group["betas"]):
-            raise ValueError(f"{type(self).__name__}: betas={group['betas']} must be at least 0 and less than 1")
-
     def _update(self, group: Group, state: dict[str, list[Tensor]], steps: list[int]) -> None:
         beta1, beta2 = group["betas"]
         _core.adam(

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd import no_grad
-from ..ops import to_device, zeros_like
+from ..ops import to_device, zeros, zeros_like
 from ..ops._apply import host_tensor
 from ..tensor import Parameter, Tensor
 
@@ -28,6 +27,7 @@ class Optimizer:
     """
 
     state_names: tuple[str, ...] = ()
+    scalar_names: tuple[str, ...] = ()  # those of state_names that are one number for each parameter
 
     def __init__(self, params: Iterable[Any], defaults: Group) -> None:
         self._options = tuple(defaults)
@@ -138,18 +138,23 @@ class Optimizer:
 
     def _check_options(self, group: Group) -> None:
         """Raises ValueError for options out of range."""
-        for name in ("lr", "weight_decay", "eps"):
+        for name in ("lr", "weight_decay", "eps", "momentum"):
             if name in group and not group[name] >= 0:
                 raise ValueError(f"{self._name()}: {name}={group[name]} must not be negative")
+        if not all(0 <= beta < 1 for beta in group.get("betas", ())):
+            raise ValueError(f"{self._name()}: betas={group['betas']} must be at least 0 and less than 1")
 
-    @staticmethod
-    def _kept(group: Group, state: dict[str, list[Tensor]], name: str) -> list[Tensor]:
+    def _kept(self, group: Group, state: dict[str, list[Tensor]], name: str) -> list[Tensor]:
         """The state tensors called ``name``, zeros at first."""
         tensors = state.get(name)
         if tensors is None:
-            with no_grad():
-                tensors = state[name] = [zeros_like(p) for p in group["params"]]
+            tensors = state[name] = [self._blank(p, name) for p in group["params"]]
         return tensors
+
+    def _blank(self, parameter: Tensor, name: str) -> Tensor:
+        if name in self.scalar_names:
+            return zeros((), dtype=parameter.dtype, device=parameter.device)
+        return zeros_like(parameter.detach())
 
     @staticmethod
     def _follow(params: list[Tensor], state: dict[str, list[Tensor]]) -> bool:
@@ -163,12 +168,14 @@ class Optimizer:
         return moved
 
     def _loaded(self, parameter: Tensor, value: Any, name: str) -> Tensor:
+        blank = self._blank(parameter, name)
         if value is None:
-            return zeros_like(parameter.detach())
+            return blank
         kept = value if isinstance(value, Tensor) else host_tensor(np.asarray(value))
-        if kept.shape != parameter.shape:
+        if kept.shape != blank.shape:
             raise ValueError(
-                f"{self._name()}.load_state_dict: {name} has shape {kept.shape}, its parameter {parameter.shape}"
+                f"{self._name()}.load_state_dict: {name} has shape {kept.shape}, "
+                + (f"not {blank.shape}" if name in self.scalar_names else f"its parameter {parameter.shape}")
             )
         kept = to_device(kept.detach(), parameter.device)
         return kept.astype(parameter.dtype, copy=True).contiguous()

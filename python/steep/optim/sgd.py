@@ -54,8 +54,6 @@ class SGD(Optimizer):
 
     def _check_options(self, group: Group) -> None:
         super()._check_options(group)
-        if not group["momentum"] >= 0:
-            raise ValueError(f"SGD: momentum={group['momentum']} must not be negative")
         if group["nesterov"] and (group["momentum"] == 0 or group["dampening"] != 0):
             raise ValueError("SGD: nesterov=True needs a momentum above 0 and no dampening")
 

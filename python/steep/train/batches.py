@@ -55,7 +55,7 @@ def as_data(x: Any, y: Any, dtype: DType, kind: str) -> Data:
             f"x has {len(inputs)} samples and y has {len(targets)} (shapes {inputs.shape} and {targets.shape}): "
             "each sample needs one target"
         )
-    if kind == "categorical":
+    if kind in ("categorical", "scores"):
         return inputs, targets.astype(int64) if targets.dtype.kind == "bool" else targets
     return inputs, targets if kind == "unknown" else targets.astype(dtype)
 

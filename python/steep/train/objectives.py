@@ -13,18 +13,21 @@ __all__ = ["check_last_layer", "check_output", "loss_function", "metric_function
 
 Function = Callable[[Any, Any], Any]
 
-# What a loss expects of the output: logits of classes, probabilities or logits of yes/no questions, or values.
-# "unknown" is a function of the user's own.
+# What a loss expects of the output: logits of classes ("categorical") or other scores of them, probabilities or logits
+# of yes/no questions, or values. "unknown" is a function of the user's own.
 LOSSES: dict[str, tuple[Function, str]] = {
     "cross_entropy": (ops.cross_entropy, "categorical"),
     "categorical_crossentropy": (ops.cross_entropy, "categorical"),
     "sparse_categorical_crossentropy": (ops.cross_entropy, "categorical"),
+    "nll": (ops.nll_loss, "scores"),
     "binary_crossentropy": (ops.binary_cross_entropy, "binary"),
     "bce": (ops.binary_cross_entropy, "binary"),
     "bce_with_logits": (ops.binary_cross_entropy_with_logits, "binary_logits"),
     "mse": (ops.mse_loss, "regression"),
     "mae": (ops.l1_loss, "regression"),
     "huber": (ops.huber_loss, "regression"),
+    "smooth_l1": (ops.smooth_l1_loss, "regression"),
+    "poisson_nll": (ops.poisson_nll_loss, "regression"),
 }
 METRICS: dict[str, Function] = {"mse": ops.mse_loss, "mae": ops.l1_loss}
 KINDS = dict(LOSSES.values())
@@ -96,6 +99,7 @@ def _guessed_accuracy(output: Tensor, target: Tensor) -> Tensor:
 
 ACCURACIES: dict[str, Function] = {
     "categorical": categorical_accuracy,
+    "scores": categorical_accuracy,
     "binary": binary_accuracy,
     "binary_logits": binary_logits_accuracy,
     "regression": _guessed_accuracy,
@@ -108,6 +112,7 @@ ONE_OUTPUT = (
     "has one output, and the share of one class among one is always 1: give it an output for each class, or use "
     "the loss 'bce_with_logits' for a yes/no question"
 )
+CLASSES = ("categorical", "scores")
 DOUBLE = {"categorical": "softmax", "binary_logits": "sigmoid"}  # what the loss applies itself
 
 
@@ -118,7 +123,7 @@ def check_last_layer(model: Any, kind: str, stacklevel: int) -> None:
         layer, name = layer[-1], layer._names()[-1]
         path = f"{path}.{name}" if path else name
     label = f"{type(layer).__name__} {path!r}" if path else type(layer).__name__
-    if kind == "categorical" and isinstance(layer, nn.Linear) and layer.out_features == 1:
+    if kind in CLASSES and isinstance(layer, nn.Linear) and layer.out_features == 1:
         raise ValueError(f"compile: {label} {ONE_OUTPUT}")
     if _ends_in(layer, DOUBLE.get(kind)):
         _warn_double(f"{label} ends the model in", kind, stacklevel + 1)
@@ -137,7 +142,7 @@ def check_output(model: Any, output: Tensor, kind: str, stacklevel: int) -> None
     """The same for the first output of any other Module, by the operation that made it."""
     if isinstance(model, nn.Sequential) or not isinstance(output, Tensor):
         return
-    if kind == "categorical" and output.ndim > 1 and output.shape[1] == 1:
+    if kind in CLASSES and output.ndim > 1 and output.shape[1] == 1:
         raise ValueError(f"{type(model).__name__} {ONE_OUTPUT}")
     if output.grad_fn is not None and output.grad_fn.name == DOUBLE.get(kind):
         _warn_double(f"{type(model).__name__}'s output comes from", kind, stacklevel + 1)

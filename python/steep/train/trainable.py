@@ -66,14 +66,17 @@ class Trainable:
         def named_parameters(self) -> Iterator[tuple[str, Parameter]]: ...
         def modules(self) -> Iterator[Module]: ...
         def train(self, mode: bool = True) -> Any: ...
+        def to(self, *target: Any) -> Any: ...
 
     def compile(self, optimizer: Any = "adam", loss: Any = None, metrics: Any = ()) -> None:
         """Chooses how ``fit`` trains, and starts counting epochs at 0.
 
-        ``optimizer``: "sgd", "adam" or "adamw", an Optimizer, or a function that makes one from parameters.
+        ``optimizer``: the name of one in ``steep.optim`` ("sgd", "adam", "adamw", "rmsprop", …), an Optimizer, or a
+        function that makes one from parameters.
         ``loss``: "cross_entropy" (logits and labels or one-hot; also by Keras' names "categorical_crossentropy" and
-        "sparse_categorical_crossentropy"), "binary_crossentropy" (probabilities), "bce_with_logits", "mse", "mae",
-        "huber", a loss module, or a function(output, target) of a batch's mean. ``metrics``: "accuracy" (or "acc"),
+        "sparse_categorical_crossentropy"), "nll" (log-probabilities and labels), "binary_crossentropy" (probabilities),
+        "bce_with_logits", "mse", "mae", "huber", "smooth_l1", "poisson_nll", a loss module, whose weights go to the
+        model's device, or a function(output, target) of a batch's mean. ``metrics``: "accuracy" (or "acc"),
         "mse", "mae", or functions(output, target).
 
         Warns if the model ends in the softmax or sigmoid that the loss applies itself. Raises ValueError for unknown
@@ -129,7 +132,7 @@ class Trainable:
         from .batches import as_data, batches, placed, split
         from .progress import progress
 
-        state, device = self._state_for("fit", "train_step"), self._device("fit")
+        state, device = self._state_for("fit", "train_step")
         _check_count("batch_size", batch_size)
         _check_count("epochs", epochs)
         data = as_data(x, y, self._dtype(), state.kind)
@@ -182,7 +185,7 @@ class Trainable:
         """
         from .batches import as_data
 
-        state, device = self._state_for("evaluate", "validation_step"), self._device("evaluate")
+        state, device = self._state_for("evaluate", "validation_step")
         _check_count("batch_size", batch_size)
         return self._measure(as_data(x, y, self._dtype(), state.kind), batch_size, device)
 
@@ -300,20 +303,25 @@ class Trainable:
             )
         return next(iter(found), get_default_device())
 
-    def _state_for(self, method: str, step: str) -> Compiled:
+    def _state_for(self, method: str, step: str) -> tuple[Compiled, Device]:
+        """What was compiled, and the model's device, to which the loss' weights are brought."""
         if self._compiled is None:
             if getattr(type(self), step) is getattr(Trainable, step):
                 raise RuntimeError(f"{method}: call {type(self).__name__}.compile(optimizer, loss) first")
             self._compiled = Compiled(None, "unknown", {}, whole_model=False)
-        return self._compiled
+        device = self._device(method)
+        if isinstance(self._compiled.loss, Trainable):
+            self._compiled.loss.to(device)
+        return self._compiled, device
 
     def _make_optimizer(self, optimizer: Any) -> tuple[Optimizer, bool]:
         from .. import optim
 
         if isinstance(optimizer, optim.Optimizer):
             return optimizer, False
-        by_name = {"sgd": optim.SGD, "adam": optim.Adam, "adamw": optim.AdamW}
         if isinstance(optimizer, str):
+            names = ("SGD", "Adam", "AdamW", *sorted({*optim.__all__} - {"SGD", "Adam", "AdamW", "Optimizer"}))
+            by_name = {name.lower(): getattr(optim, name) for name in names}
             if optimizer.lower() not in by_name:
                 raise ValueError(f"compile: there is no optimizer {optimizer!r}; there are {', '.join(by_name)}")
             optimizer = by_name[optimizer.lower()]

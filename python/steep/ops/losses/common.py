@@ -1,0 +1,105 @@
+"""What the losses share: reductions, and the checks of shapes, dtypes and values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ...tensor import Tensor
+from .. import elementwise, logic, manipulation
+from .. import reduction as reductions
+from .._apply import NUMBERS, as_tensor
+
+__all__: list[str] = []
+
+
+def reduced(name: str, loss: Tensor, how: str) -> Tensor:
+    if divisor(name, loss.size, how) is None:
+        return loss
+    return reductions.mean(loss) if how == "mean" else reductions.sum(loss)
+
+
+def divisor(name: str, count: int, how: str) -> float | None:
+    """What the sum of all losses is divided by; None where each is wanted."""
+    divisors = {"mean": float(count), "sum": 1.0, "none": None}
+    if not isinstance(how, str) or how not in divisors:
+        raise ValueError(f"{name}: reduction={how!r} must be 'mean', 'sum' or 'none'")
+    return divisors[how]
+
+
+def pair(name: str, input: Any, target: Any, called: tuple[str, str] = ("input", "target")) -> tuple[Tensor, Tensor]:
+    """Floating-point tensors of one shape and dtype."""
+    input = as_tensor(input, target)
+    target = as_tensor(target, input)
+    if input.shape != target.shape:
+        hint = "they must be equal"
+        if input.ndim != target.ndim and input.size == target.size:
+            hint += ": broadcasting them would pair every prediction with every target, so reshape one of them first"
+        raise ValueError(f"{name}: {called[0]} has shape {input.shape}, {called[1]} {target.shape}; {hint}")
+    check_floating(name, input, called[0])
+    return input, target.astype(input.dtype)
+
+
+def check_floating(name: str, input: Tensor, called: str = "input") -> None:
+    if not input.dtype.is_floating_point:
+        raise TypeError(f"{name}: {called} must be floating-point, not {input.dtype.name}")
+
+
+def operand(x: Any, input: Tensor) -> Tensor:
+    """x as a tensor; a number takes the dtype of ``input``."""
+    return as_tensor(np.float64(x), input).astype(input.dtype) if isinstance(x, NUMBERS) else as_tensor(x, input)
+
+
+def beside(name: str, what: str, x: Any, input: Tensor) -> Tensor:
+    """x in the dtype of ``input`` and of a shape that broadcasts to its."""
+    x = operand(x, input)
+    lengths = zip(reversed(x.shape), reversed(input.shape), strict=False)
+    if x.ndim > input.ndim or any(n not in (1, m) for n, m in lengths):
+        raise ValueError(f"{name}: {what} of shape {x.shape} does not broadcast to the input's shape {input.shape}")
+    return x.astype(input.dtype)
+
+
+def weighted(name: str, loss: Tensor, weight: Any) -> Tensor:
+    """The loss of each element times its weight, if there are weights."""
+    return loss if weight is None else loss * beside(name, "weight", weight, loss)
+
+
+def hinge(x: Tensor) -> Tensor:
+    """max(x, 0)."""
+    return elementwise.clip(x, min=0.0)
+
+
+def check_not_negative(name: str, **options: float) -> None:
+    for option, value in options.items():
+        if not value >= 0:
+            raise ValueError(f"{name}: {option}={value} must not be negative")
+
+
+def check_probabilities(name: str, what: str, x: Tensor) -> None:
+    if x.size == 0:
+        return
+    low, high = float(reductions.min(x.detach())), float(reductions.max(x.detach()))
+    if low < 0 or high > 1:  # NaN is the loss's to show
+        raise ValueError(
+            f"{name}: {what} must lie in [0, 1], but they range from {low:g} to {high:g} "
+            "(are input and target swapped, or is a sigmoid or softmax missing?)"
+        )
+
+
+def signs(name: str, target: Any, input: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Targets of 1 and −1, of ``shape`` and in the dtype of ``input``."""
+    target = as_tensor(target, input)
+    if target.shape != shape:
+        raise ValueError(
+            f"{name}: for input of shape {input.shape}, target must have the shape {shape}, not {target.shape}"
+        )
+    odd = logic.not_equal(elementwise.abs(target.detach().astype(input.dtype)), 1)
+    if bool(reductions.any(odd)):
+        raise ValueError(f"{name}: targets must be 1 or -1 (of yes/no targets t, pass 2 * t - 1)")
+    return target.astype(input.dtype)
+
+
+def flat(x: Tensor) -> Tensor:
+    """The elements in one axis."""
+    return x if x.ndim == 1 else manipulation.reshape(x, (-1,))
