@@ -382,6 +382,26 @@ def test_backward_hooks_keep_the_graph() -> None:
     assert x.grad.tolist() == first
 
 
+def test_backward_hooks_leave_nothing_behind() -> None:
+    net = Net()
+    net.fc1.register_full_backward_hook(lambda m, gi, go: None)
+    gc.collect()
+    gc.disable()
+    try:
+        for create_graph in (False, True):
+            x = leaf()
+            h = x * 1
+            y = net(h).sum()
+            gone = [weakref.ref(h), weakref.ref(h._node)]
+            (g,) = st.grad(y, x, create_graph=create_graph)
+            del h
+            assert gone[0]() is None  # the graph holds no input of its own accord
+            del y, g
+            assert gone[1]() is None
+    finally:
+        gc.enable()
+
+
 def test_wrong_backward_hooks() -> None:
     net = Net()
     x = leaf()

@@ -11,6 +11,7 @@
 #include "../core/views.h"
 #include "register.h"
 #include "tensor_type.h"
+#include "watch.h"
 
 namespace py = pybind11;
 

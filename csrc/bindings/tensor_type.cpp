@@ -9,6 +9,7 @@
 #include "../core/kernels.h"
 #include "buffer.h"
 #include "operators.h"
+#include "watch.h"
 
 namespace py = pybind11;
 
@@ -22,9 +23,6 @@ PyObject* dtype_objects[kDTypes] = {};
 std::vector<PyObject*> device_objects;  // the CPU, then the CUDA devices
 
 thread_local bool recording = true;
-// steep.autograd.detect_anomaly's functions of a result and of a vjp, which are called while it is on.
-std::atomic<bool> watching{false};
-PyObject *watch_result = nullptr, *watch_vjp = nullptr;
 std::atomic<uint64_t> next_id{1};
 
 TensorObject* tensor(PyObject* o) { return reinterpret_cast<TensorObject*>(o); }
@@ -101,8 +99,7 @@ PyObject* attach(PyObject* out, PyObject* vjp, py::tuple edges, py::tuple saved,
 /// Shows the watcher a result before it is recorded by `record`, and keeps in the node what it says of the origin.
 template <class Record>
 PyObject* watched(PyObject* out, PyObject* vjp, PyObject* inputs, const Record& record) {
-  const auto origin =
-      py::reinterpret_steal<py::object>(PyObject_CallFunctionObjArgs(watch_result, out, vjp, inputs, nullptr));
+  const auto origin = py::reinterpret_steal<py::object>(watch_result(out, vjp, inputs));
   if (!origin) return nullptr;
   PyObject* const recorded = record();
   if (recorded && tensor(out)->node) Py_XSETREF(node(tensor(out)->node)->origin, new_reference(origin.ptr()));
@@ -264,39 +261,6 @@ PyObject* guarded_getter(PyObject* o, void*) {
   }
 }
 
-/// `item` itself, or over its memory a tensor computed by the node that `same` has for its node's id.
-PyObject* with_history_of(PyObject* item, const py::dict& same) {
-  if (!is_tensor(item) || !tensor(item)->node) return new_reference(item);
-  const py::int_ id(node(tensor(item)->node)->id);
-  PyObject* const other = PyDict_GetItem(same.ptr(), id.ptr());
-  if (!other || !is_node(other)) return new_reference(item);
-  PyObject* const out = alias(item);
-  tensor(out)->node = new_reference(other);
-  tensor(out)->requires_grad = true;
-  return out;
-}
-
-/// A postponed node takes the saved values of `again`, the same operation run a second time; `same` has the nodes that
-/// stand for the second run's.
-void restore_saved(py::handle to, py::handle again, const py::dict& same) {
-  if (!is_node(to.ptr()) || !is_node(again.ptr())) throw py::type_error("restore_saved: expected two Nodes");
-  NodeObject &n = *node(to.ptr()), &from = *node(again.ptr());
-  if (from.versions != n.versions)
-    throw std::runtime_error("checkpoint: a tensor that '" + node_operation(to.ptr()) +
-                             "' reads has been changed in place since the forward pass: do it after backward");
-  n.outputs = from.outputs;
-  if (!from.saved || !PyTuple_Check(from.saved)) {
-    Py_XINCREF(from.saved);
-    Py_XSETREF(n.saved, from.saved);
-    return;
-  }
-  const Py_ssize_t count = PyTuple_GET_SIZE(from.saved);
-  py::tuple saved(static_cast<size_t>(count));
-  for (Py_ssize_t i = 0; i < count; ++i)
-    PyTuple_SET_ITEM(saved.ptr(), i, with_history_of(PyTuple_GET_ITEM(from.saved, i), same));
-  Py_XSETREF(n.saved, saved.release().ptr());
-}
-
 template <class F>
 PyGetSetDef property(const char* name, const char* doc, F get) {
   return {name, get, nullptr, doc, nullptr};
@@ -444,8 +408,6 @@ PyObject* record_binary(PyObject* out, PyObject* vjp, PyObject* a, PyObject* b, 
   return watched(out, vjp, py::make_tuple(py::handle(a), py::handle(b)).ptr(), record);
 }
 
-PyObject* vjp_watcher() { return watching.load(std::memory_order_relaxed) ? watch_vjp : nullptr; }
-
 bool is_node(PyObject* o) { return Py_TYPE(o) == node_type; }
 
 bool fits(const Array& gradient, PyObject* edge) {
@@ -521,11 +483,6 @@ void register_tensor_type(py::module_& m) {
     for (int i = 0; i < kDTypes; ++i) dtype_objects[i] = py::object(dtypes[size_t(i)]).release().ptr();
     for (py::handle device : devices) device_objects.push_back(device.inc_ref().ptr());
   });
-  m.def("restore_saved", &restore_saved);
-  m.def("set_watchers", [](py::function result, py::function vjp) {
-    watch_result = result.release().ptr(), watch_vjp = vjp.release().ptr();
-  });
-  m.def("watch", [](bool on) { return watching.exchange(on && watch_result); });
   m.def("alias", [](const Array& a) { return a; }, "The same memory as a tensor without history.");
   m.def("alias_as", [](const Array& a, py::type type) {
     auto* t = reinterpret_cast<PyTypeObject*>(type.ptr());

@@ -53,8 +53,6 @@ bool fits(const Array& gradient, PyObject* edge);
 PyObject* node_saved(PyObject* node);
 /// "matmul" for _matmul_vjp.
 std::string node_operation(PyObject* node);
-/// detect_anomaly's function that runs a vjp and looks at its gradients; null while it is off.
-PyObject* vjp_watcher();
 
 /// Switches recording in this thread for a block.
 class Recording {

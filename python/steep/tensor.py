@@ -51,10 +51,11 @@ class Tensor(_core.TensorBase):
         return x.copy() if copy else x
 
     def __dlpack__(self, **kwargs: Any) -> Any:
-        """A DLPack capsule over the same memory. ``copy`` as in the Array API.
+        """A DLPack capsule over the same memory; ``max_version``, ``dl_device``, ``copy`` as in the Array API.
 
-        Raises BufferError for memory that must not be written by others: read-only, or of a tensor that requires a
-        gradient (export ``x.detach()``, or pass ``copy=True``).
+        Negative strides, on which other libraries stumble, are copied. Raises BufferError for a tensor that requires a
+        gradient (export ``x.detach()``, or pass ``copy=True``), for read-only memory to a consumer of before DLPack 1,
+        and where ``copy=False`` and a copy is needed.
         """
         if self.requires_grad and not kwargs.get("copy"):
             raise BufferError("a tensor that requires a gradient cannot be exported: use x.detach(), or copy=True")
@@ -87,10 +88,10 @@ class Tensor(_core.TensorBase):
         return complex(_core.item(self))
 
     def __index__(self) -> int:
-        if self.ndim or self.dtype.kind in ("bool", "float"):
-            raise TypeError(
-                f"only 0-d integer tensors can be used as an index, not {self.dtype.name} of shape {self.shape}"
-            )
+        if self.dtype.kind in ("bool", "float"):
+            raise TypeError(f"only integer tensors can be used as an index, not {self.dtype.name}")
+        if self.ndim:
+            raise TypeError(f"only 0-d tensors can be used as an index, not one of shape {self.shape}: use .item()")
         return int(_core.item(self))
 
     def __format__(self, spec: str) -> str:
@@ -141,7 +142,7 @@ class Tensor(_core.TensorBase):
     def __reduce__(self) -> tuple[Any, ...]:
         self._check_leaf("pickled")
         # Views give NumPy only their own elements; by pickle's protocol 5 these can travel without a copy.
-        return _rebuild, (type(self), self.detach().numpy(), self.requires_grad, str(self.device), self.dtype.name)
+        return _rebuild, (type(self), self.detach().numpy(), self.requires_grad, self.dtype.name, str(self.device))
 
     def __copy__(self) -> Tensor:
         return self.__deepcopy__({})
@@ -589,11 +590,9 @@ def move_target(target: tuple[Any, ...], dtype: Any, device: Any) -> tuple[dtype
     )
 
 
-def _rebuild(
-    cls: type[Tensor], x: np.ndarray[Any, Any], requires_grad: bool, device: str = "cpu", dtype: str | None = None
-) -> Tensor:
+def _rebuild(cls: type[Tensor], x: np.ndarray[Any, Any], requires_grad: bool, dtype: str, device: str) -> Tensor:
     made = _core.to_device(_core.from_numpy(x, False), devices.device_or_cpu(device))
-    if dtype is not None and made.dtype.name != dtype:  # one that NumPy doesn't have
+    if made.dtype.name != dtype:  # one that NumPy doesn't have
         made = _core.astype(made, dtypes.as_dtype(dtype))
     out: Tensor = _core.alias_as(made, cls)
     out.requires_grad = requires_grad

@@ -119,8 +119,9 @@ class _Backward:
         )
 
     def _outputs_done(self, gradients: Gradients) -> Gradients:
-        self.grad_output = gradients
-        if not self.has_inputs:
+        if self.has_inputs:
+            self.grad_output = gradients
+        else:
             for hook in list(self.hooks.backward.values()):
                 changed = hook(self.module, (None,) * self.count, gradients)
                 if changed is not None and any(g is not None for g in _tuple(changed)):
@@ -131,8 +132,9 @@ class _Backward:
         return gradients
 
     def _inputs_done(self, gradients: Gradients) -> Gradients:
+        grad_output, self.grad_output = self.grad_output, ()  # the graph must not hold what it computed
         for hook in list(self.hooks.backward.values()):
-            changed = hook(self.module, gradients, self.grad_output)
+            changed = hook(self.module, gradients, grad_output)
             if changed is not None:
                 if len(_tuple(changed)) != len(gradients):
                     raise RuntimeError(
@@ -157,10 +159,11 @@ def _gate(values: tuple[Any, ...], passed: Callable[[Gradients], Gradients]) -> 
     if not places:
         return values
     waiting: dict[int, Tensor] = {}
+    count = len(values)  # the vjp must not hold the values themselves
     shapes = {i: values[i].shape for i in places}
 
     def module_vjp(g: Tensor) -> Gradients:
-        arrived = tuple(waiting.pop(i, None) for i in range(len(values)))
+        arrived = tuple(waiting.pop(i, None) for i in range(count))
         gradients = passed(arrived)
         for i in places:
             g_i = gradients[i]
