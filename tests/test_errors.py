@@ -299,7 +299,7 @@ VALUES: list[tuple[Call, type[Exception], str]] = [
         ValueError,
         "asarray: float64 as 'float32' needs a copy",
     ),
-    (lambda: np.asarray(ONE.cpu(), dtype="f8", copy=False), ValueError, "float32 tensor as float64 needs a copy"),
+    (lambda: ONE.cpu().__array__(np.dtype("f8"), copy=False), ValueError, "float32 tensor as float64 needs a copy"),
 ]
 
 AUTOGRAD: list[tuple[Call, type[Exception], str]] = [

@@ -8,6 +8,7 @@ High level: layers (``st.nn``), optimizers (``st.optim``), ``model.compile(…)`
 
 from . import _core, autograd, cuda, dtypes, kernels, nn, ops, optim, random, train
 from ._core import empty_cache, memory_stats
+from .array_api import __array_api_version__, __array_namespace_info__, from_dlpack
 from .autograd import enable_grad, grad, is_grad_enabled, no_grad, value_and_grad
 from .config import get_num_threads, set_num_threads, show_config
 from .devices import Device, device, get_default_device, set_default_device
@@ -16,6 +17,7 @@ from .dtypes import __all__ as _dtypes
 from .ops import __all__ as _operations
 from .ops.creation import *
 from .ops.creation import tensor as tensor  # the function, not the module of that name
+from .ops.dtype_functions import *
 from .ops.einsum import einsum as einsum  # the function, not the module of that name
 from .ops.elementwise import *
 from .ops.indexing import *
@@ -37,6 +39,8 @@ __all__ = [
     "Device",
     "Parameter",
     "Tensor",
+    "__array_api_version__",
+    "__array_namespace_info__",
     "autograd",
     "cuda",
     "device",
@@ -64,15 +68,3 @@ __all__ = [
     *(name for name in _dtypes if name != "as_dtype"),
     *_operations,
 ]
-
-
-def from_dlpack(x: object) -> Tensor:
-    """A tensor over the memory of an array of another library that supports DLPack, on the device where that is.
-
-    Raises TypeError for dtypes that steep doesn't have, and for memory that is neither the CPU's nor CUDA's.
-
-    >>> import numpy as np, steep as st
-    >>> st.from_dlpack(np.arange(3.0)).tolist()
-    [0.0, 1.0, 2.0]
-    """
-    return _core.from_dlpack(x)

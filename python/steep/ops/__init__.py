@@ -2,6 +2,7 @@
 
 from . import (
     creation,
+    dtype_functions,
     elementwise,
     indexing,
     linalg,
@@ -19,6 +20,7 @@ from ._apply import is_operand as is_operand
 from ._apply import operand as operand
 from .creation import *
 from .creation import to_device as to_device
+from .dtype_functions import *
 from .einsum import einsum as einsum
 from .elementwise import *
 from .indexing import *
@@ -36,6 +38,7 @@ from .trigonometry import *
 
 __all__: list[str] = []
 __all__ += creation.__all__
+__all__ += dtype_functions.__all__
 __all__ += ["einsum"]
 __all__ += elementwise.__all__
 __all__ += indexing.__all__

@@ -93,7 +93,7 @@ def asarray(x: Any, dtype: Any = None, device: Any = None, copy: bool | None = N
     if shared.device is not target:
         if copy is False:
             raise ValueError(f"asarray: from {shared.device} to {target} needs a copy, and copy=False forbids it")
-        return astype(to_device(shared, target), wanted or shared.dtype)
+        return astype(to_device(shared, target), wanted or shared.dtype, copy=False)
     if copy or (wanted is not None and shared.dtype != wanted):
         if copy is False:
             raise ValueError(f"asarray: {shared.dtype.name} as {dtype!r} needs a copy, and copy=False forbids it")
@@ -101,9 +101,18 @@ def asarray(x: Any, dtype: Any = None, device: Any = None, copy: bool | None = N
     return shared
 
 
-def astype(x: Any, dtype: Any, copy: bool = False) -> Tensor:
-    """The elements in another dtype; x itself if it has it already, unless ``copy``. Differentiable between floats."""
+def astype(x: Any, dtype: Any, copy: bool = True, device: Any = None) -> Tensor:
+    """The elements in another dtype, on a device if given; differentiable between floats.
+
+    A copy, unless ``copy`` is False and nothing changes: then it is x itself, as by the method of the same name.
+
+    >>> import steep as st
+    >>> st.astype([1.5, -1.5], st.int64)
+    tensor([ 1, -1])
+    """
     x, wanted = as_tensor(x), as_dtype(dtype)
+    if device is not None and x.device is not resolve(device):
+        return astype(to_device(x, device), wanted, copy=False)
     if x.dtype == wanted and not copy:
         return x
     y = _core.astype(x, wanted)

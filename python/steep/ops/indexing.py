@@ -150,7 +150,7 @@ def embedding(indices: Any, weight: Any, padding_idx: int | None = None) -> Tens
     weight = as_tensor(weight, indices)
     if weight.ndim == 0:
         raise ValueError("embedding: weight is a single number: it needs a first axis of rows")
-    if indices.dtype.kind in ("float", "bool"):
+    if not indices.dtype.is_integer:
         raise TypeError(f"embedding: indices must be integers, not {indices.dtype.name}: use x.astype(steep.int64)")
     rows = weight.shape[0]
     if indices.size and not (int(indices.min()) >= 0 and int(indices.max()) < rows):
