@@ -15,6 +15,8 @@ from .dtypes import DType, bool, float32, float64, int32, int64
 from .ops import __all__ as _operations
 from .ops.creation import *
 from .ops.creation import tensor as tensor  # the function, not the module of that name
+from .ops.diagonals import *
+from .ops.distances import *
 from .ops.einsum import einsum as einsum  # the function, not the module of that name
 from .ops.elementwise import *
 from .ops.indexing import *
@@ -25,6 +27,7 @@ from .ops.manipulation import *
 from .ops.rearrange import *
 from .ops.reduction import *
 from .ops.rows import *
+from .ops.scatters import *
 from .ops.trigonometry import *
 from .random import manual_seed
 from .tensor import Parameter, Tensor

@@ -46,7 +46,22 @@ NAMES = {
     "gt": "greater",
     "ge": "greater_equal",
 }
-KEYWORDS = {"dim": "axis", "dims": "axis", "keepdim": "keepdims", "diagonal": "k", "unbiased": "correction"}
+# Where the arguments are others, or in another order.
+CALLS: dict[str, Callable[..., Any]] = {
+    "__getitem__": lambda x, key: x[key],
+    "index_select": lambda x, axis, index: st.take(x, index, axis),
+    "cdist": lambda a, b, p, mode: st.cdist(a, b, p),  # the mode is PyTorch's way to compute it
+    "nonzero": lambda x, as_tuple=False: st.nonzero(x) if as_tuple else st.argwhere(x),
+}
+KEYWORDS = {
+    "dim": "axis",
+    "dims": "axis",
+    "keepdim": "keepdims",
+    "diagonal": "k",
+    "unbiased": "correction",
+    "dim1": "axis1",
+    "dim2": "axis2",
+}
 KEYWORDS_OF = {"tensordot": {"dims": "axes"}, "flatten": {"start_dim": "start_axis", "end_dim": "end_axis"}}
 PREFIXES = ("nn.functional.", "special.")
 
@@ -77,11 +92,14 @@ EXCLUDED = {
     "norm": "linalg.vector_norm is compared",
     "dropout": "random",
     "equal": "PyTorch's is one truth value: eq is compared",
+    "tril_indices": "creation; PyTorch's is one tensor",
+    "triu_indices": "creation; PyTorch's is one tensor",
     "nextafter": "PyTorch's is differentiable, steep's has no derivative",
 }
 
 # Samples that steep refuses with these messages, and why.
 REFUSED = {
+    "a 0-d tensor has no coordinates": "nonzero and argwhere of a 0-d tensor: as in the Array API",
     "0 dimensions": "a 0-d tensor has no axis, as in NumPy and the Array API",
     "unexpected keyword argument": "an option that steep doesn't have",
     "axis 1 is out of range for a tensor of 1 dimension": "PyTorch joins an empty 1-d tensor to any others",
@@ -108,6 +126,8 @@ def function_of(op: Any) -> Callable[..., Any] | None:
         name = name.removeprefix(prefix)
     if name in EXCLUDED:
         return None
+    if name in CALLS:
+        return CALLS[name]
     name = NAMES.get(op.name, name)
     if not name.isidentifier() or op.variant_test_name:
         return None

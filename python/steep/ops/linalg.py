@@ -8,7 +8,7 @@ from typing import Any
 from .. import _core
 from .._core import is_recording, record, record_binary
 from ..tensor import Tensor
-from . import elementwise, logic, manipulation, rearrange, reduction
+from . import diagonals, elementwise, logic, manipulation, reduction
 from ._apply import UNARY, as_tensor
 
 __all__ = [
@@ -160,13 +160,15 @@ def tensordot(a: Any, b: Any, axes: Any = 2) -> Tensor:
 def trace(x: Any, offset: int = 0) -> Tensor:
     """The sum of a diagonal of the last two axes: the main one, or the one ``offset`` above it."""
     x = as_tensor(x)
-    return reduction.sum(rearrange.tril(rearrange.triu(x, offset), offset), (-2, -1))
+    if x.ndim < 2:
+        raise ValueError(f"trace: a tensor of shape {x.shape} has no matrices: it needs two dimensions or more")
+    return reduction.sum(diagonals.diagonal(x, offset, -2, -1), -1)
 
 
 def vector_norm(x: Any, axis: Any = None, keepdims: bool = False, ord: float = 2) -> Tensor:
     """(Σ |x|^ord)^(1/ord) over axes; the largest and the smallest |x| for ord ±∞, the number of nonzeros for 0.
 
-    The derivative of the 2-norm at 0 is 0.
+    The derivative at 0 is 0.
 
     >>> import steep as st
     >>> st.vector_norm(st.tensor([3.0, 4.0]))
@@ -185,10 +187,20 @@ def vector_norm(x: Any, axis: Any = None, keepdims: bool = False, ord: float = 2
     if ord == 1:
         return reduction.sum(size, axis, keepdims)
     if ord != 2:
-        return reduction.sum(size**ord, axis, keepdims) ** (1 / ord)
+        return _general_norm(size, axis, keepdims, ord)
     squares = reduction.sum(elementwise.square(x), axis, keepdims)
     zero = logic.equal(squares, 0)
     return elementwise.where(zero, 0.0, elementwise.sqrt(elementwise.where(zero, 1.0, squares)))
+
+
+def _general_norm(size: Tensor, axis: Any, keepdims: bool, ord: float) -> Tensor:
+    if ord < 0:
+        return reduction.sum(size**ord, axis, keepdims) ** (1 / ord)
+    zero = logic.equal(size, 0)  # where the derivatives of the powers may be infinite
+    powers = elementwise.where(zero, 0.0, elementwise.where(zero, 1.0, size) ** ord)
+    total = reduction.sum(powers, axis, keepdims)
+    zero = logic.equal(total, 0)
+    return elementwise.where(zero, 0.0, elementwise.where(zero, 1.0, total) ** (1 / ord))
 
 
 def cosine_similarity(a: Any, b: Any, axis: int = 1, eps: float = 1e-8) -> Tensor:
