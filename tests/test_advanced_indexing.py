@@ -264,6 +264,18 @@ def test_masked_select_broadcasts(rng: np.random.Generator) -> None:
     assert st.autograd.gradgradcheck(lambda t: st.masked_select(t, mask) ** 2, [x])
 
 
+def test_on_a_device(cuda: str) -> None:
+    """Lists and arrays come to the tensor's device, and so do values; an index tensor must be there."""
+    x = st.zeros(6, device=cuda)
+    x[[0, 1]] = st.tensor([7.0, 8.0], device="cpu")
+    x[np.arange(6) > 3] = st.tensor(5.0, device="cpu")
+    assert x[np.array([0, 1, 4])].device == x.device
+    assert x.tolist() == [7, 8, 0, 0, 5, 5]
+    with pytest.raises(ValueError, match="indexing.*cpu"):
+        x[st.tensor([0], device="cpu")]
+    assert st.scatter_add(x, 0, [0], 1).device == st.nonzero(x)[0].device == x.device
+
+
 def test_against_torch(rng: np.random.Generator) -> None:
     torch = pytest.importorskip("torch")
     values = rng.standard_normal((5, 4, 3))

@@ -1,6 +1,7 @@
 // Index arrays, masks, scatters and diagonals.
 #include <pybind11/stl.h>
 
+#include "../core/device.h"
 #include "../core/gather.h"
 #include "../core/indexing.h"
 #include "../core/views.h"
@@ -38,8 +39,8 @@ void register_indexing(py::module_& m) {
   });
   m.def("scatter_", [](Array& to, std::vector<Array> indices, int axis, std::vector<int> names, bool distinct,
                        const Array& values) {
-    const Unlocked unlocked(to, indices[0].size());
-    scatter(to, {"assignment", std::move(indices), axis, std::move(names), distinct}, values);
+    const Unlocked unlocked(to.device() == values.device() ? indices[0].size() : Unlocked::kAlways);
+    scatter(to, {"assignment", std::move(indices), axis, std::move(names), distinct}, to_device(values, to.device()));
   });
   m.def("index_add", [](const Array& x, const Array& index, int axis, const Array& source) {
     return changed(x, source, [&](Array& out) { scatter_add(out, {"index_add", {index}, axis, {}}, source); });

@@ -53,29 +53,26 @@ Dims chosen_shape(const Dims& shape, const Selection& s, const Dims& indices) {
   return out;
 }
 
-/// Σ index·step, broadcast to `shape`.
-Array weighted_sum(const std::vector<Array>& indices, const Dims& steps, const Dims& shape) {
-  const Device device = indices[0].device();
-  Array out(DType::int64, shape, device);
-  if (device.type == DeviceType::cuda) {
-    Array sum;
-    for (size_t i = 0; i < indices.size(); ++i) {
-      const Array step = Array::full(DType::int64, {}, double(steps[int(i)]), Device());
-      Array term(DType::int64, indices[i].shape, device);
-      const Array* factors[] = {&indices[i], &step};
-      elementwise("indexing", binary_operation("multiply").forward[int(DType::int64)], factors, term);
-      if (i == 0) {
-        sum = term;
-        continue;
-      }
-      Array next(DType::int64, i + 1 == indices.size() ? shape : broadcast_shapes("indexing", sum.shape, term.shape),
-                 device);
-      const Array* terms[] = {&sum, &term};
-      elementwise("indexing", binary_operation("add").forward[int(DType::int64)], terms, next);
-      sum = next;
-    }
-    return sum;
+/// Σ index·step, broadcast together.
+Array weighted_sum_on_device(const std::vector<Array>& indices, const Dims& steps) {
+  const auto combine = [](const char* operation, const Array& a, const Array& b) {
+    Array out(DType::int64, broadcast_shapes("indexing", a.shape, b.shape), a.device());
+    const Array* inputs[] = {&a, &b};
+    elementwise("indexing", binary_operation(operation).forward[int(DType::int64)], inputs, out);
+    return out;
+  };
+  Array sum;
+  for (size_t i = 0; i < indices.size(); ++i) {
+    const Array step = Array::full(DType::int64, {}, double(steps[int(i)]), Device());
+    const Array term = combine("multiply", indices[i], step);
+    sum = i == 0 ? term : combine("add", sum, term);
   }
+  return sum;
+}
+
+/// The same on the CPU, to `shape`.
+Array weighted_sum(const std::vector<Array>& indices, const Dims& steps, const Dims& shape) {
+  Array out(DType::int64, shape, Device());
   constexpr int64_t kBlock = 1024;  // elements that stay in the first cache while the terms are added
   const int64_t n = shape.n ? shape[shape.n - 1] : 1, lines = n ? out.size() / n : 0;
   std::vector<Axes> outer;
@@ -119,7 +116,7 @@ Array lines_of(const Array& a, const Selection& s, const Dims& shape, const Dims
   step = steps[0];
   if (indices.size() == 1) return indices[0];
   step = 1;
-  return weighted_sum(indices, steps, shape);
+  return on_cuda(a) ? weighted_sum_on_device(indices, steps) : weighted_sum(indices, steps, shape);
 }
 
 Chosen choose(const Array& a, const Selection& s, const Dims& shape) {

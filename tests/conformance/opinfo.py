@@ -104,6 +104,7 @@ REFUSED = {
     "unexpected keyword argument": "an option that steep doesn't have",
     "axis 1 is out of range for a tensor of 1 dimension": "PyTorch joins an empty 1-d tensor to any others",
     "squeeze: axis": "PyTorch leaves axes of several elements as they are; NumPy and steep refuse",
+    "has no steep counterpart": "a dtype that steep doesn't have",
     "one_hot: labels": "PyTorch takes the number of classes from the labels",
     "tensordot: axes": "PyTorch broadcasts extents of 1 in sums",
 }
@@ -160,11 +161,11 @@ def outputs(y: Any) -> list[Any]:
 def check_sample(op: Any, function: Callable[..., Any], sample: Any, dtype: torch.dtype, result: Result) -> None:
     """Runs one sample through both libraries."""
     expected = outputs(op(sample.input, *sample.args, **sample.kwargs))
-    x, args = converted(sample.input), converted(list(sample.args))
     renamed = {**KEYWORDS, **KEYWORDS_OF.get(op.name, {})}
-    keywords = {renamed.get(key, key): converted(value) for key, value in sample.kwargs.items()}
-    order = [args[0], *x] if op.name == "einsum" else [x, *args]  # the subscripts come first
     try:
+        x, args = converted(sample.input), converted(list(sample.args))
+        keywords = {renamed.get(key, key): converted(value) for key, value in sample.kwargs.items()}
+        order = [args[0], *x] if op.name == "einsum" else [x, *args]  # the subscripts come first
         actual = outputs(function(*order, **keywords))
     except (TypeError, ValueError, IndexError, NotImplementedError) as error:
         result.refused[f"{type(error).__name__}: {error}"[:100]] += 1

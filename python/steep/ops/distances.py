@@ -35,13 +35,14 @@ def cdist(a: Any, b: Any, p: float = 2.0) -> Tensor:
     if a.dtype is not b.dtype or not a.dtype.is_floating_point:
         raise TypeError(f"cdist: both tensors must have one floating-point dtype, not {a.dtype.name}, {b.dtype.name}")
     other = b.detach()
-    blocks = [linalg.vector_norm(_differences(part, other), -1, ord=p) for part in _blocks(a.detach(), other)]
+    blocks = [linalg.vector_norm(_differences(part, other), -3, ord=p) for part in _blocks(a.detach(), other)]
     y = blocks[0] if len(blocks) == 1 else manipulation.concat(blocks, -2)
     return record(y, _cdist_vjp, (a, b), (a, b, y, p)) if p > 0 else y
 
 
 def _differences(a: Tensor, b: Tensor) -> Tensor:
-    return manipulation.expand_dims(a, -2) - manipulation.expand_dims(b, -3)
+    """a − b for all pairs, of shape (…, d, n, m): sums over an axis in front go along the points, which are many."""
+    return manipulation.expand_dims(a.mT, -1) - manipulation.expand_dims(b.mT, -2)
 
 
 def _blocks(a: Tensor, b: Tensor, *others: Tensor) -> list[Any]:
@@ -55,12 +56,12 @@ def _blocks(a: Tensor, b: Tensor, *others: Tensor) -> list[Any]:
 def _cdist_vjp(g: Tensor, a: Tensor, b: Tensor, y: Tensor, p: float) -> tuple[Tensor, Tensor]:
     if is_recording():
         dx = _slopes(g, a, b, y, p)
-        return reduction.sum(dx, -2), -reduction.sum(dx, -3)
+        return reduction.sum(dx, -1).mT, -reduction.sum(dx, -2).mT
     da, db = [], None
     for part, g_part, y_part in _blocks(a, b, g, y):
         dx = _slopes(g_part, part, b, y_part, p)
-        da.append(reduction.sum(dx, -2))
-        total = reduction.sum(dx, -3)
+        da.append(reduction.sum(dx, -1).mT)
+        total = reduction.sum(dx, -2).mT
         db = total if db is None else db + total
     assert db is not None
     return manipulation.concat(da, -2), -db
@@ -69,7 +70,7 @@ def _cdist_vjp(g: Tensor, a: Tensor, b: Tensor, y: Tensor, p: float) -> tuple[Te
 def _slopes(g: Tensor, a: Tensor, b: Tensor, y: Tensor, p: float) -> Tensor:
     """g · ∂y/∂(a − b), for each difference."""
     x = _differences(a, b)
-    g, y = manipulation.expand_dims(g, -1), manipulation.expand_dims(y, -1)
+    g, y = manipulation.expand_dims(g, -3), manipulation.expand_dims(y, -3)
     if p == 1:
         return g * elementwise.sign(x)
     if p == math.inf:

@@ -64,6 +64,8 @@ def getitem(x: Tensor, key: Any) -> Tensor:
     >>> x[[0, 2], [1, -1]], x[x % 5 == 0]
     (tensor([ 1, 11]), tensor([ 0,  5, 10]))
     """
+    if isinstance(key, Tensor) and _is_integer(key) and key.ndim and x.ndim:  # the most frequent of index tensors
+        return _gathered(x, 0, False, (key,))
     parts = _parts(key, x)
     if not any(map(_is_array, parts)):
         _check_basic(parts)

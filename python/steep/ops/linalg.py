@@ -177,6 +177,8 @@ def vector_norm(x: Any, axis: Any = None, keepdims: bool = False, ord: float = 2
     x = as_tensor(x)
     if not x.dtype.is_floating_point:
         raise TypeError(f"vector_norm: x must be floating-point, not {x.dtype.name}")
+    if ord == 2:
+        return _power(reduction.sum(elementwise.square(x), axis, keepdims), 0.5)
     size = elementwise.abs(x)
     if ord == math.inf:
         return reduction.max(size, axis, keepdims)
@@ -186,21 +188,17 @@ def vector_norm(x: Any, axis: Any = None, keepdims: bool = False, ord: float = 2
         return reduction.count_nonzero(x, axis, keepdims).astype(x.dtype)
     if ord == 1:
         return reduction.sum(size, axis, keepdims)
-    if ord != 2:
-        return _general_norm(size, axis, keepdims, ord)
-    squares = reduction.sum(elementwise.square(x), axis, keepdims)
-    zero = logic.equal(squares, 0)
-    return elementwise.where(zero, 0.0, elementwise.sqrt(elementwise.where(zero, 1.0, squares)))
-
-
-def _general_norm(size: Tensor, axis: Any, keepdims: bool, ord: float) -> Tensor:
     if ord < 0:
         return reduction.sum(size**ord, axis, keepdims) ** (1 / ord)
-    zero = logic.equal(size, 0)  # where the derivatives of the powers may be infinite
-    powers = elementwise.where(zero, 0.0, elementwise.where(zero, 1.0, size) ** ord)
-    total = reduction.sum(powers, axis, keepdims)
-    zero = logic.equal(total, 0)
-    return elementwise.where(zero, 0.0, elementwise.where(zero, 1.0, total) ** (1 / ord))
+    return _power(reduction.sum(_power(size, ord), axis, keepdims), 1 / ord)
+
+
+def _power(x: Tensor, exponent: float) -> Tensor:
+    """x^exponent for x ≥ 0, with derivative 0 at 0, where the true one may be infinite."""
+    zero = logic.equal(x, 0) if x.requires_grad else None
+    base = x if zero is None else elementwise.where(zero, 1.0, x)
+    y = elementwise.sqrt(base) if exponent == 0.5 else base**exponent
+    return y if zero is None else elementwise.where(zero, 0.0, y)
 
 
 def cosine_similarity(a: Any, b: Any, axis: int = 1, eps: float = 1e-8) -> Tensor:

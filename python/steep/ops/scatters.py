@@ -35,14 +35,18 @@ def scatter(x: Any, axis: int, index: Any, src: Any) -> Tensor:
             [1., 0., 0.]])
     """
     x, axis, index, src = _operands("scatter", x, axis, index, src)
-    return record(_core.scatter_along_axis(x, index, axis, src), _scatter_vjp, (x, src), (axis, index))
+    y = _core.scatter_along_axis(x, index, axis, src)
+    return record(y, _scatter_vjp, (x, src), (axis, index, src.requires_grad))
 
 
-def _scatter_vjp(g: Tensor, axis: int, index: Tensor) -> tuple[Tensor, Tensor]:
+def _scatter_vjp(g: Tensor, axis: int, index: Tensor, needs_src: bool) -> tuple[Tensor, Tensor | None]:
+    dx = scatter(g, axis, index, 0)
+    if not needs_src:
+        return dx, None
     order = reshape(arange(index.size, device=g.device), index.shape)
     last = _core.scatter_along_axis(zeros(g.shape, dtype=dtypes.int64, device=g.device), index, axis, order)
     stayed = equal(_core.gather_along_axis(last, index, axis), order)
-    return scatter(g, axis, index, 0), where(stayed, gather(g, axis, index), 0.0)
+    return dx, where(stayed, gather(g, axis, index), 0.0)
 
 
 def scatter_add(x: Any, axis: int, index: Any, src: Any) -> Tensor:
@@ -56,11 +60,12 @@ def scatter_add(x: Any, axis: int, index: Any, src: Any) -> Tensor:
     """
     x, axis, index, src = _operands("scatter_add", x, axis, index, src)
     _check_sums("scatter_add", x)
-    return record(_core.scatter_add_along_axis(x, index, axis, src), _scatter_add_vjp, (x, src), (axis, index))
+    y = _core.scatter_add_along_axis(x, index, axis, src)
+    return record(y, _scatter_add_vjp, (x, src), (axis, index, src.requires_grad))
 
 
-def _scatter_add_vjp(g: Tensor, axis: int, index: Tensor) -> tuple[Tensor, Tensor]:
-    return g, gather(g, axis, index)
+def _scatter_add_vjp(g: Tensor, axis: int, index: Tensor, needs_src: bool) -> tuple[Tensor, Tensor | None]:
+    return g, gather(g, axis, index) if needs_src else None
 
 
 def _operands(name: str, x: Any, axis: int, index: Any, src: Any) -> tuple[Tensor, int, Tensor, Tensor]:
@@ -107,11 +112,12 @@ def index_add(x: Any, axis: int, index: Any, source: Any, alpha: float = 1) -> T
     if alpha != 1:
         source = source * alpha
         _check_dtypes("index_add", x, source)
-    return record(_core.index_add(x, index, axis, source), _index_add_vjp, (x, source), (axis, index))
+    y = _core.index_add(x, index, axis, source)
+    return record(y, _index_add_vjp, (x, source), (axis, index, source.requires_grad))
 
 
-def _index_add_vjp(g: Tensor, axis: int, index: Tensor) -> tuple[Tensor, Tensor]:
-    return g, take(g, index, axis)
+def _index_add_vjp(g: Tensor, axis: int, index: Tensor, needs_source: bool) -> tuple[Tensor, Tensor | None]:
+    return g, take(g, index, axis) if needs_source else None
 
 
 def index_copy(x: Any, axis: int, index: Any, source: Any) -> Tensor:
@@ -125,15 +131,19 @@ def index_copy(x: Any, axis: int, index: Any, source: Any) -> Tensor:
             [1., 1.]])
     """
     x, axis, index, source = _lines("index_copy", x, axis, index, source)
-    return record(_core.index_copy(x, index, axis, source), _index_copy_vjp, (x, source), (axis, index))
+    y = _core.index_copy(x, index, axis, source)
+    return record(y, _index_copy_vjp, (x, source), (axis, index, source.requires_grad))
 
 
-def _index_copy_vjp(g: Tensor, axis: int, index: Tensor) -> tuple[Tensor, Tensor]:
+def _index_copy_vjp(g: Tensor, axis: int, index: Tensor, needs_source: bool) -> tuple[Tensor, Tensor | None]:
+    shape = (*g.shape[:axis], index.size, *g.shape[axis + 1 :])
+    dx = index_copy(g, axis, index, zeros(shape, dtype=g.dtype, device=g.device))
+    if not needs_source:
+        return dx, None
     order = arange(index.size, device=g.device)
     last = _core.index_copy(zeros(g.shape[axis], dtype=dtypes.int64, device=g.device), index, 0, order)
     stayed = reshape(equal(_core.take(last, index, 0), order), (-1, *(1,) * (g.ndim - axis - 1)))
-    dsource = take(g, index, axis)
-    return index_copy(g, axis, index, zeros(dsource.shape, dtype=g.dtype, device=g.device)), where(stayed, dsource, 0.0)
+    return dx, where(stayed, take(g, index, axis), 0.0)
 
 
 def _lines(name: str, x: Any, axis: int, index: Any, source: Any) -> tuple[Tensor, int, Tensor, Tensor]:
