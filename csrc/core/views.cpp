@@ -183,6 +183,19 @@ Array select(const Array& a, int axis, int64_t index) {
   return out;
 }
 
+Array diagonal(const Array& a, int64_t offset, int axis1, int axis2) {
+  const int64_t row = offset < 0 ? -offset : 0, column = offset > 0 ? offset : 0;
+  const int64_t n = std::max<int64_t>(0, std::min(a.shape[axis1] - row, a.shape[axis2] - column));
+  const int64_t step = a.strides[axis1] + a.strides[axis2];
+  Array out = a;
+  if (n > 0) out.data += (row * a.strides[axis1] + column * a.strides[axis2]) * int64_t(a.itemsize());
+  for (const int axis : {std::max(axis1, axis2), std::min(axis1, axis2)})
+    out.shape.erase(axis), out.strides.erase(axis);
+  out.shape.push(n);
+  out.strides.push(step);
+  return out;
+}
+
 Array astype(const Array& a, DType dtype) {
   Array out(dtype, a.shape, a.device());
   const Array* inputs[] = {&a};

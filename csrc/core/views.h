@@ -24,6 +24,8 @@ Array reshape(const Array& a, Dims shape);
 Array slice(const Array& a, int axis, int64_t start, int64_t step, int64_t count);
 /// Element `index` along an axis, which disappears.
 Array select(const Array& a, int axis, int64_t index);
+/// Elements [i, i + offset] of two different axes, as a new last axis in place of both.
+Array diagonal(const Array& a, int64_t offset, int axis1, int axis2);
 
 Array copy(const Array& a);        // always new and contiguous
 Array contiguous(const Array& a);  // a itself where it already is

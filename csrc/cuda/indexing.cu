@@ -1,4 +1,4 @@
-// Gathers by index, their transposes, and one-hot rows. Scatters add in the order of the indices without atomic
+// Gathers by index, their transposes, and one-hot rows. Scatters write in the order of the indices without atomic
 // operations: either a thread owns a line of y, or the indices are sorted and a thread owns all that goes to its
 // target.
 #include <algorithm>
@@ -68,6 +68,14 @@ void launch_gather(const char* op, const Indexed& a, const void* x, void* y) {
          shape.log_columns);
 }
 
+template <class F>
+void visit_words(int64_t item, const F& f) {
+  if (item == 8) return f(uint64_t());
+  if (item == 4) return f(uint32_t());
+  if (item == 2) return f(uint16_t());
+  f(uint8_t());
+}
+
 bool is_empty(const IndexSizes& s) { return s.outer == 0 || s.count == 0 || s.inner == 0; }
 
 void take(int64_t item, const IndexSizes& s, const void* x, const int64_t* index, void* y) {
@@ -90,10 +98,7 @@ void take(int64_t item, const IndexSizes& s, const void* x, const int64_t* index
 void take_along_axis(int64_t item, const IndexSizes& s, const void* x, const int64_t* index, void* y) {
   if (is_empty(s)) return;
   const Indexed a = index_per_element(s, index);
-  if (item == 8) return launch_gather<int64_t>("take_along_axis", a, x, y);
-  if (item == 4) return launch_gather<int32_t>("take_along_axis", a, x, y);
-  if (item == 2) return launch_gather<int16_t>("take_along_axis", a, x, y);
-  launch_gather<int8_t>("take_along_axis", a, x, y);
+  visit_words(item, [&](auto zero) { launch_gather<decltype(zero)>("take_along_axis", a, x, y); });
 }
 
 // --- scatters -------------------------------------------------------------------------------------------------------
@@ -106,8 +111,10 @@ __device__ T plus(T a, T b) {
     return T(a + b);
 }
 
-/// A thread adds to all the elements of a line y[o, :, i], one after the other.
-template <class T>
+enum class Write { add, put };
+
+/// A thread writes to all the elements of a line y[o, :, i], one after the other.
+template <Write how, class T>
 __global__ void __launch_bounds__(kThreads) scatter_lines(Indexed a, const T* g, T* y, int log_columns) {
   constexpr int kAhead = 4;  // indices and elements that are loaded before the first is added
   each_element(a.outer, a.inner, log_columns, [&](int64_t o, int64_t i) {
@@ -123,7 +130,8 @@ __global__ void __launch_bounds__(kThreads) scatter_lines(Indexed a, const T* g,
         if (k + u < a.count) to[u] = index[(k + u) * a.index_count], value[u] = values[(k + u) * a.inner];
 #pragma unroll
       for (int u = 0; u < kAhead; ++u)
-        if (k + u < a.count) line[to[u] * a.inner] = plus(line[to[u] * a.inner], value[u]);
+        if (k + u < a.count)
+          line[to[u] * a.inner] = how == Write::add ? plus(line[to[u] * a.inner], value[u]) : value[u];
     }
   });
 }
@@ -207,18 +215,39 @@ __global__ void __launch_bounds__(kThreads)
   });
 }
 
+/// The thread at the last of the moves to a target makes it.
+template <class T>
+__global__ void __launch_bounds__(kThreads)
+    put_sorted(Indexed a, int64_t moves, const Move* sorted, const T* x, T* y, int log_columns) {
+  each_element(a.outer * moves, a.inner, log_columns, [&](int64_t row, int64_t i) {
+    const int64_t o = row / moves, m = row - o * moves;
+    const Move move = sorted[m];
+    if (m + 1 < moves && sorted[m + 1].target == move.target) return;
+    y[(o * a.extent + move.target) * a.inner + i] = x[(o * a.count + move.source) * a.inner + i];
+  });
+}
+
+/// Where no target is named twice.
+template <class T>
+__global__ void __launch_bounds__(kThreads) put_distinct(Indexed a, const T* x, T* y, int log_columns) {
+  each_element(a.outer * a.count, a.inner, log_columns, [&](int64_t row, int64_t i) {
+    const int64_t o = row / a.count, k = row - o * a.count;
+    y[(o * a.extent + a.index[k]) * a.inner + i] = x[row * a.inner + i];
+  });
+}
+
 /// Are there so many lines, or so few indices on each, that a thread per line is the faster way?
 bool takes_lines(const IndexSizes& s) {
   return s.count <= 16 || s.outer * s.inner >= int64_t(device_limits().multiprocessors) * 256;
 }
 
-template <class T>
+template <Write how, class T>
 void scatter(const char* op, const IndexSizes& s, Indexed a, bool per_element, const void* g_, void* y_) {
   const T* g = static_cast<const T*>(g_);
   T* y = static_cast<T*>(y_);
   if (takes_lines(s)) {
     const Rectangle shape(a.outer, a.inner);
-    return launch(op, scatter_lines<T>, shape.grid, kThreads, 0, a, g, y, shape.log_columns);
+    return launch(op, scatter_lines<how, T>, shape.grid, kThreads, 0, a, g, y, shape.log_columns);
   }
   const int64_t moves = per_element ? s.outer * s.count * s.inner : s.count;
   const Workspace first(size_t(moves) * sizeof(Move)), second(moves > kTile ? size_t(moves) * sizeof(Move) : 0);
@@ -229,12 +258,13 @@ void scatter(const char* op, const IndexSizes& s, Indexed a, bool per_element, c
     launch(op, merge_runs, blocks, kThreads, 0, moves, run, sorted, other);
   if (per_element) a.outer = a.inner = 1;
   const Rectangle shape(a.outer * moves, a.inner);
-  launch(op, scatter_sorted<T>, shape.grid, kThreads, 0, a, moves, sorted, g, y, shape.log_columns);
+  launch(op, how == Write::add ? scatter_sorted<T> : put_sorted<T>, shape.grid, kThreads, 0, a, moves, sorted, g, y,
+         shape.log_columns);
 }
 
 void scatter(const char* op, DType t, const IndexSizes& s, const Indexed& a, bool per_element, const void* g, void* y) {
   if (is_empty(s)) return;
-  visit_computed(t, [&](auto zero) { scatter<decltype(zero)>(op, s, a, per_element, g, y); });
+  visit_computed(t, [&](auto zero) { scatter<Write::add, decltype(zero)>(op, s, a, per_element, g, y); });
 }
 
 void take_backward(DType t, const IndexSizes& s, const void* g, const int64_t* index, void* y) {
@@ -243,6 +273,25 @@ void take_backward(DType t, const IndexSizes& s, const void* g, const int64_t* i
 
 void take_along_axis_backward(DType t, const IndexSizes& s, const void* g, const int64_t* index, void* y) {
   scatter("take_along_axis's gradient", t, s, index_per_element(s, index), true, g, y);
+}
+
+void put(int64_t item, const IndexSizes& s, bool distinct, const void* x, const int64_t* index, void* y) {
+  if (is_empty(s)) return;
+  const Indexed a = shared_index(s, index);
+  visit_words(item, [&](auto zero) {
+    using Word = decltype(zero);
+    if (!distinct) return scatter<Write::put, Word>("put", s, a, false, x, y);
+    const Rectangle shape(a.outer * a.count, a.inner);
+    launch("put", put_distinct<Word>, shape.grid, kThreads, 0, a, static_cast<const Word*>(x), static_cast<Word*>(y),
+           shape.log_columns);
+  });
+}
+
+void put_along_axis(int64_t item, const IndexSizes& s, const void* x, const int64_t* index, void* y) {
+  if (is_empty(s)) return;
+  visit_words(item, [&](auto zero) {
+    scatter<Write::put, decltype(zero)>("put_along_axis", s, index_per_element(s, index), true, x, y);
+  });
 }
 
 // --- one element each -----------------------------------------------------------------------------------------------
@@ -283,6 +332,8 @@ void fill_indexing(Table& table) {
   table.take_backward = take_backward;
   table.take_along_axis = take_along_axis;
   table.take_along_axis_backward = take_along_axis_backward;
+  table.put = put;
+  table.put_along_axis = put_along_axis;
   table.wrap_indices = wrap_indices;
   table.one_hot = one_hot;
 }

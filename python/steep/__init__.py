@@ -17,6 +17,8 @@ from .dtypes import __all__ as _dtypes
 from .ops import __all__ as _operations
 from .ops.creation import *
 from .ops.creation import tensor as tensor  # the function, not the module of that name
+from .ops.diagonals import *
+from .ops.distances import *
 from .ops.dtype_functions import *
 from .ops.einsum import einsum as einsum  # the function, not the module of that name
 from .ops.elementwise import *
@@ -29,6 +31,7 @@ from .ops.normalization import *
 from .ops.rearrange import *
 from .ops.reduction import *
 from .ops.rows import *
+from .ops.scatters import *
 from .ops.trigonometry import *
 from .random import manual_seed
 from .tensor import Parameter, Tensor

@@ -46,7 +46,24 @@ NAMES = {
     "gt": "greater",
     "ge": "greater_equal",
 }
-KEYWORDS = {"dim": "axis", "dims": "axis", "keepdim": "keepdims", "diagonal": "k", "unbiased": "correction"}
+# Where the arguments are others, or in another order.
+CALLS: dict[str, Callable[..., Any]] = {
+    "__getitem__": lambda x, key: x[key],
+    "einsum": lambda x, subscripts: st.einsum(subscripts, *x),
+    "embedding": lambda weight, indices, **options: st.embedding(indices, weight, **options),
+    "index_select": lambda x, axis, index: st.take(x, index, axis),
+    "cdist": lambda a, b, p, mode: st.cdist(a, b, p),  # the mode is PyTorch's way to compute it
+    "nonzero": lambda x, as_tuple=False: st.nonzero(x) if as_tuple else st.argwhere(x),
+}
+KEYWORDS = {
+    "dim": "axis",
+    "dims": "axis",
+    "keepdim": "keepdims",
+    "diagonal": "k",
+    "unbiased": "correction",
+    "dim1": "axis1",
+    "dim2": "axis2",
+}
 KEYWORDS_OF = {"tensordot": {"dims": "axes"}, "flatten": {"start_dim": "start_axis", "end_dim": "end_axis"}}
 PREFIXES = ("nn.functional.", "special.")
 
@@ -77,15 +94,19 @@ EXCLUDED = {
     "norm": "linalg.vector_norm is compared",
     "dropout": "random",
     "equal": "PyTorch's is one truth value: eq is compared",
+    "tril_indices": "creation; PyTorch's is one tensor",
+    "triu_indices": "creation; PyTorch's is one tensor",
     "nextafter": "PyTorch's is differentiable, steep's has no derivative",
 }
 
 # Samples that steep refuses with these messages, and why.
 REFUSED = {
+    "a 0-d tensor has no coordinates": "nonzero and argwhere of a 0-d tensor: as in the Array API",
     "0 dimensions": "a 0-d tensor has no axis, as in NumPy and the Array API",
     "unexpected keyword argument": "an option that steep doesn't have",
     "axis 1 is out of range for a tensor of 1 dimension": "PyTorch joins an empty 1-d tensor to any others",
     "squeeze: axis": "PyTorch leaves axes of several elements as they are; NumPy and steep refuse",
+    "has no steep counterpart": "a dtype that steep doesn't have",
     "one_hot: labels": "PyTorch takes the number of classes from the labels",
     "tensordot: axes": "PyTorch broadcasts extents of 1 in sums",
     "targets must be 1 or -1": "PyTorch does not look at targets of margin losses, and its samples are random numbers",
@@ -113,6 +134,8 @@ def function_of(op: Any) -> Callable[..., Any] | None:
         name = name.removeprefix(prefix)
     if name in EXCLUDED:
         return None
+    if name in CALLS:
+        return CALLS[name]
     name = NAMES.get(op.name, name)
     if not name.isidentifier() or op.variant_test_name:
         return None
@@ -145,16 +168,11 @@ def outputs(y: Any) -> list[Any]:
 def check_sample(op: Any, function: Callable[..., Any], sample: Any, dtype: torch.dtype, result: Result) -> None:
     """Runs one sample through both libraries."""
     expected = outputs(op(sample.input, *sample.args, **sample.kwargs))
-    x, args = converted(sample.input), converted(list(sample.args))
     renamed = {**KEYWORDS, **KEYWORDS_OF.get(op.name, {})}
-    keywords = {renamed.get(key, key): converted(value) for key, value in sample.kwargs.items()}
-    order = [x, *args]
-    if op.name == "einsum":  # the subscripts come first
-        order = [args[0], *x]
-    elif op.name == "nn.functional.embedding":  # the indices too
-        order = [args[0], x]
     try:
-        actual = outputs(function(*order, **keywords))
+        x, args = converted(sample.input), converted(list(sample.args))
+        keywords = {renamed.get(key, key): converted(value) for key, value in sample.kwargs.items()}
+        actual = outputs(function(x, *args, **keywords))
     except (TypeError, ValueError, IndexError, NotImplementedError) as error:
         result.refused[f"{type(error).__name__}: {error}"[:100]] += 1
         return

@@ -2,6 +2,8 @@
 
 from . import (
     creation,
+    diagonals,
+    distances,
     dtype_functions,
     elementwise,
     indexing,
@@ -13,6 +15,7 @@ from . import (
     rearrange,
     reduction,
     rows,
+    scatters,
     trigonometry,
 )
 from ._apply import as_tensor as as_tensor
@@ -20,6 +23,8 @@ from ._apply import is_operand as is_operand
 from ._apply import operand as operand
 from .creation import *
 from .creation import to_device as to_device
+from .diagonals import *
+from .distances import *
 from .dtype_functions import *
 from .einsum import einsum as einsum
 from .elementwise import *
@@ -34,10 +39,13 @@ from .normalization import *
 from .rearrange import *
 from .reduction import *
 from .rows import *
+from .scatters import *
 from .trigonometry import *
 
 __all__: list[str] = []
 __all__ += creation.__all__
+__all__ += diagonals.__all__
+__all__ += distances.__all__
 __all__ += dtype_functions.__all__
 __all__ += ["einsum"]
 __all__ += elementwise.__all__
@@ -50,4 +58,5 @@ __all__ += normalization.__all__
 __all__ += rearrange.__all__
 __all__ += reduction.__all__
 __all__ += rows.__all__
+__all__ += scatters.__all__
 __all__ += trigonometry.__all__

@@ -8,6 +8,7 @@ from .. import _core, dtypes
 from .._core import record
 from ..tensor import Tensor
 from ._apply import BINARY, as_tensor, binary, first_tensor, operand, operands, unary
+from .indexing import nonzero
 
 __all__ = [
     "abs",
@@ -319,13 +320,17 @@ def nextafter(a: Any, b: Any) -> Tensor:
 # --- three arguments --------------------------------------------------------------------------------------------------
 
 
-def where(condition: Any, a: Any, b: Any) -> Tensor:
-    """a where condition is true (not 0), b elsewhere, all broadcast together.
+def where(condition: Any, a: Any = None, b: Any = None) -> Any:
+    """a where condition is true (not 0), b elsewhere, all broadcast together; of a condition alone ``nonzero``.
 
     >>> import steep as st
     >>> st.where(st.tensor([True, False]), st.tensor([1.0, 2.0]), 0.0)
     tensor([1., 0.])
     """
+    if a is None and b is None:
+        return nonzero(condition)
+    if a is None or b is None:
+        raise ValueError("where: the condition stands alone, or with values for both cases")
     beside = first_tensor((condition, a, b))
     c, a, b = as_tensor(condition, beside), operand(a, beside), operand(b, beside)
     return record(_core.where(c, a, b), _where_vjp, (a, b), (c,))
