@@ -40,14 +40,6 @@ void over_rows(const Array& out, int64_t rows, int64_t n, const F& f) {
                  [&](int64_t begin, int64_t end) { f(begin, end - begin); });
 }
 
-Array move_axis(const Array& a, int from, int to) {
-  Dims order;
-  for (int d = 0; d < a.ndim(); ++d)
-    if (d != from) order.push(d);
-  order.insert(to, from);
-  return permute(a, order);
-}
-
 /// Contiguous rows along `axis`: the array itself where they lie so.
 Array rows_of(const Array& a, int axis) { return contiguous(move_axis(a, axis, a.ndim() - 1)); }
 

@@ -72,6 +72,14 @@ Array permute(const Array& a, const Dims& axes) {
   return out;
 }
 
+Array move_axis(const Array& a, int from, int to) {
+  Dims order;
+  for (int d = 0; d < a.ndim(); ++d)
+    if (d != from) order.push(d);
+  order.insert(to, from);
+  return permute(a, order);
+}
+
 Array squeeze(const Array& a, const Dims& axes) {
   const unsigned mask = axes_mask("squeeze", axes, a.ndim());
   Array out = a;

@@ -16,6 +16,8 @@ Dims broadcast_shapes(const char* op, const Dims& a, const Dims& b);
 
 Array broadcast_to(const Array& a, const Dims& shape);
 Array permute(const Array& a, const Dims& axes);
+/// Axis `from` at place `to`; the others keep their order.
+Array move_axis(const Array& a, int from, int to);
 Array squeeze(const Array& a, const Dims& axes);
 Array expand_dims(const Array& a, int64_t axis);
 /// One extent may be -1. A view where the strides allow it, otherwise a copy.

@@ -25,6 +25,8 @@ from .ops.manipulation import *
 from .ops.rearrange import *
 from .ops.reduction import *
 from .ops.rows import *
+from .ops.scan import *
+from .ops.sorting import *
 from .ops.trigonometry import *
 from .random import manual_seed
 from .tensor import Parameter, Tensor

@@ -11,6 +11,8 @@ from . import (
     rearrange,
     reduction,
     rows,
+    scan,
+    sorting,
     trigonometry,
 )
 from ._apply import as_tensor as as_tensor
@@ -30,6 +32,8 @@ from .manipulation import *
 from .rearrange import *
 from .reduction import *
 from .rows import *
+from .scan import *
+from .sorting import *
 from .trigonometry import *
 
 __all__: list[str] = []
@@ -44,4 +48,6 @@ __all__ += manipulation.__all__
 __all__ += rearrange.__all__
 __all__ += reduction.__all__
 __all__ += rows.__all__
+__all__ += scan.__all__
+__all__ += sorting.__all__
 __all__ += trigonometry.__all__
