@@ -33,15 +33,21 @@ void scan_bundle(const Op& op, const Bundle& b, int count, typename Op::State* s
   typename Op::State s[fixed ? fixed : kColumns];
   const int width = fixed ? fixed : count;
   const int64_t across = step ? step : b.across;
-  std::copy(states, states + width, s);
+  for (int j = 0; j < width; ++j) s[j] = states[j];  // std::copy would leave them in integer registers
   for (int64_t i = 0, at = b.at; i < b.n; ++i, at += b.along) {
-#pragma GCC ivdep
-    for (int j = 0; j < width; ++j) {
+    const auto one = [&](int j) {
       s[j] = Op::join(s[j], op.take(at + j * across, b.first + j * b.later + i));
       if constexpr (stores) op.store(at + j * across, s[j]);
+    };
+    if constexpr (step == 1) {
+#pragma GCC ivdep
+      for (int j = 0; j < width; ++j) one(j);
+    } else {
+#pragma GCC unroll 8
+      for (int j = 0; j < fixed; ++j) one(j);  // with the states in registers
     }
   }
-  std::copy(s, s + width, states);
+  for (int j = 0; j < width; ++j) states[j] = s[j];
 }
 
 /// `count` lines that lie side by side.
@@ -91,7 +97,8 @@ void scan_pieces(const Op& op, int64_t at, int64_t n, int64_t along) {
 
 template <class Op>
 void scan_lines(const Op& op, const cuda::ScanSizes& s) {
-  if (Op::splits && s.outer * s.inner < kRows && s.n >= 2 * kPiece) {
+  const bool pays = Op::pieces == scans::Pieces::pay || (Op::pieces == scans::Pieces::same && num_threads() >= 4);
+  if (pays && s.outer * s.inner < kRows && s.n >= 2 * kPiece) {
     for (int64_t o = 0; o < s.outer; ++o)
       for (int64_t i = 0; i < s.inner; ++i) scan_pieces(op, o * s.n * s.inner + i, s.n, s.inner);
   } else if (s.inner == 1) {

@@ -11,6 +11,11 @@
 
 namespace steep::scans {
 
+/// What comes of cutting a line in pieces that are scanned at the same time, once their states have been made: other
+/// results; the same, at twice the work; or all but the same, in less time even on one thread, as a sum waits for the
+/// one before.
+enum class Pieces { differ, same, pay };
+
 /// Float32 is summed in float64, as in the reductions; integers wrap: unsigned, because signed overflow is undefined.
 template <class T>
 using Wide = std::conditional_t<std::is_integral_v<T>, uint64_t, double>;
@@ -18,7 +23,7 @@ using Wide = std::conditional_t<std::is_integral_v<T>, uint64_t, double>;
 template <class T>
 struct Sum {
   using State = Wide<T>;
-  static constexpr bool splits = true;  // lines may be cut: what is joined first changes a rounding at most
+  static constexpr Pieces pieces = std::is_integral_v<T> ? Pieces::same : Pieces::pay;
   const T* x;
   T* y;
 
@@ -31,7 +36,8 @@ struct Sum {
 template <class T>
 struct Prod {
   using State = Wide<T>;
-  static constexpr bool splits = std::is_integral_v<T>;  // 0 · (a · b) is NaN where a · b is infinite
+  // 0 · (a · b) is NaN where a · b is infinite.
+  static constexpr Pieces pieces = std::is_integral_v<T> ? Pieces::same : Pieces::differ;
   const T* x;
   T* y;
 
@@ -50,7 +56,7 @@ struct LogState {
 template <class T>
 struct LogSumExp {
   using State = LogState;
-  static constexpr bool splits = false;  // it would take the exponentials twice
+  static constexpr Pieces pieces = Pieces::differ;
   const T* x;
   T* y;
 
@@ -74,7 +80,7 @@ struct LinearState {
 template <class T>
 struct Linear {
   using State = LinearState;
-  static constexpr bool splits = false;  // as Prod
+  static constexpr Pieces pieces = Pieces::differ;
   const T *a, *b;
   T* y;
 
@@ -94,7 +100,7 @@ struct Place {
 template <class T, bool largest>
 struct Extreme {
   using State = Place<T>;
-  static constexpr bool splits = true;
+  static constexpr Pieces pieces = Pieces::same;
   const T* x;
   T* y;
   int64_t* index;

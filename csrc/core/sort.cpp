@@ -18,7 +18,8 @@ using sorting::Key;
 
 constexpr int64_t kGrain = 4096;        // elements of short rows that a thread sorts at least
 constexpr int64_t kPiece = 65536;       // elements of a long row that a thread takes at least
-constexpr int64_t kComparing = 48;      // rows of fewer elements are sorted by comparing
+constexpr int64_t kCounting = 24;       // rows of fewer elements are sorted by counting
+constexpr int64_t kComparing = 48;      // of fewer by comparing
 constexpr int64_t kWideDigits = 16384;  // rows of more are sorted by 11 bits at a time, others by 8
 constexpr int64_t kSelecting = 64;      // of fewer than one in so many elements the best are selected
 
@@ -46,6 +47,7 @@ class RadixSort {
         places_(size_t(pieces_) << digit_) {}
 
   Item* operator()(Item* items, Item* other) {
+    if (n_ < kCounting) return by_counting(items, other);
     if (n_ < kComparing) {
       std::sort(items, items + n_);
       return items;
@@ -60,6 +62,17 @@ class RadixSort {
   }
 
  private:
+  /// An item's place is the number of those before it: no branches.
+  Item* by_counting(const Item* items, Item* to) const {
+    for (int64_t i = 0; i < n_; ++i) {
+      int64_t place = 0;
+      for (int64_t j = 0; j < i; ++j) place += !(items[i] < items[j]);
+      for (int64_t j = i + 1; j < n_; ++j) place += items[j] < items[i];
+      to[place] = items[i];
+    }
+    return to;
+  }
+
   int64_t begin(int64_t piece) const { return n_ * piece / pieces_; }
   int64_t* places(int64_t piece) { return places_.data() + (piece << digit_); }
   int digit(const Item& item, int shift) const { return int(uint64_t(item.key()) >> shift) & ((1 << digit_) - 1); }
@@ -129,6 +142,8 @@ void write_values(const T* row, const Item* items, int64_t n, bool descending, T
     for (int64_t i = begin; i < end; ++i) y[i] = sorting::element<T>(items[i].key(), descending);
   });
   if constexpr (!std::is_integral_v<T>) {
+    const auto shares = [&](const Item& item) { return sorting::is_shared<T>(item.key(), descending); };
+    if (n < kComparing && std::none_of(items, items + n, shares)) return;
     for (const Key<T> shared : {sorting::kSign<T>, Key<T>(-1)}) {  // zeros, and NaNs
       const Item wanted{descending ? Key<T>(~shared) : shared};
       const Item* found = std::lower_bound(items, items + n, wanted);

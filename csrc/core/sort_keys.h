@@ -88,14 +88,14 @@ decltype(auto) visit_item(int64_t n, const F& f) {
 /// together, as each step of a search waits for memory.
 template <int count, class T>
 STEEP_HD void search(const T* sorted, int64_t n, const T* values, bool right, int64_t* out) {
-  Key<T> wanted[count];
   int64_t low[count] = {};
-  for (int i = 0; i < count; ++i) wanted[i] = key(values[i]);
   while (n > 0) {
     const int64_t half = (n + 1) / 2;
     for (int i = 0; i < count; ++i) {
-      const Key<T> k = key(sorted[low[i] + half - 1]);
-      low[i] += k < wanted[i] || (right && k == wanted[i]) ? half : 0;
+      const T x = sorted[low[i] + half - 1], value = values[i];
+      const bool last = value != value;  // NaN is greater than any number
+      const bool before = right ? bool((x <= value) | last) : bool((x < value) | (last & (x == x)));
+      low[i] += before ? half : 0;
     }
     n -= half;
   }
