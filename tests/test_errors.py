@@ -213,7 +213,7 @@ AXES_AND_INDICES: list[tuple[Call, type[Exception], str]] = [
     (lambda: ONE[[0], [0], [0]], IndexError, r"too many indices: 3 for a tensor of shape \(2, 3\)"),
     (lambda: ONE[..., [0], ...], IndexError, "only one ellipsis"),
     (lambda: ONE["a", [0]], IndexError, "an index must be .*not str"),
-    (lambda: ONE[st.tensor([0.0])], TypeError, "int32 or int64 or a bool mask, not float32"),
+    (lambda: ONE[st.tensor([0.0])], TypeError, "must hold integers, or truth values as a mask, not float32"),
     (lambda: ONE[[0, 5]], IndexError, "index 5 is out of range for axis 0 with 2 elements"),
     (lambda: ONE[0, ..., [-4]], IndexError, "index -4 is out of range for axis 1 with 3 elements"),
     (lambda: ONE[[0], [1, 3]], IndexError, "index 3 is out of range for axis 1 with 3 elements"),

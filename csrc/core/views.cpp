@@ -72,6 +72,14 @@ Array permute(const Array& a, const Dims& axes) {
   return out;
 }
 
+Array move_axis(const Array& a, int from, int to) {
+  Dims order;
+  for (int d = 0; d < a.ndim(); ++d)
+    if (d != from) order.push(d);
+  order.insert(to, from);
+  return permute(a, order);
+}
+
 Array squeeze(const Array& a, const Dims& axes) {
   const unsigned mask = axes_mask("squeeze", axes, a.ndim());
   Array out = a;
@@ -206,6 +214,13 @@ Array astype(const Array& a, DType dtype) {
 Array copy(const Array& a) { return astype(a, a.dtype); }
 
 Array contiguous(const Array& a) { return a.is_contiguous() ? a : copy(a); }
+
+Array in_dtype(const Array& a, DType dtype) { return a.dtype == dtype ? a : astype(a, dtype); }
+
+Array computable(const Array& a) {
+  const DType t = computed_in(a.dtype);
+  return t == a.dtype ? contiguous(a) : astype(a, t);
+}
 
 void check_writable(const char* op, const Array& a) {
   if (!a.storage->writable)

@@ -4,7 +4,9 @@
 #include <algorithm>
 #include <bit>
 
+#include "../core/sort_keys.h"
 #include "launch.cuh"
+#include "merge_sort.cuh"
 #include "table.h"
 
 namespace steep::cuda {
@@ -136,54 +138,22 @@ __global__ void __launch_bounds__(kThreads) scatter_lines(Indexed a, const T* g,
   });
 }
 
-/// Row `source` of g is to be added to row `target` of y.
-struct Move {
-  int64_t target, source;
-};
+/// Row `place` of g is to be added to row `key` of y, the target.
+using Move = sorting::LongItem;
 
-constexpr int kTile = kThreads;  // moves that one block sorts
-
-/// Sorts each tile of moves by target, stably: a thread counts the moves that come before its own.
-__global__ void __launch_bounds__(kThreads) sort_tiles(Indexed a, int64_t moves, bool per_element, Move* sorted) {
-  STEEP_SHARED(int64_t, targets, kTile);
-  const int64_t begin = int64_t(blockIdx.x) * kTile, i = begin + threadIdx.x;
-  const int n = int(min(moves - begin, int64_t(kTile)));
-  int64_t target = 0;
-  if (i < moves) {
-    target = a.index[i];
+/// The moves of indices: one per row of g, or per element.
+struct LoadMove {
+  Indexed a;
+  bool per_element;
+  __device__ Move operator()(int64_t, int64_t i) const {
+    int64_t target = a.index[i];
     if (per_element) {  // the element of y, not the index on its axis
       const int64_t line = a.count * a.inner, o = i / line;
       target = (o * a.extent + target) * a.inner + (i - o * line) % a.inner;
     }
-    targets[threadIdx.x] = target;
+    return Move::make(uint64_t(target), i);
   }
-  __syncthreads();
-  if (i >= moves) return;
-  int place = 0;
-  for (int j = 0; j < n; ++j) place += targets[j] < target || (targets[j] == target && j < int(threadIdx.x));
-  sorted[begin + place] = {target, i};
-}
-
-/// Merges pairs of sorted runs: a move's place is its own in its run and that of its target in the other one.
-__global__ void __launch_bounds__(kThreads) merge_runs(int64_t moves, int64_t run, const Move* from, Move* to) {
-  const int64_t i = int64_t(blockIdx.x) * kThreads + threadIdx.x;
-  if (i >= moves) return;
-  const Move move = from[i];
-  const int64_t pair = i / (2 * run) * (2 * run), middle = min(pair + run, moves);
-  const bool second = i >= middle;
-  int64_t low = second ? pair : middle, high = second ? middle : min(middle + run, moves);
-  const int64_t other = low;
-  while (low < high) {  // equal targets of the first run come before those of the second
-    const int64_t at = low + (high - low) / 2;
-    const int64_t target = from[at].target;
-    if (target < move.target || (second && target == move.target))
-      low = at + 1;
-    else
-      high = at;
-  }
-  const int64_t own = i - (second ? middle : pair);
-  to[pair + own + (low - other)] = move;
-}
+};
 
 /// The thread at the first of the moves to a target adds them all.
 template <class T>
@@ -191,8 +161,8 @@ __global__ void __launch_bounds__(kThreads)
     scatter_sorted(Indexed a, int64_t moves, const Move* sorted, const T* g, T* y, int log_columns) {
   constexpr int kAhead = 4;
   each_element(a.outer * moves, a.inner, log_columns, [&](int64_t row, int64_t i) {
-    const int64_t o = row / moves, m = row - o * moves, target = sorted[m].target;
-    if (m > 0 && sorted[m - 1].target == target) return;
+    const int64_t o = row / moves, m = row - o * moves, target = int64_t(sorted[m].key());
+    if (m > 0 && int64_t(sorted[m - 1].key()) == target) return;
     T& element = y[(o * a.extent + target) * a.inner + i];
     T sum = element;
     bool more = true;
@@ -203,8 +173,8 @@ __global__ void __launch_bounds__(kThreads)
 #pragma unroll
       for (int u = 0; u < kAhead; ++u) {
         const Move move = sorted[min(j + u, moves - 1)];
-        same[u] = j + u < moves && move.target == target;
-        if (same[u]) value[u] = g[(o * a.count + move.source) * a.inner + i];
+        same[u] = j + u < moves && int64_t(move.key()) == target;
+        if (same[u]) value[u] = g[(o * a.count + move.place()) * a.inner + i];
       }
 #pragma unroll
       for (int u = 0; u < kAhead; ++u)
@@ -250,16 +220,11 @@ void scatter(const char* op, const IndexSizes& s, Indexed a, bool per_element, c
     return launch(op, scatter_lines<how, T>, shape.grid, kThreads, 0, a, g, y, shape.log_columns);
   }
   const int64_t moves = per_element ? s.outer * s.count * s.inner : s.count;
-  const Workspace first(size_t(moves) * sizeof(Move)), second(moves > kTile ? size_t(moves) * sizeof(Move) : 0);
-  Move *sorted = first.as<Move>(), *other = second.as<Move>();
-  const unsigned blocks = unsigned(ceil_div(moves, int64_t(kTile)));
-  launch(op, sort_tiles, blocks, kThreads, 0, a, moves, per_element, sorted);
-  for (int64_t run = kTile; run < moves; run *= 2, std::swap(sorted, other))
-    launch(op, merge_runs, blocks, kThreads, 0, moves, run, sorted, other);
+  const SortedRows<Move> sorted(op, 1, moves, LoadMove{a, per_element});
   if (per_element) a.outer = a.inner = 1;
   const Rectangle shape(a.outer * moves, a.inner);
-  launch(op, how == Write::add ? scatter_sorted<T> : put_sorted<T>, shape.grid, kThreads, 0, a, moves, sorted, g, y,
-         shape.log_columns);
+  launch(op, how == Write::add ? scatter_sorted<T> : put_sorted<T>, shape.grid, kThreads, 0, a, moves, sorted.items(), g,
+         y, shape.log_columns);
 }
 
 void scatter(const char* op, DType t, const IndexSizes& s, const Indexed& a, bool per_element, const void* g, void* y) {

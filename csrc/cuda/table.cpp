@@ -16,6 +16,8 @@ void fill_gemm(Table& table);
 void fill_indexing(Table& table);
 void fill_nonzero(Table& table);
 void fill_random(Table& table);
+void fill_scan(Table& table);
+void fill_sort(Table& table);
 
 namespace {
 
@@ -31,7 +33,7 @@ Table make() {
   t.copy_to_host = copy_to_host;
   t.copy_between = copy_between;
   fill_softmax(t), fill_cross_entropy(t), fill_layer_norm(t), fill_optimizer(t), fill_gemm(t), fill_indexing(t);
-  fill_nonzero(t), fill_random(t);
+  fill_nonzero(t), fill_random(t), fill_scan(t), fill_sort(t);
   return t;
 }
 

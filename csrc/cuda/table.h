@@ -7,6 +7,7 @@
 
 #include "../core/array.h"
 #include "../core/kernels.h"
+#include "../core/scan.h"
 
 namespace steep::cuda {
 
@@ -29,6 +30,11 @@ struct Update {
 /// are the products of the axes in front and behind.
 struct IndexSizes {
   int64_t outer, extent, count, inner;
+};
+
+/// Contiguous lines of n elements along an axis; `outer` and `inner` are the products of the axes in front and behind.
+struct ScanSizes {
+  int64_t outer, n, inner;
 };
 
 struct Table {
@@ -88,6 +94,17 @@ struct Table {
   void (*count_true)(int64_t n, const uint8_t* mask, int64_t* starts);
   /// The coordinates of those, with the mask seen in a shape: a row of starts[blocks] for each axis.
   void (*nonzero)(int64_t n, const uint8_t* mask, const Dims& shape, const int64_t* starts, int64_t* out);
+  // As in core/scan.h. There are elements.
+  void (*scan)(Scan, DType, const ScanSizes&, const void* x, void* y);
+  void (*linear_scan)(DType, const ScanSizes&, const void* a, const void* b, void* y);
+  void (*extreme_scan)(bool largest, DType, const ScanSizes&, const void* x, void* y, int64_t* index);
+
+  // Contiguous rows, of which there are some, in the order of core/sort_keys.h.
+  /// index[r, :]: the places of the elements of row r in their order.
+  void (*argsort)(DType, bool descending, int64_t rows, int64_t n, const void* x, int64_t* index);
+  /// out[r, i]: the place of values[r, i] among the n elements of row r, in front of equal ones, or behind (`right`).
+  void (*searchsorted)(DType, bool right, int64_t rows, int64_t n, int64_t count, const void* sorted,
+                       const void* values, int64_t* out);
 
   // Fills of n elements with the CPU's numbers (core/random_kernels.h). T: float or double; int32 or int64.
   void (*uniform)(DType, void* out, int64_t n, double lo, double hi, uint64_t seed, uint64_t offset);

@@ -501,6 +501,18 @@ class Tensor(_core.TensorBase):
         """See ``steep.argmin``."""
         return ops.argmin(self, axis, keepdims)
 
+    def cumulative_sum(self, axis: int | None = None, dtype: Any = None, include_initial: bool = False) -> Tensor:
+        """See ``steep.cumulative_sum``."""
+        return ops.cumulative_sum(self, axis, dtype, include_initial)
+
+    def sort(self, axis: int = -1, descending: bool = False, stable: bool = True) -> Tensor:
+        """See ``steep.sort``."""
+        return ops.sort(self, axis, descending, stable)
+
+    def argsort(self, axis: int = -1, descending: bool = False, stable: bool = True) -> Tensor:
+        """See ``steep.argsort``."""
+        return ops.argsort(self, axis, descending, stable)
+
     def any(self, axis: Any = None, keepdims: bool = False) -> Tensor:
         """See ``steep.any``."""
         return ops.any(self, axis, keepdims)

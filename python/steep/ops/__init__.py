@@ -15,6 +15,8 @@ from . import (
     rearrange,
     reduction,
     rows,
+    scan,
+    sorting,
     scatters,
     trigonometry,
 )
@@ -39,6 +41,8 @@ from .normalization import *
 from .rearrange import *
 from .reduction import *
 from .rows import *
+from .scan import *
+from .sorting import *
 from .scatters import *
 from .trigonometry import *
 
@@ -58,5 +62,7 @@ __all__ += normalization.__all__
 __all__ += rearrange.__all__
 __all__ += reduction.__all__
 __all__ += rows.__all__
+__all__ += scan.__all__
+__all__ += sorting.__all__
 __all__ += scatters.__all__
 __all__ += trigonometry.__all__

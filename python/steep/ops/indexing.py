@@ -42,10 +42,6 @@ def _parts(key: Any, x: Tensor) -> tuple[Any, ...]:
     return tuple([_array_index(k, x) for k in key]) if isinstance(key, tuple) else (_array_index(key, x),)
 
 
-def _is_integer(x: Tensor) -> bool:
-    return x.dtype.kind in ("int", "uint")
-
-
 def _is_array(key: Any) -> bool:
     return isinstance(key, Tensor) and (key.ndim > 0 or not key.dtype.is_integer)
 
@@ -65,7 +61,7 @@ def getitem(x: Tensor, key: Any) -> Tensor:
     >>> x[[0, 2], [1, -1]], x[x % 5 == 0]
     (tensor([ 1, 11]), tensor([ 0,  5, 10]))
     """
-    if isinstance(key, Tensor) and _is_integer(key) and key.ndim and x.ndim:  # the most frequent of index tensors
+    if isinstance(key, Tensor) and key.dtype.is_integer and key.ndim and x.ndim:  # the most frequent of index tensors
         return _gathered(x, 0, False, (key,))
     parts = _parts(key, x)
     if not any(map(_is_array, parts)):
@@ -135,8 +131,8 @@ def _choose(x: Tensor, parts: tuple[Any, ...]) -> tuple[Tensor, int, list[Tensor
             new = 1 if part.ndim == 0 else 0  # a truth value is a mask over a new axis of one element
             if _is_mask(part):
                 _check_mask(part, x.shape, source)
-            elif not _is_integer(part):
-                raise TypeError(f"an index tensor must be int32 or int64 or a bool mask, not {part.dtype.name}")
+            elif not part.dtype.is_integer:
+                raise TypeError(f"an index tensor must hold integers, or truth values as a mask, not {part.dtype.name}")
             basic += [None] * new + [_ALL] * count
             arrays.append(manipulation.reshape(part, (1,)) if new else part)
             axes += range(axis, axis + count + new)
