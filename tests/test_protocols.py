@@ -220,7 +220,8 @@ def test_memoryview(dtype: str) -> None:
             "f_contiguous",
         ):
             assert getattr(view, name) == getattr(expected, name), name
-        assert view.tolist() == array.tolist()
+        if dtype != "float16":  # which Python's own memoryview does not read
+            assert view.tolist() == array.tolist()
         assert view.tobytes() == array.tobytes()
         assert_same(np.asarray(view), array)
 
@@ -461,6 +462,11 @@ def test_limits(name: str) -> None:
 @pytest.mark.parametrize("a", DTYPES)
 @pytest.mark.parametrize("b", DTYPES)
 def test_result_type_is_that_of_operations(a: str, b: str) -> None:
+    if "uint64" in (a, b) and {a.strip("0123456789"), b.strip("0123456789")} == {"int", "uint"}:
+        assert not st.can_cast(a, b)
+        with pytest.raises(TypeError, match="no integer dtype for the values of both"):
+            st.result_type(a, b)
+        return
     x, y = st.ones(2, dtype=a), st.ones(2, dtype=b)
     expected = st.concat([x, y]).dtype
     assert st.result_type(a, b) == st.result_type(x, y) == st.result_type(x, st.dtypes.as_dtype(b)) == expected

@@ -32,8 +32,8 @@ from .ops.rearrange import *
 from .ops.reduction import *
 from .ops.rows import *
 from .ops.scan import *
-from .ops.sorting import *
 from .ops.scatters import *
+from .ops.sorting import *
 from .ops.trigonometry import *
 from .random import manual_seed
 from .tensor import Parameter, Tensor

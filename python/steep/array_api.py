@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from . import _core, devices, dtypes
@@ -10,7 +11,19 @@ from .dtypes import DType
 from .ops.dtype_functions import isdtype
 from .tensor import Tensor
 
-__all__ = ["__array_api_version__", "__array_namespace_info__", "from_dlpack"]
+__all__ = [
+    "__array_api_version__",
+    "__array_namespace_info__",
+    "e",
+    "from_dlpack",
+    "inf",
+    "nan",
+    "newaxis",
+    "pi",
+]
+
+e, inf, nan, pi = math.e, math.inf, math.nan, math.pi
+newaxis = None
 
 __array_api_version__ = "2024.12"
 VERSIONS = ("2021.12", "2022.12", "2023.12", "2024.12")
@@ -37,8 +50,10 @@ class __array_namespace_info__:
         return {"real floating": dtypes.float32, "integral": dtypes.int64, "indexing": dtypes.int64}
 
     def dtypes(self, *, device: Any = None, kind: Any = None) -> dict[str, DType]:
-        """All dtypes by name, or those of a ``kind``, as in ``steep.isdtype``."""
-        return {t.name: t for t in dtypes.ALL if kind is None or isdtype(t, kind)}
+        """The standard's dtypes by name, or those of a ``kind``, as in ``steep.isdtype``. Steep's other two are float16
+        and bfloat16."""
+        standard = [t for t in dtypes.ALL if not (t.is_floating_point and t.itemsize == 2)]
+        return {t.name: t for t in standard if kind is None or isdtype(t, kind)}
 
     def devices(self) -> list[Device]:
         """The CPU, and the CUDA devices that there are."""

@@ -50,16 +50,18 @@ class Tensor(_core.TensorBase):
             return x.astype(dtype)
         return x.copy() if copy else x
 
-    def __dlpack__(self, **kwargs: Any) -> Any:
+    def __dlpack__(
+        self, *, stream: Any = None, max_version: Any = None, dl_device: Any = None, copy: bool | None = None
+    ) -> Any:
         """A DLPack capsule over the same memory; ``max_version``, ``dl_device``, ``copy`` as in the Array API.
 
         Negative strides, on which other libraries stumble, are copied. Raises BufferError for a tensor that requires a
         gradient (export ``x.detach()``, or pass ``copy=True``), for read-only memory to a consumer of before DLPack 1,
         and where ``copy=False`` and a copy is needed.
         """
-        if self.requires_grad and not kwargs.get("copy"):
+        if self.requires_grad and not copy:
             raise BufferError("a tensor that requires a gradient cannot be exported: use x.detach(), or copy=True")
-        return _core.to_dlpack(self.detach(), **kwargs)
+        return _core.to_dlpack(self.detach(), stream, max_version, dl_device, copy)
 
     def __dlpack_device__(self) -> tuple[int, int]:
         device = self.device
@@ -146,7 +148,13 @@ class Tensor(_core.TensorBase):
     def __reduce__(self) -> tuple[Any, ...]:
         self._check_leaf("pickled")
         # Views give NumPy only their own elements; by pickle's protocol 5 these can travel without a copy.
-        return _rebuild, (type(self), self._readable().detach().numpy(), self.requires_grad, self.dtype.name, str(self.device))
+        return _rebuild, (
+            type(self),
+            self._readable().detach().numpy(),
+            self.requires_grad,
+            self.dtype.name,
+            str(self.device),
+        )
 
     def __copy__(self) -> Tensor:
         return self.__deepcopy__({})
@@ -222,6 +230,12 @@ class Tensor(_core.TensorBase):
     def astype(self, dtype: Any, copy: bool = False) -> Tensor:
         """The elements in another dtype; the tensor itself if it has that dtype already, unless ``copy``."""
         return ops.astype(self, dtype, copy)
+
+    def to_device(self, device: Any, /, *, stream: Any = None) -> Tensor:
+        """The Array API's ``x.to(device)``. Raises ValueError for a ``stream``: see ``steep.cuda.stream``."""
+        if stream is not None:
+            raise ValueError("to_device: steep uses the current stream: enter `with steep.cuda.stream(s):` instead")
+        return ops.to_device(self, device)
 
     def to(self, *target: Any, dtype: Any = None, device: Any = None) -> Tensor:
         """The tensor on a device, in a dtype, or both: ``x.to("cuda")``, ``x.to(steep.float64)``; itself if it is so.

@@ -130,6 +130,7 @@ EXCLUDED = {
 # Samples that steep refuses with these messages, and why.
 REFUSED = {
     "a 0-d tensor has no coordinates": "nonzero and argwhere of a 0-d tensor: as in the Array API",
+    "reach beyond shape": "PyTorch takes an empty index of any shape",
     "0 dimensions": "a 0-d tensor has no axis, as in NumPy and the Array API",
     "unexpected keyword argument": "an option that steep doesn't have",
     "axis 1 is out of range for a tensor of 1 dimension": "PyTorch joins an empty 1-d tensor to any others",

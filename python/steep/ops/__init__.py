@@ -16,8 +16,8 @@ from . import (
     reduction,
     rows,
     scan,
-    sorting,
     scatters,
+    sorting,
     trigonometry,
 )
 from ._apply import as_tensor as as_tensor
@@ -42,8 +42,8 @@ from .rearrange import *
 from .reduction import *
 from .rows import *
 from .scan import *
-from .sorting import *
 from .scatters import *
+from .sorting import *
 from .trigonometry import *
 
 __all__: list[str] = []

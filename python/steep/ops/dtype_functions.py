@@ -7,7 +7,7 @@ from typing import Any
 
 from .. import _core
 from ..devices import cpu
-from ..dtypes import DType, as_dtype
+from ..dtypes import DType, as_dtype, uint64
 from ..dtypes import bool as boolean
 from ..tensor import Tensor
 
@@ -130,8 +130,10 @@ def can_cast(from_: Any, to: Any) -> bool:
     >>> st.can_cast(st.int32, st.int64), st.can_cast(st.float64, st.float32)
     (True, False)
     """
-    to = as_dtype(to)
-    return result_type(_dtype_of(from_), to) == to
+    source, to = _dtype_of(from_), as_dtype(to)
+    if {source.kind, to.kind} == {"int", "uint"} and uint64 in (source, to):
+        return False  # nothing holds the values of both
+    return result_type(source, to) == to
 
 
 def _dtype_of(x: Any) -> DType:

@@ -15,8 +15,8 @@ from . import elementwise, logic, manipulation
 from ._apply import as_tensor
 
 __all__ = [
-    "embedding",
     "argwhere",
+    "embedding",
     "gather",
     "masked_select",
     "nonzero",
@@ -323,6 +323,8 @@ def embedding(indices: Any, weight: Any, padding_idx: int | None = None) -> Tens
     y = take(weight, indices, 0)
     padding = logic.equal(indices, padding_idx % rows)
     return elementwise.where(manipulation.reshape(padding, (*indices.shape, *[1] * (weight.ndim - 1))), y.detach(), y)
+
+
 def gather(x: Any, axis: int, index: Any) -> Tensor:
     """x's elements at the integers ``index`` along an axis: y[i, j] = x[i, index[i, j]] for axis 1 of two, and so on.
 

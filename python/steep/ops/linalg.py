@@ -8,7 +8,7 @@ from typing import Any
 from .. import _core
 from .._core import is_recording, record, record_binary
 from ..tensor import Tensor
-from . import diagonals, elementwise, logic, manipulation, rearrange, reduction
+from . import diagonals, elementwise, logic, manipulation, reduction
 from ._apply import UNARY, as_tensor, first_tensor
 
 __all__ = [
@@ -154,7 +154,8 @@ def vecdot(a: Any, b: Any, axis: int = -1) -> Tensor:
     i, j = (manipulation.as_axis("vecdot", axis, x.ndim) for x in (a, b))
     if a.shape[i] != b.shape[j]:
         raise ValueError(f"vecdot: axis {axis} has {a.shape[i]} elements in {a.shape} and {b.shape[j]} in {b.shape}")
-    return reduction.sum(a * b, axis)
+    products = a * b
+    return reduction.sum(products, axis, dtype=products.dtype)
 
 
 def tensordot(a: Any, b: Any, axes: Any = 2) -> Tensor:

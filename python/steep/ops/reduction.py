@@ -58,7 +58,9 @@ def sum(x: Any, axis: Any = None, keepdims: bool = False, dtype: Any = None) -> 
     >>> st.sum(st.tensor([[1.0, 2.0], [3.0, 4.0]]), axis=0)
     tensor([4., 6.])
     """
-    x = as_tensor(x) if dtype is None else creation.astype(x, dtype)
+    if dtype is not None:
+        return creation.astype(sum(creation.astype(x, dtype), axis, keepdims), dtype)
+    x = as_tensor(x)
     return record(_core.sum(x, axis, keepdims), _sum_vjp, (x,), (x.shape, axis))
 
 
@@ -68,7 +70,9 @@ def _sum_vjp(g: Tensor, shape: tuple[int, ...], axis: Any) -> tuple[Tensor]:
 
 def prod(x: Any, axis: Any = None, keepdims: bool = False, dtype: Any = None) -> Tensor:
     """Product over axes, in ``dtype`` if given; integers and booleans multiply as int64, unsigned ones as uint64."""
-    x = as_tensor(x) if dtype is None else creation.astype(x, dtype)
+    if dtype is not None:
+        return creation.astype(prod(creation.astype(x, dtype), axis, keepdims), dtype)
+    x = as_tensor(x)
     return record(_core.prod(x, axis, keepdims), _prod_vjp, (x,), (x, axis))
 
 
