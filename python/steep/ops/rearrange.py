@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Sequence
 from typing import Any
@@ -127,10 +128,15 @@ def tile(x: Any, repetitions: int | Sequence[int]) -> Tensor:
         raise ValueError(f"tile: repetitions {repetitions} must not be negative")
     ndim = max(x.ndim, len(counts))
     counts = (1,) * (ndim - len(counts)) + counts
-    shape = (1,) * (ndim - x.ndim) + x.shape
-    x = reshape(x, [n for extent in shape for n in (1, extent)])
-    x = broadcast_to(x, [n for count, extent in zip(counts, shape, strict=True) for n in (count, extent)])
-    return reshape(x, [count * extent for count, extent in zip(counts, shape, strict=True)])
+    shape = [1] * (ndim - x.ndim) + [*x.shape]
+    x = reshape(x, shape)
+    for axis in range(ndim - 1, -1, -1):  # one by one: a new axis for each might be too many
+        if counts[axis] != 1:
+            blocks = reshape(x, (math.prod(shape[:axis]), 1, math.prod(shape[axis:])))
+            blocks = broadcast_to(blocks, (blocks.shape[0], counts[axis], blocks.shape[2]))
+            shape[axis] *= counts[axis]
+            x = reshape(blocks, shape)
+    return x
 
 
 def repeat(x: Any, repeats: Any, axis: int | None = None) -> Tensor:

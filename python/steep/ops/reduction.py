@@ -94,7 +94,7 @@ def _products_of_others(x: Tensor, axes: tuple[int, ...]) -> Tensor:
     order = (*kept, *axes)
     moved = manipulation.permute_dims(x, order)
     n = math.prod(x.shape[i] for i in axes)
-    lines = manipulation.reshape(moved, (*moved.shape[: len(kept)], 1, n))
+    lines = manipulation.reshape(moved, (math.prod(moved.shape[: len(kept)]), 1, n))
     diagonal = indexing.one_hot(creation.arange(n, device=x.device), n, dtypes.bool)
     others = manipulation.reshape(prod(elementwise.where(diagonal, 1.0, lines), -1), moved.shape)
     inverse = sorted(range(x.ndim), key=order.__getitem__)
