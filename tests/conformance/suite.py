@@ -61,7 +61,7 @@ class Record:
     def run(self, paths: Sequence[Path], only: str = "") -> None:
         """Runs the tests of these files whose name contains ``only``. Nothing is written into their folder."""
         sys.dont_write_bytecode = True
-        quiet = ["-p", "no:cacheprovider", "-p", "no:terminal", "-c", os.devnull]
+        quiet = ["-p", "no:cacheprovider", "-p", "no:terminal", "-c", os.devnull, "--continue-on-collection-errors"]
         pytest.main([*quiet, *(["-k", only] if only else []), *map(str, paths)], plugins=[self])
 
     def report(self) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 from .. import _core
 from .._core import is_recording, record, record_binary
 from ..tensor import Tensor
-from . import elementwise, logic, manipulation, rearrange, reduction
+from . import elementwise, manipulation, rearrange, reduction
 from ._apply import UNARY, as_tensor
 
 __all__ = [
@@ -186,9 +186,7 @@ def vector_norm(x: Any, axis: Any = None, keepdims: bool = False, ord: float = 2
         return reduction.sum(size, axis, keepdims)
     if ord != 2:
         return reduction.sum(size**ord, axis, keepdims) ** (1 / ord)
-    squares = reduction.sum(elementwise.square(x), axis, keepdims)
-    zero = logic.equal(squares, 0)
-    return elementwise.where(zero, 0.0, elementwise.sqrt(elementwise.where(zero, 1.0, squares)))
+    return reduction.root(reduction.sum(elementwise.square(x), axis, keepdims))
 
 
 def cosine_similarity(a: Any, b: Any, axis: int = 1, eps: float = 1e-8) -> Tensor:

@@ -121,8 +121,14 @@ def var(x: Any, axis: Any = None, correction: float = 0.0, keepdims: bool = Fals
 
 
 def std(x: Any, axis: Any = None, correction: float = 0.0, keepdims: bool = False) -> Tensor:
-    """Standard deviation over axes: the square root of ``var``."""
-    return elementwise.sqrt(var(x, axis, correction, keepdims))
+    """Standard deviation over axes: the square root of ``var``. The derivative of equal elements is 0."""
+    return root(var(x, axis, correction, keepdims))
+
+
+def root(squares: Tensor) -> Tensor:
+    """√ of sums of squares, whose derivative at 0 is 0 instead of 0·∞ = NaN."""
+    zero = logic.equal(squares, 0)
+    return elementwise.where(zero, 0.0, elementwise.sqrt(elementwise.where(zero, 1.0, squares)))
 
 
 def count_nonzero(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
