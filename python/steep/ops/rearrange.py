@@ -130,12 +130,17 @@ def tile(x: Any, repetitions: int | Sequence[int]) -> Tensor:
     counts = (1,) * (ndim - len(counts)) + counts
     shape = [1] * (ndim - x.ndim) + [*x.shape]
     x = reshape(x, shape)
-    for axis in range(ndim - 1, -1, -1):  # one by one: a new axis for each might be too many
-        if counts[axis] != 1:
-            blocks = reshape(x, (math.prod(shape[:axis]), 1, math.prod(shape[axis:])))
-            blocks = broadcast_to(blocks, (blocks.shape[0], counts[axis], blocks.shape[2]))
+    repeated = [axis for axis in range(ndim) if counts[axis] != 1]
+    while repeated:  # three at a time: with a new axis for each, more would not fit into 8
+        axes, repeated = repeated[-3:], repeated[:-3]
+        narrow = [math.prod(shape[: axes[0]])]
+        wide = narrow[:]
+        for axis, following in zip(axes, [*axes[1:], ndim], strict=True):
+            block = math.prod(shape[axis:following])
+            narrow += [1, block]
+            wide += [counts[axis], block]
             shape[axis] *= counts[axis]
-            x = reshape(blocks, shape)
+        x = reshape(broadcast_to(reshape(x, narrow), wide), shape)
     return x
 
 
