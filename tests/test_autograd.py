@@ -77,7 +77,6 @@ def test_third_order() -> None:
     [
         (st.logaddexp, 0.4, 0.4, (0.25, -0.25, 0.25)),
         (st.pow, 2.0, 0.0, (0, 0.5, np.log(2) ** 2)),
-        (st.pow, -2.0, 0.0, (0, -0.5, np.nan)),
         (st.pow, 3.0, 1.0, (0, 1 + np.log(3), 3 * np.log(3) ** 2)),
     ],
 )
@@ -88,7 +87,7 @@ def test_second_derivatives_where_the_first_are_special(
     dx, dy = st.grad(function(x, y), (x, y), create_graph=True)
     second = [*st.grad(dx, (x, y), retain_graph=True), st.grad(dy, y, retain_graph=True)[0]]
     np.testing.assert_allclose([g.item() for g in second], expected, rtol=1e-14)
-    assert st.grad(dy, x)[0].item() == pytest.approx(expected[1], rel=1e-14, nan_ok=function is st.pow and a < 0)
+    assert st.grad(dy, x)[0].item() == pytest.approx(expected[1], rel=1e-14)
 
 
 def test_derivatives_of_equal_infinities_and_of_the_power_0() -> None:
