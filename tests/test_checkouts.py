@@ -1,4 +1,4 @@
-"""Suites of other projects that lie in checkouts: tests/conformance says what they run, and what is left out and why."""
+"""Suites of other projects that lie in checkouts: tests/conformance says what they run and what is left out."""
 
 from __future__ import annotations
 
