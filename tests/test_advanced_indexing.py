@@ -271,7 +271,7 @@ def test_on_a_device(cuda: str) -> None:
     x[np.arange(6) > 3] = st.tensor(5.0, device="cpu")
     assert x[np.array([0, 1, 4])].device == x.device
     assert x.tolist() == [7, 8, 0, 0, 5, 5]
-    with pytest.raises(ValueError, match="indexing.*cpu"):
+    with pytest.raises(ValueError, match=r"indexing.*cpu"):
         x[st.tensor([0], device="cpu")]
     assert st.scatter_add(x, 0, [0], 1).device == st.nonzero(x)[0].device == x.device
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from .. import _core
+from .. import _core, dtypes
 from .._core import is_recording, record, record_binary
 from ..tensor import Tensor
-from . import diagonals, elementwise, logic, manipulation, reduction
+from . import diagonals, elementwise, manipulation, reduction
 from ._apply import UNARY, as_tensor, first_tensor
 
 __all__ = [
@@ -205,8 +205,10 @@ def vector_norm(x: Any, axis: Any = None, keepdims: bool = False, ord: float = 2
     x = as_tensor(x)
     if not x.dtype.is_floating_point:
         raise TypeError(f"vector_norm: x must be floating-point, not {x.dtype.name}")
+    if x.dtype.itemsize == 2:  # whose squares may not be finite
+        return vector_norm(x.astype(dtypes.float32), axis, keepdims, ord).astype(x.dtype)
     if ord == 2:
-        return _power(reduction.sum(elementwise.square(x), axis, keepdims), 0.5)
+        return reduction.root(reduction.sum(elementwise.square(x), axis, keepdims))
     size = elementwise.abs(x)
     if ord == math.inf:
         return reduction.max(size, axis, keepdims)
@@ -218,15 +220,7 @@ def vector_norm(x: Any, axis: Any = None, keepdims: bool = False, ord: float = 2
         return reduction.sum(size, axis, keepdims)
     if ord < 0:
         return reduction.sum(size**ord, axis, keepdims) ** (1 / ord)
-    return _power(reduction.sum(_power(size, ord), axis, keepdims), 1 / ord)
-
-
-def _power(x: Tensor, exponent: float) -> Tensor:
-    """x^exponent for x ≥ 0, with derivative 0 at 0, where the true one may be infinite."""
-    zero = logic.equal(x, 0) if x.requires_grad else None
-    base = x if zero is None else elementwise.where(zero, 1.0, x)
-    y = elementwise.sqrt(base) if exponent == 0.5 else base**exponent
-    return y if zero is None else elementwise.where(zero, 0.0, y)
+    return reduction.root(reduction.sum(reduction.root(size, ord), axis, keepdims), 1 / ord)
 
 
 def cosine_similarity(a: Any, b: Any, axis: int = 1, eps: float = 1e-8) -> Tensor:

@@ -40,7 +40,7 @@ def as_axis(name: str, axis: Any, ndim: int) -> int:
 def as_shape(shape: Any) -> tuple[int, ...]:
     """A shape given as an integer or a sequence of integers. Raises TypeError for anything else."""
     try:
-        if isinstance(shape, tuple | list):
+        if isinstance(shape, tuple | list | range):
             return tuple(map(operator.index, shape))
         return (operator.index(shape),)
     except TypeError:

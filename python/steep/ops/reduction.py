@@ -100,7 +100,7 @@ def _products_of_others(x: Tensor, axes: tuple[int, ...]) -> Tensor:
     order = (*kept, *axes)
     moved = manipulation.permute_dims(x, order)
     n = math.prod(x.shape[i] for i in axes)
-    lines = manipulation.reshape(moved, (*moved.shape[: len(kept)], 1, n))
+    lines = manipulation.reshape(moved, (math.prod(moved.shape[: len(kept)]), 1, n))
     diagonal = indexing.one_hot(creation.arange(n, device=x.device), n, dtypes.bool)
     others = manipulation.reshape(prod(elementwise.where(diagonal, 1.0, lines), -1), moved.shape)
     inverse = sorted(range(x.ndim), key=order.__getitem__)
@@ -131,8 +131,16 @@ def var(x: Any, axis: Any = None, correction: float = 0.0, keepdims: bool = Fals
 
 
 def std(x: Any, axis: Any = None, correction: float = 0.0, keepdims: bool = False) -> Tensor:
-    """Standard deviation over axes: the square root of ``var``."""
-    return elementwise.sqrt(var(x, axis, correction, keepdims))
+    """Standard deviation over axes: the square root of ``var``. The derivative of equal elements is 0."""
+    return root(var(x, axis, correction, keepdims))
+
+
+def root(x: Tensor, exponent: float = 0.5) -> Tensor:
+    """x^exponent of x ≥ 0, whose derivative at 0 is 0 where the true one is infinite, or 0·∞ = NaN would come of it."""
+    zero = logic.equal(x, 0) if x.requires_grad else None
+    base = x if zero is None else elementwise.where(zero, 1.0, x)
+    y = elementwise.sqrt(base) if exponent == 0.5 else base**exponent
+    return y if zero is None else elementwise.where(zero, 0.0, y)
 
 
 def count_nonzero(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
