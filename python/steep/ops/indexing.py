@@ -207,7 +207,8 @@ def _set_chosen(x: Tensor, parts: tuple[Any, ...], value: Tensor) -> None:
     distinct = _is_one_mask(arrays)
     if distinct and value.ndim == 0:  # nothing has to be found, nor waited for on a device
         mask = manipulation.reshape(arrays[0], (*arrays[0].shape, *(1,) * (view.ndim - axis - arrays[0].ndim)))
-        _core.assign(view, _core.where(mask, _core.astype(value, x.dtype), view))
+        value = _core.to_device(_core.astype(value, x.dtype), x.device)
+        _core.assign(view, _core.where(mask, value, view))
     else:
         _core.scatter_(view, _coordinates(arrays), axis, names, distinct, value)
 
