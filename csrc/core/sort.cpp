@@ -6,7 +6,6 @@
 #include "../cuda/table.h"
 #include "device.h"
 #include "errors.h"
-#include "indexing.h"
 #include "sort_keys.h"
 #include "thread_pool.h"
 #include "views.h"
@@ -183,22 +182,22 @@ struct Rows {
 /// The axis back in its place.
 Array placed(const Array& rows, int axis) { return contiguous(move_axis(rows, rows.ndim() - 1, axis)); }
 
-/// The places that sort the rows, on CUDA.
-Array device_order(const char* op, const Rows& r, bool descending) {
-  Array index(DType::int64, r.x.shape, r.x.device());
-  const DeviceScope scope(op, {&r.x, &index});
+/// The places that sort the rows, and, where wanted, the elements, on CUDA.
+void sort_on_device(const char* op, const Rows& r, bool descending, const Array& index, const Array* y) {
+  const DeviceScope scope(op, {&r.x, &index, y});
   cuda::table()->argsort(r.x.dtype, descending, r.rows, r.n, r.x.data, index.as<int64_t>());
-  return index;
+  if (y)
+    cuda::table()->take_along_axis(int64_t(y->itemsize()), {r.rows, r.n, r.n, 1}, r.x.data, index.as<int64_t>(),
+                                   y->data);
 }
 
 /// Sorted rows, where `values`, and their places.
 std::pair<Array, Array> sorted(const char* op, const Array& a, int axis, bool descending, bool values) {
   const Rows r(a, axis, a.shape[axis]);
-  Array y = values ? r.result(r.x.dtype) : Array(), index = r.result(DType::int64);
+  const Array y = values ? r.result(r.x.dtype) : Array(), index = r.result(DType::int64);
   if (index.size() > 0) {
     if (on_cuda(a)) {
-      index = device_order(op, r, descending);
-      if (values) y = take_along_axis(r.x, index, a.ndim() - 1);
+      sort_on_device(op, r, descending, index, values ? &y : nullptr);
     } else {
       visit_computed(r.x.dtype, [&](auto zero) {
         using T = decltype(zero);

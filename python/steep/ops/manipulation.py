@@ -63,9 +63,7 @@ def reshape(x: Any, shape: Any, copy: bool | None = None) -> Tensor:
     if copy is not None:
         shared = _core.shares_memory(x, y)
         if copy is False and not shared and y.size:
-            raise ValueError(
-                f"reshape: from {x.shape} to {y.shape} these strides need a copy, and copy=False forbids it"
-            )
+            raise ValueError(f"reshape: {x.shape} to {y.shape} needs a copy of these strides; copy=False forbids it")
         y = _core.copy(y) if copy and shared else y
     return record(y, _reshape_vjp, (x,), (x.shape,))
 
