@@ -237,3 +237,11 @@ def test_empty_and_integers(dtype: Any) -> None:
         st.exp(st.zeros((0, 3), dtype=dtype))
         st.arange(3) + 1
         assert st.exp(st.tensor(1.0, dtype=dtype)).ndim == 0
+
+
+def test_moves_compute_nothing(cuda: str) -> None:
+    x = st.tensor([float("nan")], device="cpu")
+    with detect_anomaly():
+        y = x.to(cuda)
+        with pytest.raises(AnomalyError, match="the result of 'multiply'"):
+            y * 2

@@ -15,7 +15,11 @@ pytestmark = pytest.mark.host(reason="compares with NumPy and PyTorch on the CPU
 
 @pytest.mark.parametrize(
     ("program", "variable", "at_least"),
-    [("einops_suite.py", "STEEP_EINOPS_TESTS", 110), ("hips_autograd.py", "STEEP_HIPS_TESTS", 350)],
+    [
+        ("array_api.py", "STEEP_ARRAY_API_TESTS", 1080),
+        ("einops_suite.py", "STEEP_EINOPS_TESTS", 110),
+        ("hips_autograd.py", "STEEP_HIPS_TESTS", 350),
+    ],
 )
 def test_suite(program: str, variable: str, at_least: int) -> None:
     if variable not in os.environ:

@@ -176,9 +176,9 @@ def _watch_result(out: Tensor, vjp: Callable[..., Any], inputs: tuple[Any, ...])
     if running is not None:  # what a vjp computes is looked at when it is done
         return running.origin or _Origin(None, "an operation recorded without detect_anomaly")
     origin = _Origin(_layer(), _where())
-    found = _bad(out)
+    name = _name(vjp)
+    found = _bad(out) if name != "to_device" else None  # data come to a device before they are used
     if found is not None:
-        name = _name(vjp)
         cause = next((f"input {i} of shape {x.shape} holds {_bad(x)}" for i, x in enumerate(inputs) if _bad(x)), None)
         raise AnomalyError(
             f"the result of '{name}' of shape {out.shape} holds {found}; {cause or 'its inputs do not'}; {origin}",
