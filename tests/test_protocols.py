@@ -205,6 +205,10 @@ def test_deep_copies_respect_the_memo() -> None:
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_memoryview(dtype: str) -> None:
     x = st.arange(12).reshape(3, 4).astype(dtype)
+    if dtype == "bfloat16":
+        with pytest.raises(BufferError, match=r"no buffer format: use x.astype\(steep.float32\)"):
+            memoryview(x)
+        return
     for t in (x, x.T, x[::2], x[::-1, 1:], x[0, 0], x[:0]):
         view, array = memoryview(t), t.numpy()
         expected = memoryview(array)
@@ -396,7 +400,7 @@ def test_the_namespace() -> None:
     assert info.default_device() in info.devices()
     assert info.default_dtypes()["real floating"] == st.zeros(1).dtype
     assert info.default_dtypes()["integral"] == st.arange(1).dtype
-    assert list(info.dtypes()) == DTYPES
+    assert list(info.dtypes()) == [name for name in DTYPES if name not in ("float16", "bfloat16")]
     assert info.dtypes(kind="bool") == {"bool": st.bool}
     assert info.dtypes(kind=("bool", "real floating")).keys() >= {"bool", "float32", "float64"}
 

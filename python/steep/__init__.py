@@ -8,7 +8,7 @@ High level: layers (``st.nn``), optimizers (``st.optim``), ``model.compile(…)`
 
 from . import _core, autograd, cuda, dtypes, kernels, nn, ops, optim, random, train
 from ._core import empty_cache, memory_stats
-from .array_api import __array_api_version__, __array_namespace_info__, from_dlpack
+from .array_api import __array_api_version__, __array_namespace_info__, e, from_dlpack, inf, nan, newaxis, pi
 from .autograd import enable_grad, grad, is_grad_enabled, no_grad, value_and_grad
 from .config import get_num_threads, set_num_threads, show_config
 from .devices import Device, device, get_default_device, set_default_device
@@ -50,20 +50,25 @@ __all__ = [
     "cuda",
     "device",
     "dtypes",
+    "e",
     "empty_cache",
     "enable_grad",
     "from_dlpack",
     "get_default_device",
     "get_num_threads",
     "grad",
+    "inf",
     "is_grad_enabled",
     "kernels",
     "manual_seed",
     "memory_stats",
+    "nan",
+    "newaxis",
     "nn",
     "no_grad",
     "ops",
     "optim",
+    "pi",
     "random",
     "set_default_device",
     "set_num_threads",

@@ -28,7 +28,7 @@ COMPLEX = ("complex64", "complex128")
 # What is left out, by pattern of the test's name, and why.
 EXCLUDED = {
     r"complex|-(conj|real|imag)\]|test_(conj|real|imag)\b|\[(conj|real|imag)\b": "complex numbers",
-    r"special_cases.*(real|imag)\(": "complex numbers",
+    r"special_cases.*(real|imag)\(|test_vecdot$": "complex numbers",
     r"\[(fft|linalg)-": "the extensions fft and linalg",
 }
 

@@ -59,7 +59,7 @@ def sum(x: Any, axis: Any = None, keepdims: bool = False, dtype: Any = None) -> 
     tensor([4., 6.])
     """
     if dtype is not None:
-        return creation.astype(sum(creation.astype(x, dtype), axis, keepdims), dtype)
+        return sum(as_tensor(x).astype(dtype), axis, keepdims).astype(dtype)
     x = as_tensor(x)
     return record(_core.sum(x, axis, keepdims), _sum_vjp, (x,), (x.shape, axis))
 
@@ -71,7 +71,7 @@ def _sum_vjp(g: Tensor, shape: tuple[int, ...], axis: Any) -> tuple[Tensor]:
 def prod(x: Any, axis: Any = None, keepdims: bool = False, dtype: Any = None) -> Tensor:
     """Product over axes, in ``dtype`` if given; integers and booleans multiply as int64, unsigned ones as uint64."""
     if dtype is not None:
-        return creation.astype(prod(creation.astype(x, dtype), axis, keepdims), dtype)
+        return prod(as_tensor(x).astype(dtype), axis, keepdims).astype(dtype)
     x = as_tensor(x)
     return record(_core.prod(x, axis, keepdims), _prod_vjp, (x,), (x, axis))
 
