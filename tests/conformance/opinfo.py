@@ -147,6 +147,16 @@ REFUSED = {
 }
 
 
+# What PyTorch refuses, saying this, and why steep does not. Of operands that may not be numbers it says nothing.
+ACCEPTED = {
+    "": "numbers may stand on both sides of an operation, as in NumPy",
+    "0-dimensional value": "masked_fill broadcasts its value",
+    "expected a matrix": "trace goes over the last two axes, as in the Array API",
+    "must be 2-D": "rows of an embedding may have any shape",
+    "could not infer output dtype": "the mean of integers is a float32, as in NumPy",
+}
+
+
 @dataclass
 class Result:
     """What became of the samples of one operation."""
@@ -154,6 +164,8 @@ class Result:
     name: str
     passed: int = 0
     refused: Counter[str] = field(default_factory=Counter)  # by the message
+    errors: int = 0  # samples that both refuse
+    accepted: int = 0  # those that only PyTorch refuses
     failed: list[str] = field(default_factory=list)
 
 
@@ -204,16 +216,32 @@ def outputs(y: Any) -> list[Any]:
     return list(y) if isinstance(y, tuple | list) else [y]
 
 
+def arguments(op: Any, sample: Any) -> tuple[Any, list[Any], dict[str, Any]]:
+    renamed = {**KEYWORDS, **KEYWORDS_OF.get(op.name, {})}
+    keywords = {renamed.get(key, key): converted(value) for key, value in sample.kwargs.items()}
+    return converted(sample.input), converted(list(sample.args)), keywords
+
+
+def check_errors(op: Any, function: Callable[..., Any], result: Result) -> None:
+    """What PyTorch refuses, steep must refuse too, or give a result for that ACCEPTED has a reason for."""
+    for error in op.error_inputs("cpu") if op.error_inputs_func else ():
+        try:
+            x, args, keywords = arguments(op, error.sample_input)
+            function(x, *args, **keywords)
+        except (TypeError, ValueError, IndexError, NotImplementedError, RuntimeError, OverflowError):
+            result.errors += 1
+            continue
+        if not any(known in error.error_regex if known else not error.error_regex for known in ACCEPTED):
+            result.failed.append(f"no error, where PyTorch says {error.error_regex}")
+        result.accepted += 1
+
+
 def check_sample(op: Any, function: Callable[..., Any], sample: Any, dtype: torch.dtype, result: Result) -> None:
     """Runs one sample through both libraries."""
-    expected = outputs(op(sample.input, *sample.args, **sample.kwargs))
     theirs = sample.transform(widened) if op.name in WIDENED else sample
     expected = outputs(op(theirs.input, *theirs.args, **theirs.kwargs))
-    x, args = converted(sample.input), converted(list(sample.args))
-    renamed = {**KEYWORDS, **KEYWORDS_OF.get(op.name, {})}
     try:
-        x, args = converted(sample.input), converted(list(sample.args))
-        keywords = {renamed.get(key, key): converted(value) for key, value in sample.kwargs.items()}
+        x, args, keywords = arguments(op, sample)
         actual = outputs(function(x, *args, **keywords))
     except (TypeError, ValueError, IndexError, NotImplementedError) as error:
         result.refused[f"{type(error).__name__}: {error}"[:100]] += 1
@@ -265,6 +293,7 @@ def run(only: str = "") -> list[Result]:
             needs = bool(floats) and op.supports_autograd
             for sample in op.sample_inputs("cpu", dtype, requires_grad=needs):
                 check_sample(op, function, sample, dtype, result)
+        check_errors(op, function, result)
         results.append(result)
     return results
 
@@ -281,7 +310,8 @@ def main(only: str = "") -> int:
     failed = sum(len(r.failed) for r in results)
     print(
         f"{len(results)} operations: {sum(r.passed for r in results)} samples passed, "
-        f"{sum(sum(r.refused.values()) for r in results)} refused, {failed} failed"
+        f"{sum(sum(r.refused.values()) for r in results)} refused, {failed} failed; "
+        f"{sum(r.errors for r in results)} errors are errors here too, {sum(r.accepted for r in results)} are not"
     )
     return int(failed > 0)
 
