@@ -16,7 +16,7 @@ SUITES = {
     "opinfo.py": (
         "PyTorch's OpInfo",
         "Every operation that PyTorch's table of operations and steep both have, on PyTorch's own sample inputs, in "
-        "float32 and float64 (integers where it takes no floats): the values, and the gradients with random cotangents. "
+        "float32 and float64 (integers where it takes no floats): values, and gradients with random cotangents. "
         "What PyTorch's table says must be an error has to be one here too.",
     ),
     "array_api.py": (
@@ -27,7 +27,7 @@ SUITES = {
     "einops_suite.py": ("einops", "einops' own tests, with steep as one of its backends."),
     "hips_autograd.py": (
         "HIPS/autograd",
-        "Autograd's own tests of gradients, first and second ones, reverse and forward; steep in the place of its NumPy.",
+        "Autograd's own tests of gradients, first and second, reverse and forward; steep in the place of its NumPy.",
     ),
 }
 HEAD = """# Conformance
