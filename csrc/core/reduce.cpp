@@ -228,6 +228,31 @@ Array reduce(const ReduceKernel& kernel, const Array& a, unsigned mask, bool kee
   return in_dtype(out, result);
 }
 
+namespace {
+
+/// The place of the first extreme of a contiguous row of a dtype that is computed in another: block by block.
+int64_t arg_of_stored_row(const ArgReduceKernel& kernel, DType t, int64_t n, const char* x) {
+  const bool largest = std::string_view(kernel.name) == "argmax";
+  return visit_computed(computed_in(t), [&](auto best) {
+    constexpr int64_t kBlock = kWideBytes / kWidest;
+    decltype(best) wide[kBlock];
+    int64_t place = -1;
+    for (int64_t begin = 0; begin < n; begin += kBlock) {
+      const int64_t block = std::min(kBlock, n - begin);
+      void* const operands[] = {const_cast<char*>(x) + begin * int64_t(item_size(t)), wide};
+      kernels().cast[int(t)][int(computed_in(t))].loop(block, operands, 0, nullptr);
+      const int64_t i = kernel.run[t](block, wide);
+      const auto found = wide[i];
+      if (place >= 0 && found == found && !(largest ? found > best : found < best)) continue;
+      best = found, place = begin + i;
+      if (best != best) break;  // NaN wins
+    }
+    return place;
+  });
+}
+
+}  // namespace
+
 Array arg_reduce(const ArgReduceKernel& kernel, const Array& a, int axis, bool keepdims) {
   if (a.shape[axis] == 0)
     throw std::invalid_argument(message(kernel.name, ": axis ", axis, " of shape ", to_string(a.shape),
@@ -237,8 +262,7 @@ Array arg_reduce(const ArgReduceKernel& kernel, const Array& a, int axis, bool k
   for (int d = 0; d <= last; ++d)
     if (d != axis) order.push(d);
   order.push(axis);
-  const DType computed = computed_in(a.dtype);
-  const Array rows = contiguous(a.dtype == computed ? permute(a, order) : astype(permute(a, order), computed));
+  const Array rows = on_cuda(a) ? computable(permute(a, order)) : contiguous(permute(a, order));
   Dims out_shape = a.shape;
   if (keepdims)
     out_shape[axis] = 1;
@@ -254,9 +278,11 @@ Array arg_reduce(const ArgReduceKernel& kernel, const Array& a, int axis, bool k
     return out;
   }
   const int64_t n = a.shape[axis], step = n * int64_t(rows.itemsize());
-  const auto run = kernel.run[a.dtype];
+  const bool stored = computed_in(a.dtype) != a.dtype;
   parallel_range(out.size(), std::max<int64_t>(1, kGrain / n), [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) out.as<int64_t>()[i] = run(n, rows.data + i * step);
+    for (int64_t i = begin; i < end; ++i)
+      out.as<int64_t>()[i] = stored ? arg_of_stored_row(kernel, a.dtype, n, rows.data + i * step)
+                                    : kernel.run[a.dtype](n, rows.data + i * step);
   });
   return out;
 }
