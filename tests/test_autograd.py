@@ -72,6 +72,32 @@ def test_third_order() -> None:
         np.testing.assert_allclose(g.detach().numpy(), third(x.detach().numpy()), rtol=1e-13)
 
 
+@pytest.mark.parametrize(
+    ("function", "a", "b", "expected"),  # ∂²/∂a², ∂²/∂a∂b, ∂²/∂b²
+    [
+        (st.logaddexp, 0.4, 0.4, (0.25, -0.25, 0.25)),
+        (st.pow, 2.0, 0.0, (0, 0.5, np.log(2) ** 2)),
+        (st.pow, 3.0, 1.0, (0, 1 + np.log(3), 3 * np.log(3) ** 2)),
+    ],
+)
+def test_second_derivatives_where_the_first_are_special(
+    function: Any, a: float, b: float, expected: tuple[float, ...]
+) -> None:
+    x, y = leaf(a), leaf(b)
+    dx, dy = st.grad(function(x, y), (x, y), create_graph=True)
+    second = [*st.grad(dx, (x, y), retain_graph=True), st.grad(dy, y, retain_graph=True)[0]]
+    np.testing.assert_allclose([g.item() for g in second], expected, rtol=1e-14)
+    assert st.grad(dy, x)[0].item() == pytest.approx(expected[1], rel=1e-14)
+
+
+def test_derivatives_of_equal_infinities_and_of_the_power_0() -> None:
+    x = leaf([np.inf, -np.inf, np.inf, np.nan])
+    y = leaf([np.inf, -np.inf, -np.inf, 0])
+    assert_same(st.grad(st.logaddexp(x, y).sum(), x)[0].numpy(), np.array([0.5, 0.5, 1, np.nan]))
+    bases = leaf([0, 2, -2, np.inf, -np.inf, np.nan])
+    assert_same(st.grad((bases ** st.zeros(6)).sum(), bases)[0].numpy(), np.zeros(6), zero_sign=False)
+
+
 def test_gradient_of_where_and_clip_with_tensors() -> None:
     a, b = leaf([1.0, -2.0, 3.0]), leaf([[0.5], [-0.5]])
     condition = st.tensor([[True, False, True], [False, False, True]])

@@ -148,6 +148,11 @@ def test_views(name: str, ours: Callable[[Any], Any], theirs: Callable[[Any], An
     assert st.autograd.gradcheck(lambda t: st.grad(st.sin(ours(t)).sum(), t, create_graph=True)[0], [x])
 
 
+def test_shapes_and_axes_may_be_ranges() -> None:
+    x = st.arange(6)
+    assert x.reshape(range(1, 4)).permute_dims(range(2, -1, -1)).shape == (3, 2, 1)
+
+
 def test_reshape_of_every_layout() -> None:
     """A view where strides can express it, a copy elsewhere; the elements are NumPy's."""
     base = np.arange(2 * 3 * 4 * 5).reshape(2, 3, 4, 5)

@@ -28,6 +28,10 @@ CASES: dict[str, Pair] = {
     "unstack": (lambda x: st.unstack(x, 1)[2], lambda x: x[:, 2]),
     "tile": (lambda x: st.tile(x, (2, 1, 3)), lambda x: np.tile(x, (2, 1, 3))),
     "tile to more axes": (lambda x: st.tile(x, (2, 1, 1, 2)), lambda x: np.tile(x, (2, 1, 1, 2))),
+    "tile of 8 axes": (
+        lambda x: st.tile(x[:, None, 1:, None, None], (1, 2, 2, 3, 1, 1, 2, 1)),
+        lambda x: np.tile(x[:, None, 1:, None, None], (1, 2, 2, 3, 1, 1, 2, 1)),
+    ),
     "tile of the last axis": (lambda x: st.tile(x, 2), lambda x: np.tile(x, 2)),
     "tile by 0": (lambda x: st.tile(x, (0, 1)), lambda x: np.tile(x, (0, 1))),
     "repeat": (lambda x: st.repeat(x, 2), lambda x: np.repeat(x, 2)),

@@ -224,6 +224,19 @@ def test_gradient_of_prod_beside_zeros(zeros: int) -> None:
     assert [st.grad(g[i], x, retain_graph=True)[0].tolist() for i in range(4)] == hessian
 
 
+def test_std_of_equal_elements_has_no_slope() -> None:
+    x = st.tensor([[2.0, 2.0], [1.0, 3.0]], requires_grad=True)
+    (g,) = st.grad(st.std(x, 1).sum(), x, create_graph=True)
+    assert g.tolist() == [[0, 0], [-0.5, 0.5]]
+    assert np.isfinite(st.grad(g.sum(), x)[0].numpy()).all()
+    assert np.isnan(st.std(st.ones(1), correction=1.0).item())
+
+
+def test_gradients_of_gradients_of_prod_of_8_axes(rng: np.random.Generator) -> None:
+    x = st.tensor(rng.integers(0, 2, (2, 1, 2, 1, 1, 1, 1, 3)).astype("f8"), requires_grad=True)
+    assert st.autograd.gradgradcheck(lambda x: x.prod(2), [x])
+
+
 @pytest.mark.parametrize("name", GRADS)
 def test_against_torch(name: str, rng: np.random.Generator) -> None:
     torch = pytest.importorskip("torch")

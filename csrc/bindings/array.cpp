@@ -191,6 +191,11 @@ void register_array(py::module_& m) {
   m.def("is_contiguous", &Array::is_contiguous);
 
   m.def("broadcast_to", &broadcast_to);
+  m.def("broadcast_shapes", [](const std::string& op, const std::vector<Dims>& shapes) {
+    Dims all;
+    for (const Dims& shape : shapes) all = broadcast_shapes(op.c_str(), all, shape);
+    return all;
+  });
   m.def("permute", &permute);
   m.def("squeeze", &squeeze);
   m.def("expand_dims", &expand_dims);

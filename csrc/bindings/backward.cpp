@@ -1,6 +1,7 @@
 // The walk over the tape. Rules (vjps) and whatever is rare are Python's.
 #include <pybind11/pybind11.h>
 
+#include <algorithm>
 #include <array>
 #include <map>
 #include <vector>
@@ -10,6 +11,7 @@
 #include "../core/views.h"
 #include "register.h"
 #include "tensor_type.h"
+#include "watch.h"
 
 namespace py = pybind11;
 
@@ -25,6 +27,23 @@ void add_to(Array& sum, const Array& x) {
   const Array other = x.storage.get() == sum.storage.get() ? copy(x) : x;
   elementwise("backward", add.forward[sum.dtype], std::array<const Array*, 2>{&sum, &other}, sum);
   sum.storage->version++;
+}
+
+/// What the hooks of a node or leaf make of its gradient.
+py::object hooked(PyObject* hooks, py::object gradient, const char* of) {
+  if (!hooks || !PyDict_Check(hooks)) return gradient;
+  const auto functions = py::reinterpret_steal<py::list>(PyDict_Values(hooks));  // a hook may remove itself
+  for (py::handle f : functions) {
+    py::object result = f(gradient);
+    if (result.is_none()) continue;
+    const Array& g = array_of(gradient.ptr());
+    if (!is_tensor(result.ptr()) || array_of(result.ptr()).shape != g.shape ||
+        array_of(result.ptr()).dtype != g.dtype || array_of(result.ptr()).device() != g.device())
+      throw py::value_error(message("a hook of ", of, " must return None or a gradient of shape ", to_string(g.shape),
+                                    " and the same dtype and device"));
+    gradient = std::move(result);
+  }
+  return gradient;
 }
 
 class Walk {
@@ -44,6 +63,8 @@ class Walk {
         p = {py::reinterpret_borrow<py::object>(edge), std::move(gradient)};
       else
         p.gradient = p.gradient + gradient;
+    } else if (hooks_of(edge)) {
+      hold(edge, std::move(gradient));
     } else if (wanted_.is_none()) {
       accumulate(edge, gradient, arrived, own);
     } else if (PyObject* const before = wanted(edge)) {
@@ -56,16 +77,20 @@ class Walk {
     std::vector<PyObject*> arguments;
     while (!pending_.empty()) {
       const auto newest = std::prev(pending_.end());
-      const Pending next = std::move(newest->second);
+      Pending next = std::move(newest->second);
       pending_.erase(newest);
       PyObject* const o = next.node.ptr();
       NodeObject& node = node_of(o);
+      if (node.hooks) next.gradient = hooked(node.hooks, std::move(next.gradient), node_operation(o).c_str());
       if (!wanted_.is_none() && wanted(o)) set_wanted(o, next.gradient);
       const py::tuple saved = stolen<py::tuple>(node_saved(o));
-      arguments.assign(1, next.gradient.ptr());
+      PyObject* const watcher = vjp_watcher();
+      arguments.clear();
+      if (watcher) arguments.push_back(o);
+      arguments.push_back(next.gradient.ptr());
       for (py::handle value : saved) arguments.push_back(value.ptr());
-      const py::object result =
-          stolen<py::object>(PyObject_Vectorcall(node.vjp, arguments.data(), arguments.size(), nullptr));
+      const auto result = stolen<py::object>(
+          PyObject_Vectorcall(watcher ? watcher : node.vjp, arguments.data(), arguments.size(), nullptr));
       if (!PyTuple_Check(result.ptr()) && !PyList_Check(result.ptr()))
         throw py::type_error(message("the vjp of '", node_operation(o),
                                      "' must return a tuple with a gradient or None ", "for each input, not ",
@@ -86,7 +111,17 @@ class Walk {
         if (!fitted) gradient = fit_(gradient, py::handle(edge));
         arrive(edge, std::move(gradient), next.gradient.ptr(), fitted ? 2 : 1);  // the tuple's and ours, or ours
       }
-      if (!retain_graph_) Py_CLEAR(node.saved);
+      if (!retain_graph_) {
+        Py_CLEAR(node.saved);
+        Py_CLEAR(node.hooks);  // they may hold the node, and no backward comes here again
+      }
+    }
+    for (Pending& leaf : held_) {
+      py::object gradient = hooked(hooks_of(leaf.node.ptr()), std::move(leaf.gradient), "a leaf");
+      if (wanted_.is_none())
+        accumulate(leaf.node.ptr(), gradient, nullptr, 1);
+      else
+        set_wanted(leaf.node.ptr(), gradient);
     }
   }
 
@@ -94,6 +129,17 @@ class Walk {
   struct Pending {
     py::object node, gradient;
   };
+
+  static PyObject* hooks_of(PyObject* leaf) { return reinterpret_cast<TensorObject*>(leaf)->hooks; }
+  /// The hooks of a leaf see the whole of its gradient, once.
+  void hold(PyObject* leaf, py::object gradient) {
+    if (!wanted_.is_none() && !wanted(leaf)) return;
+    const auto place = std::ranges::find_if(held_, [&](const Pending& p) { return p.node.ptr() == leaf; });
+    if (place == held_.end())
+      held_.push_back({py::reinterpret_borrow<py::object>(leaf), std::move(gradient)});
+    else
+      place->gradient = place->gradient + gradient;
+  }
 
   template <class T>
   static T stolen(PyObject* o) {
@@ -126,6 +172,7 @@ class Walk {
   const bool retain_graph_, create_graph_;
   const py::object wanted_, fit_;
   std::map<uint64_t, Pending> pending_;  // by id
+  std::vector<Pending> held_;            // leaves with hooks
 };
 
 }  // namespace

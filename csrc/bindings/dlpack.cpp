@@ -2,13 +2,16 @@
 
 #include <nanobind/stl/string.h>
 
+#include <algorithm>
 #include <memory>
 #include <string_view>
+#include <utility>
 
 #include "../core/device.h"
 #include "../core/errors.h"
 #include "../core/views.h"
 #include "../cuda/table.h"
+#include "dlpack_capsule.h"
 #include "tensor_type.h"
 
 namespace nb = nanobind;
@@ -94,9 +97,41 @@ int cuda_index(const char* what, nb::handle x) {
   return device.type == DeviceType::cuda ? device.index : -1;
 }
 
+/// An integer, or TypeError.
+int64_t integer(const char* what, nb::handle x) {
+  const int64_t value = PyLong_Check(x.ptr()) ? PyLong_AsLongLong(x.ptr()) : -1;
+  if (!PyLong_Check(x.ptr())) throw TypeError(message("__dlpack__: ", what, " must be an int"));
+  if (value == -1 && PyErr_Occurred()) throw nb::python_error();
+  return value;
+}
+
+/// Lets a consumer's stream wait for what is queued on the array; -1 asks for nothing, None for the default stream.
+void hand_over(const Array& a, nb::handle stream) {
+  const int64_t number = stream.is_none() ? 1 : integer("stream", stream);
+  if (number == -1) return;
+  const int device = a.device().index;
+  const cuda::Handle ours = cuda::current_stream_of(device), theirs = number == 1 ? 0 : cuda::Handle(number);
+  if (ours != theirs) {
+    const auto destroy = [device](void* event) { cuda::event_destroy(device, cuda::Handle(event)); };
+    const std::unique_ptr<void, decltype(destroy)> event(reinterpret_cast<void*>(cuda::event_create(device, false)),
+                                                         destroy);
+    cuda::event_record(device, cuda::Handle(event.get()), ours);
+    cuda::stream_wait_event(device, theirs, cuda::Handle(event.get()));
+  }
+  const OnStream on(device, theirs);
+  const DeviceScope uses("to_dlpack", {&a});
+}
+
+/// A tensor of steep's whose memory may be shared.
+bool is_own(nb::handle x) { return is_tensor(x.ptr()) && !reinterpret_cast<TensorObject*>(x.ptr())->requires_grad; }
+
 /// The array's capsule, and on CUDA the promise that what its library has queued comes before later work on `stream`.
 /// It is asked for once, and whoever takes it marks it as used.
 nb::object export_of(nb::handle x, int cuda, cuda::Handle stream) {
+  if (is_own(x)) {  // as it is: __dlpack__ copies what other libraries cannot read
+    if (cuda >= 0) hand_over(array_of(x.ptr()), dlpack_stream(stream));
+    return dlpack_capsule(array_of(x.ptr()), dlpack_dtype(array_of(x.ptr()).dtype), true, false);
+  }
   nb::dict options;
   if (cuda >= 0) options["stream"] = dlpack_stream(stream);
   nb::dict with_version(options);
@@ -113,7 +148,8 @@ nb::object export_of(nb::handle x, int cuda, cuda::Handle stream) {
 template <class NdArray>
 NdArray import_argument(const char* op, const char* argument, nb::handle x, int cuda, cuda::Handle stream) {
   NdArray out;
-  if (cuda >= 0 ? nb::try_cast(export_of(x, cuda, stream), out) : nb::try_cast(x, out)) return out;
+  const bool exported = cuda >= 0 || is_own(x);
+  if (exported ? nb::try_cast(export_of(x, cuda, stream), out) : nb::try_cast(x, out)) return out;
   Readable readable;
   if (cuda < 0 && nb::try_cast(x, readable)) throw TypeError(message(op, ": '", argument, "' is read-only"));
   throw TypeError(message(
@@ -150,62 +186,41 @@ nb::object from_dlpack(nb::handle x) {
   throw TypeError(message("from_dlpack: expected an array with __dlpack__, not ", Py_TYPE(x.ptr())->tp_name));
 }
 
-/// An integer, or TypeError.
-int64_t integer(const char* what, nb::handle x) {
-  const int64_t value = PyLong_Check(x.ptr()) ? PyLong_AsLongLong(x.ptr()) : -1;
-  if (!PyLong_Check(x.ptr())) throw TypeError(message("__dlpack__: ", what, " must be an int"));
-  if (value == -1 && PyErr_Occurred()) throw nb::python_error();
-  return value;
-}
-
-/// Lets a consumer's stream wait for what is queued on the array; -1 asks for nothing, None for the default stream.
-void hand_over(const Array& a, nb::handle stream) {
-  const int64_t number = stream.is_none() ? 1 : integer("stream", stream);
-  if (number == -1) return;
-  const int device = a.device().index;
-  const cuda::Handle ours = cuda::current_stream_of(device), theirs = number == 1 ? 0 : cuda::Handle(number);
-  if (ours != theirs) {
-    const auto destroy = [device](void* event) { cuda::event_destroy(device, cuda::Handle(event)); };
-    const std::unique_ptr<void, decltype(destroy)> event(reinterpret_cast<void*>(cuda::event_create(device, false)),
-                                                         destroy);
-    cuda::event_record(device, cuda::Handle(event.get()), ours);
-    cuda::stream_wait_event(device, theirs, cuda::Handle(event.get()));
-  }
-  const OnStream on(device, theirs);
-  const DeviceScope uses("to_dlpack", {&a});
-}
-
 nb::object to_dlpack(nb::handle tensor, nb::handle stream, nb::handle max_version, nb::handle device,
                      nb::handle copy_wanted) {
   if (!is_tensor(tensor.ptr())) throw TypeError("to_dlpack: expected a Tensor");
-  (void)max_version;
   const auto refuse = [](const char* why) {
     PyErr_SetString(PyExc_BufferError, why);
     return nb::python_error();
   };
+  const auto pair_of = [](const char* what, nb::handle x) {
+    if (!PyTuple_Check(x.ptr()) || PyTuple_GET_SIZE(x.ptr()) != 2)
+      throw TypeError(message("__dlpack__: ", what, " must be a pair of integers"));
+    return std::pair(integer(what, x[0]), integer(what, x[1]));
+  };
   Array a = array_of(tensor.ptr());
+  const bool versioned = !max_version.is_none() && pair_of("max_version", max_version).first >= 1;
   const bool may_copy = copy_wanted.is_none() || PyObject_IsTrue(copy_wanted.ptr()) == 1;
-  const bool must_copy = !copy_wanted.is_none() && may_copy;
+  bool must_copy = !copy_wanted.is_none() && may_copy;
+  if (std::ranges::any_of(a.strides, [](int64_t s) { return s < 0; })) {  // PyTorch aborts on them
+    if (!may_copy) throw refuse("a tensor with negative strides cannot be exported as it is: pass copy=None");
+    must_copy = true;
+  }
+  bool copied = false;
   if (!device.is_none()) {
-    if (!PyTuple_Check(device.ptr()) || PyTuple_GET_SIZE(device.ptr()) != 2)
-      throw TypeError("__dlpack__: dl_device must be a pair of a device's type and number");
-    const Device wanted = device_of("__dlpack__: the array asked for", int(integer("dl_device", device[0])),
-                                    int(integer("dl_device", device[1])));
+    const auto [type, index] = pair_of("dl_device", device);
+    const Device wanted = device_of("__dlpack__: the array asked for", int(type), int(index));
     if (wanted != a.device()) {
       if (!may_copy) throw refuse("the tensor is on another device: pass copy=None or copy=True");
       a = to_device(a, wanted);
+      copied = true;
     }
   }
-  if (must_copy && a.storage.get() == array_of(tensor.ptr()).storage.get()) a = copy(a);
-  if (!a.storage->writable) throw refuse("read-only memory cannot be exported by DLPack: pass copy=True");
+  if (must_copy && !copied) a = copy(a), copied = true;
+  if (!a.storage->writable && !versioned)
+    throw refuse("read-only memory cannot be exported by DLPack before version 1: pass copy=True");
   if (on_cuda(a)) hand_over(a, stream);
-  Array* kept = new Array(a);
-  nb::capsule owner(kept, [](void* p) noexcept { delete static_cast<Array*>(p); });
-  size_t shape[kMaxNdim];
-  int64_t strides[kMaxNdim];
-  for (int i = 0; i < a.ndim(); ++i) shape[i] = size_t(a.shape[i]), strides[i] = a.strides[i];
-  return nb::cast(nb::ndarray<>(a.data, size_t(a.ndim()), shape, owner, strides, dlpack_dtype(a.dtype),
-                                on_cuda(a) ? nb::device::cuda::value : nb::device::cpu::value, a.device().index));
+  return dlpack_capsule(a, dlpack_dtype(a.dtype), versioned, copied);
 }
 
 }  // namespace

@@ -20,9 +20,12 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used(), py::multiple_interpreters::not
   steep::register_tensor_type(m);
   steep::register_operators(m);
   steep::register_backward(m);
+  steep::register_watch(m);
   steep::register_array(m);
+  steep::register_indexing(m);
   steep::register_ops(m);
   steep::register_nn(m);
+  steep::register_order(m);
   steep::register_random(m);
   steep::register_taped(m);
   steep::register_runtime(m);

@@ -7,9 +7,12 @@ namespace steep {
 void register_tensor_type(pybind11::module_& m);  // the raw types of the tape
 void register_operators(pybind11::module_& m);    // + - * / @
 void register_backward(pybind11::module_& m);     // the walk over the tape
-void register_array(pybind11::module_& m);        // creation, NumPy, views, indexing
+void register_watch(pybind11::module_& m);        // detect_anomaly and checkpoint
+void register_array(pybind11::module_& m);        // creation, NumPy, views, basic indexing, take
+void register_indexing(pybind11::module_& m);     // index arrays, masks, scatters, diagonals
 void register_ops(pybind11::module_& m);          // the elementwise and reduction tables
 void register_nn(pybind11::module_& m);           // matmul, linear, rows, losses, optimizers
+void register_order(pybind11::module_& m);        // scans, sorts, searches
 void register_random(pybind11::module_& m);
 void register_taped(pybind11::module_& m);    // derivatives of the elementwise formulas as taped expressions
 void register_runtime(pybind11::module_& m);  // threads, instruction set, devices

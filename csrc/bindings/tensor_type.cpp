@@ -7,7 +7,9 @@
 #include <vector>
 
 #include "../core/kernels.h"
+#include "buffer.h"
 #include "operators.h"
+#include "watch.h"
 
 namespace py = pybind11;
 
@@ -47,6 +49,7 @@ void tensor_dealloc(PyObject* o) {
   tensor(o)->array.~Array();
   Py_XDECREF(tensor(o)->node);
   Py_XDECREF(tensor(o)->grad);
+  Py_XDECREF(tensor(o)->hooks);
   free_object(o);
 }
 
@@ -55,6 +58,8 @@ void node_dealloc(PyObject* o) {
   Py_XDECREF(node(o)->vjp);
   Py_XDECREF(node(o)->edges);
   Py_XDECREF(node(o)->saved);
+  Py_XDECREF(node(o)->hooks);
+  Py_XDECREF(node(o)->origin);
   free_object(o);
 }
 
@@ -91,15 +96,19 @@ PyObject* attach(PyObject* out, PyObject* vjp, py::tuple edges, py::tuple saved,
   return new_reference(out);
 }
 
+/// Shows the watcher a result before it is recorded by `record`, and keeps in the node what it says of the origin.
+template <class Record>
+PyObject* watched(PyObject* out, PyObject* vjp, PyObject* inputs, const Record& record) {
+  const auto origin = py::reinterpret_steal<py::object>(watch_result(out, vjp, inputs));
+  if (!origin) return nullptr;
+  PyObject* const recorded = record();
+  if (recorded && tensor(out)->node) Py_XSETREF(node(tensor(out)->node)->origin, new_reference(origin.ptr()));
+  return recorded;
+}
+
 constexpr const char* kRecordUsage = "record(out, vjp, inputs[, saved]): out is a Tensor, inputs and saved are tuples";
 
-/// record(out, vjp, inputs, saved=()): makes `out` differentiable if recording is on and an input needs a gradient.
-/// Among the first 64 saved values may be `out` itself.
-PyObject* record(PyObject*, PyObject* const* args, Py_ssize_t n) {
-  if (n < 3 || n > 4 || !is_tensor(args[0]) || !PyTuple_Check(args[2]) || (n == 4 && !PyTuple_Check(args[3]))) {
-    PyErr_SetString(PyExc_TypeError, kRecordUsage);
-    return nullptr;
-  }
+PyObject* record_unwatched(PyObject* const* args, Py_ssize_t n) {
   PyObject *out = args[0], *inputs = args[2];
   const Py_ssize_t count = PyTuple_GET_SIZE(inputs);
   bool needed = false;
@@ -116,6 +125,34 @@ PyObject* record(PyObject*, PyObject* const* args, Py_ssize_t n) {
     PyTuple_SET_ITEM(saved.ptr(), i, item == out ? alias(out) : new_reference(item));
   }
   return attach(out, args[1], std::move(edges), std::move(saved), outputs);
+}
+
+/// record(out, vjp, inputs, saved=()): makes `out` differentiable if recording is on and an input needs a gradient.
+/// Among the first 64 saved values may be `out` itself.
+PyObject* record(PyObject*, PyObject* const* args, Py_ssize_t n) {
+  if (n < 3 || n > 4 || !is_tensor(args[0]) || !PyTuple_Check(args[2]) || (n == 4 && !PyTuple_Check(args[3]))) {
+    PyErr_SetString(PyExc_TypeError, kRecordUsage);
+    return nullptr;
+  }
+  if (!watching.load(std::memory_order_relaxed)) return record_unwatched(args, n);
+  return watched(args[0], args[1], args[2], [&] { return record_unwatched(args, n); });
+}
+
+PyObject* record_binary_unwatched(PyObject* out, PyObject* vjp, PyObject* a, PyObject* b, unsigned reads_a,
+                                  unsigned reads_b) {
+  const bool needs_a = needs_grad(a), needs_b = needs_grad(b);
+  if (!recording || !(needs_a || needs_b) || !is_floating(array_of(out).dtype)) return new_reference(out);
+  const unsigned reads = (needs_a ? reads_a : 0) | (needs_b ? reads_b : 0);
+  py::tuple edges(2);
+  PyTuple_SET_ITEM(edges.ptr(), 0, edge_of(a));
+  PyTuple_SET_ITEM(edges.ptr(), 1, edge_of(b));
+  py::tuple saved(5);
+  PyTuple_SET_ITEM(saved.ptr(), 0, new_reference(needs_a ? Py_True : Py_False));
+  PyTuple_SET_ITEM(saved.ptr(), 1, new_reference(needs_b ? Py_True : Py_False));
+  PyTuple_SET_ITEM(saved.ptr(), 2, new_reference(reads & kReadsA ? a : nullptr));
+  PyTuple_SET_ITEM(saved.ptr(), 3, new_reference(reads & kReadsB ? b : nullptr));
+  PyTuple_SET_ITEM(saved.ptr(), 4, reads & kReadsY ? alias(out) : new_reference(nullptr));
+  return attach(out, vjp, std::move(edges), std::move(saved), reads & kReadsY ? 1 << 4 : 0);
 }
 
 /// record_binary(out, vjp, a, b, reads_a, reads_b): the same for two inputs.
@@ -240,6 +277,7 @@ PyTypeObject* make_type(const char* name, size_t size, PyType_Slot* slots) {
 void make_tensor_base() {
   static PyMemberDef members[] = {
       {"_node", T_OBJECT, offsetof(TensorObject, node), READONLY, nullptr},
+      {"_hooks", T_OBJECT, offsetof(TensorObject, hooks), 0, nullptr},
       {"__weaklistoffset__", T_PYSSIZET, offsetof(TensorObject, weak_references), READONLY, nullptr},
       {}};
   static PyGetSetDef properties[] = {
@@ -267,6 +305,8 @@ void make_tensor_base() {
                          multiply,
                          divide,
                          matmul,
+                         buffer_slot(),
+                         release_buffer_slot(),
                          {0, nullptr}};
   tensor_base = tensor_class = make_type("steep._core.TensorBase", sizeof(TensorObject), slots);
 }
@@ -276,10 +316,17 @@ void make_node_type() {
       {"id", T_ULONGLONG, offsetof(NodeObject, id), READONLY, nullptr},
       {"vjp", T_OBJECT, offsetof(NodeObject, vjp), READONLY, nullptr},
       {"edges", T_OBJECT, offsetof(NodeObject, edges), READONLY, nullptr},
+      {"_hooks", T_OBJECT, offsetof(NodeObject, hooks), 0, nullptr},
+      {"origin", T_OBJECT, offsetof(NodeObject, origin), READONLY, nullptr},
       {"__weaklistoffset__", T_PYSSIZET, offsetof(NodeObject, weak_references), READONLY, nullptr},
       {}};
   static PyGetSetDef properties[] = {
       property("saved", "what the vjp reads", guarded_getter<node_saved>),
+      property("postponed_by", "the object whose restore() brings back what the vjp reads, or None",
+               [](PyObject* o, void*) {
+                 PyObject* const saved = node(o)->saved;
+                 return new_reference(saved && !PyTuple_Check(saved) ? saved : nullptr);
+               }),
       property("name", "the operation's name", guarded_getter<node_name>),
       property("shape", "of the output", [](PyObject* o, void*) { return to_tuple(node(o)->shape).release().ptr(); }),
       property("dtype", "of the output",
@@ -292,6 +339,12 @@ void make_node_type() {
          return new_reference(nullptr);
        },
        METH_NOARGS, "Frees what the vjp reads: a second backward through this node raises."},
+      {"postpone",
+       [](PyObject* o, PyObject* by) -> PyObject* {
+         Py_XSETREF(node(o)->saved, new_reference(by));
+         return new_reference(nullptr);
+       },
+       METH_O, "Frees what the vjp reads until it is needed: then by.restore() has to bring it back."},
       {}};
   PyType_Slot slots[] = {{Py_tp_dealloc, reinterpret_cast<void*>(node_dealloc)},
                          {Py_tp_members, members},
@@ -312,6 +365,11 @@ std::string node_operation(PyObject* o) {
 }
 
 PyObject* node_saved(PyObject* o) {
+  while (node(o)->saved && !PyTuple_Check(node(o)->saved)) {  // again for a checkpoint in a checkpoint
+    const py::object postponed = py::reinterpret_borrow<py::object>(node(o)->saved);
+    postponed.attr("restore")();
+    if (node(o)->saved == postponed.ptr()) throw std::runtime_error("restore() did not bring back the saved values");
+  }
   if (!node(o)->saved) {
     const std::string text = "backward a second time through '" + node_operation(o) +
                              "', whose saved values have been freed: pass retain_graph=True to the first backward, or "
@@ -345,19 +403,9 @@ PyObject* node_saved(PyObject* o) {
 }
 
 PyObject* record_binary(PyObject* out, PyObject* vjp, PyObject* a, PyObject* b, unsigned reads_a, unsigned reads_b) {
-  const bool needs_a = needs_grad(a), needs_b = needs_grad(b);
-  if (!recording || !(needs_a || needs_b) || !is_floating(array_of(out).dtype)) return new_reference(out);
-  const unsigned reads = (needs_a ? reads_a : 0) | (needs_b ? reads_b : 0);
-  py::tuple edges(2);
-  PyTuple_SET_ITEM(edges.ptr(), 0, edge_of(a));
-  PyTuple_SET_ITEM(edges.ptr(), 1, edge_of(b));
-  py::tuple saved(5);
-  PyTuple_SET_ITEM(saved.ptr(), 0, new_reference(needs_a ? Py_True : Py_False));
-  PyTuple_SET_ITEM(saved.ptr(), 1, new_reference(needs_b ? Py_True : Py_False));
-  PyTuple_SET_ITEM(saved.ptr(), 2, new_reference(reads & kReadsA ? a : nullptr));
-  PyTuple_SET_ITEM(saved.ptr(), 3, new_reference(reads & kReadsB ? b : nullptr));
-  PyTuple_SET_ITEM(saved.ptr(), 4, reads & kReadsY ? alias(out) : new_reference(nullptr));
-  return attach(out, vjp, std::move(edges), std::move(saved), reads & kReadsY ? 1 << 4 : 0);
+  const auto record = [&] { return record_binary_unwatched(out, vjp, a, b, reads_a, reads_b); };
+  if (!watching.load(std::memory_order_relaxed)) return record();
+  return watched(out, vjp, py::make_tuple(py::handle(a), py::handle(b)).ptr(), record);
 }
 
 bool is_node(PyObject* o) { return Py_TYPE(o) == node_type; }
@@ -426,6 +474,8 @@ void register_tensor_type(py::module_& m) {
        "record_binary(out, vjp, a, b, reads_a, reads_b): the same for two inputs, saving only what is read."},
       {"set_recording", set_recording, METH_O, nullptr},
       {"is_recording", is_recording, METH_NOARGS, nullptr},
+      {"next_id", [](PyObject*, PyObject*) { return PyLong_FromUnsignedLongLong(next_id.load()); }, METH_NOARGS,
+       "The id that the next recorded operation gets."},
       {}};
   if (PyModule_AddFunctions(m.ptr(), functions) != 0) throw py::error_already_set();
   m.def("set_classes", [](py::type tensor, py::tuple dtypes, py::tuple devices) {

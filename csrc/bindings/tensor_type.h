@@ -12,8 +12,9 @@ namespace steep {
 /// What steep.Tensor derives from: an array, and the fields that Python's tape uses.
 struct TensorObject {
   PyObject_HEAD Array array;
-  PyObject* node;  // NodeObject: how it was computed, or null
-  PyObject* grad;  // Tensor, or null
+  PyObject* node;   // NodeObject: how it was computed, or null
+  PyObject* grad;   // Tensor, or null
+  PyObject* hooks;  // dict: functions of a leaf's gradient; or null
   PyObject* weak_references;
   bool requires_grad;
 };
@@ -21,10 +22,12 @@ struct TensorObject {
 /// One recorded operation. Ids only grow, so "newest first" is a valid order for backward.
 struct NodeObject {
   PyObject_HEAD uint64_t id;
-  PyObject* vjp;    // vjp(g, *saved) -> one gradient or None for each edge
-  PyObject* edges;  // tuple: for each input its NodeObject, or the leaf TensorObject, or None
-  PyObject* saved;  // tuple: what the vjp reads
-  Dims shape;       // of the output: what its gradient must have
+  PyObject* vjp;     // vjp(g, *saved) -> one gradient or None for each edge
+  PyObject* edges;   // tuple: for each input its NodeObject, or the leaf TensorObject, or None
+  PyObject* saved;   // tuple: what the vjp reads; or an object whose restore() brings it back (checkpoint)
+  PyObject* hooks;   // dict: functions of the result's gradient; or null
+  PyObject* origin;  // of steep.autograd.detect_anomaly: where it was recorded; or null
+  Dims shape;        // of the output: what its gradient must have
   DType dtype;
   uint64_t versions;  // sum over the saved tensors when they were saved
   uint64_t outputs;   // bit i: saved[i] is the output, kept without history

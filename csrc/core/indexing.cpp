@@ -1,57 +1,16 @@
 #include "indexing.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "../cuda/table.h"
 #include "device.h"
 #include "errors.h"
+#include "gather.h"
 #include "reduce.h"
-#include "thread_pool.h"
 #include "views.h"
 
 namespace steep {
 namespace {
-
-constexpr int64_t kGrain = 32768;
-
-/// Contiguous int64 indices in 0…extent - 1.
-Array checked_indices(const char* op, const Array& indices, int64_t extent, int axis) {
-  if (!is_integer(indices.dtype)) throw TypeError(message(op, ": indices must be integers, not ", name(indices.dtype)));
-  Array out = astype(indices, DType::int64);
-  const int64_t n = out.size();
-  if (n == 0) return out;
-  const auto [low, high] = bounds(out);
-  if (low < -extent || high >= extent)
-    throw std::out_of_range(message(op, ": index ", low < -extent ? low : high, " is out of range for axis ", axis,
-                                    " with ", extent, extent == 1 ? " element" : " elements"));
-  if (low >= 0) return out;
-  if (on_cuda(out)) {
-    const DeviceScope scope(op, {&out});
-    cuda::table()->wrap_indices(n, extent, out.as<int64_t>());
-  } else {
-    for (int64_t i = 0; i < n; ++i)
-      if (int64_t& at = out.as<int64_t>()[i]; at < 0) at += extent;
-  }
-  return out;
-}
-
-int64_t outer_size(const Dims& shape, int axis) {
-  int64_t n = 1;
-  for (int d = 0; d < axis; ++d) n *= shape[d];
-  return n;
-}
-
-int64_t inner_size(const Dims& shape, int axis) {
-  int64_t n = 1;
-  for (int d = axis + 1; d < shape.n; ++d) n *= shape[d];
-  return n;
-}
-
-/// As the CUDA table wants them, for `count` elements in place of a's `axis`.
-cuda::IndexSizes index_sizes(const Dims& shape, int axis, int64_t count) {
-  return {outer_size(shape, axis), shape[axis], count, inner_size(shape, axis)};
-}
 
 void check_along_axis(const Dims& shape, const Dims& indices, int axis) {
   bool fits = shape.n == indices.n;
@@ -60,19 +19,6 @@ void check_along_axis(const Dims& shape, const Dims& indices, int axis) {
     throw std::invalid_argument(message("take_along_axis: indices of shape ", to_string(indices),
                                         " must have the shape of the tensor, ", to_string(shape), ", except on axis ",
                                         axis));
-}
-
-/// f(offset in the full array, offset in the indexed one) for every index of take_along_axis, line by line.
-template <class F>
-void along_axis(const Array& index, int64_t extent, int axis, const F& f) {
-  const int64_t inner = inner_size(index.shape, axis), count = index.shape[axis];
-  const int64_t* at = index.as<int64_t>();
-  for (int64_t o = 0, outer = outer_size(index.shape, axis); o < outer; ++o)
-    for (int64_t k = 0; k < count; ++k)
-      for (int64_t i = 0; i < inner; ++i) {
-        const int64_t here = (o * count + k) * inner + i;
-        f((o * extent + at[here]) * inner + i, here);
-      }
 }
 
 }  // namespace
@@ -91,100 +37,22 @@ std::pair<int64_t, int64_t> bounds(const Array& a) {
   return {here.as<int64_t>()[0], here.as<int64_t>()[1]};
 }
 
-Array take(const Array& a, const Array& indices, int axis) {
-  check_same_device("take", {&a, &indices});
-  const Array index = checked_indices("take", indices, a.shape[axis], axis);
-  const Array from = contiguous(a);
-  Dims shape;
-  for (int d = 0; d < a.ndim(); ++d) {
-    if (d != axis)
-      shape.push(a.shape[d]);
-    else
-      for (int64_t extent : index.shape) shape.push(extent);
-  }
-  Array out(a.dtype, shape, a.device());
-  const int64_t count = index.size(), extent = a.shape[axis], bytes = inner_size(a.shape, axis) * int64_t(a.itemsize());
-  if (out.size() == 0) return out;
-  if (on_cuda(a)) {
-    const DeviceScope scope("take", {&from, &index, &out});
-    cuda::table()->take(int64_t(a.itemsize()), index_sizes(a.shape, axis, count), from.data, index.as<int64_t>(),
-                        out.data);
-    return out;
-  }
-  const int64_t lines = outer_size(a.shape, axis) * count;
-  parallel_range(lines, std::max<int64_t>(1, kGrain / bytes), [&](int64_t begin, int64_t end) {
-    for (int64_t line = begin; line < end; ++line) {
-      const int64_t source = line / count * extent + index.as<int64_t>()[line % count];
-      std::memcpy(out.data + line * bytes, from.data + source * bytes, size_t(bytes));
-    }
-  });
-  return out;
-}
+Array take(const Array& a, const Array& indices, int axis) { return gather(a, {"take", {indices}, axis, {}}); }
 
 Array take_backward(const Array& g, const Array& indices, int axis, const Dims& shape) {
-  if (const DType t = computed_in(g.dtype); t != g.dtype)
-    return astype(take_backward(astype(g, t), indices, axis, shape), g.dtype);
-  check_same_device("take", {&g, &indices});
-  const Array index = checked_indices("take", indices, shape[axis], axis);
-  const Array from = contiguous(g);
   Array out = Array::full(g.dtype, shape, 0, g.device());
-  const int64_t count = index.size(), extent = shape[axis], inner = inner_size(shape, axis);
-  if (on_cuda(g)) {
-    const DeviceScope scope("take", {&from, &index, &out});
-    if (from.size())
-      cuda::table()->take_backward(g.dtype, index_sizes(shape, axis, count), from.data, index.as<int64_t>(), out.data);
-    return out;
-  }
-  visit_computed(g.dtype, [&](auto zero) {
-    using T = decltype(zero);
-    for (int64_t line = 0, lines = outer_size(shape, axis) * count; line < lines; ++line) {
-      T* to = out.as<T>() + (line / count * extent + index.as<int64_t>()[line % count]) * inner;
-      const T* x = from.as<T>() + line * inner;
-      for (int64_t i = 0; i < inner; ++i) to[i] = T(to[i] + x[i]);
-    }
-  });
+  scatter_add(out, {"take", {indices}, axis, {}}, g);
   return out;
 }
 
 Array take_along_axis(const Array& a, const Array& indices, int axis) {
   check_along_axis(a.shape, indices.shape, axis);
-  check_same_device("take_along_axis", {&a, &indices});
-  const Array index = checked_indices("take_along_axis", indices, a.shape[axis], axis);
-  const Array from = contiguous(a);
-  Array out(a.dtype, index.shape, a.device());
-  if (on_cuda(a)) {
-    const DeviceScope scope("take_along_axis", {&from, &index, &out});
-    if (out.size())
-      cuda::table()->take_along_axis(int64_t(a.itemsize()), index_sizes(a.shape, axis, index.shape[axis]), from.data,
-                                     index.as<int64_t>(), out.data);
-    return out;
-  }
-  visit(a.dtype, [&](auto zero) {
-    using T = decltype(zero);
-    along_axis(index, a.shape[axis], axis, [&](int64_t full, int64_t here) { out.as<T>()[here] = from.as<T>()[full]; });
-  });
-  return out;
+  return gather_along_axis("take_along_axis", a, indices, axis);
 }
 
 Array take_along_axis_backward(const Array& g, const Array& indices, int axis, const Dims& shape) {
-  if (const DType t = computed_in(g.dtype); t != g.dtype)
-    return astype(take_along_axis_backward(astype(g, t), indices, axis, shape), g.dtype);
-  check_same_device("take_along_axis", {&g, &indices});
-  const Array index = checked_indices("take_along_axis", indices, shape[axis], axis);
-  const Array from = contiguous(g);
   Array out = Array::full(g.dtype, shape, 0, g.device());
-  if (on_cuda(g)) {
-    const DeviceScope scope("take_along_axis", {&from, &index, &out});
-    if (from.size())
-      cuda::table()->take_along_axis_backward(g.dtype, index_sizes(shape, axis, index.shape[axis]), from.data,
-                                              index.as<int64_t>(), out.data);
-    return out;
-  }
-  visit_computed(g.dtype, [&](auto zero) {
-    using T = decltype(zero);
-    along_axis(index, shape[axis], axis,
-               [&](int64_t full, int64_t here) { out.as<T>()[full] = T(out.as<T>()[full] + from.as<T>()[here]); });
-  });
+  scatter_add_along_axis("take_along_axis", out, indices, axis, g);
   return out;
 }
 

@@ -1,4 +1,4 @@
-// Gathering, scattering and joining. Indices are int32 or int64, may count from the end, and are checked first.
+// Gathering, scattering and joining. Indices are integers, may count from the end, and are checked first.
 #pragma once
 #include <span>
 #include <utility>

@@ -10,13 +10,7 @@
 #include <cstring>
 #include <type_traits>
 
-#ifndef STEEP_HD
-#ifdef __CUDACC__
-#define STEEP_HD __host__ __device__ __forceinline__
-#else
-#define STEEP_HD inline __attribute__((always_inline))
-#endif
-#endif
+#include "host_device.h"
 
 namespace steep::philox {
 

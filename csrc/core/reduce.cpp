@@ -122,16 +122,11 @@ const ReduceKernel& reduction(std::string_view name) {
   return *std::ranges::find(kernels().reduce, name, [](const ReduceKernel& k) { return std::string_view(k.name); });
 }
 
-namespace {
-
-/// The dtype of a reduction's result: the elements', a boolean, or, of sums of integers, the widest of their kind.
 DType result_of(const ReduceKernel& kernel, DType t) {
   const DType result = kernel.by_dtype[t].result;
   if (is_integer(result) && !kernel.needs_elements) return is_unsigned(t) ? DType::uint64 : DType::int64;
   return result == computed_in(t) ? t : result;
 }
-
-}  // namespace
 
 Array reduce(const ReduceKernel& kernel, const Array& a, unsigned mask, bool keepdims) {
   const ReduceLoops& loops = kernel.by_dtype[a.dtype];
@@ -149,7 +144,7 @@ Array reduce(const ReduceKernel& kernel, const Array& a, unsigned mask, bool kee
     if (!is_reduced || keepdims) out_shape.push(is_reduced ? 1 : a.shape[d]);
   }
   Array out(loops.result, out_shape, a.device());
-  if (out.size() == 0) return out.dtype == result ? out : astype(out, result);
+  if (out.size() == 0) return in_dtype(out, result);
   if (count == 0 && kernel.needs_elements)
     throw std::invalid_argument(message(kernel.name, ": the reduced axes of shape ", to_string(a.shape),
                                         " have no elements, and an empty ", kernel.name, " has no value"));
@@ -215,7 +210,7 @@ Array reduce(const ReduceKernel& kernel, const Array& a, unsigned mask, bool kee
         finish(kept_index, j, n, acc);
       }
     });
-    return out.dtype == result ? out : astype(out, result);
+    return in_dtype(out, result);
   }
   const auto partial = std::make_unique<char[]>(size_t(tasks * pieces * block * acc_size));
   parallel_for(tasks * pieces, [&](int64_t t) {
@@ -230,7 +225,7 @@ Array reduce(const ReduceKernel& kernel, const Array& a, unsigned mask, bool kee
     for (int64_t p = 1; p < pieces; ++p) loops.merge(n, acc + p * block * acc_size, acc);
     finish(kept_index, j, n, acc);
   }
-  return out.dtype == result ? out : astype(out, result);
+  return in_dtype(out, result);
 }
 
 Array arg_reduce(const ArgReduceKernel& kernel, const Array& a, int axis, bool keepdims) {

@@ -40,25 +40,8 @@ void over_rows(const Array& out, int64_t rows, int64_t n, const F& f) {
                  [&](int64_t begin, int64_t end) { f(begin, end - begin); });
 }
 
-Array move_axis(const Array& a, int from, int to) {
-  Dims order;
-  for (int d = 0; d < a.ndim(); ++d)
-    if (d != from) order.push(d);
-  order.insert(to, from);
-  return permute(a, order);
-}
-
-/// Contiguous, and in the dtype that it is computed in: the array itself where it is so.
-Array computable(const Array& a) {
-  const DType t = computed_in(a.dtype);
-  return t == a.dtype ? contiguous(a) : astype(a, t);
-}
-
 /// The same of what may be null.
 Array computable(const Array* a) { return a ? computable(*a) : Array(); }
-
-/// a in a dtype: itself where it has it.
-Array in_dtype(const Array& a, DType t) { return a.dtype == t ? a : astype(a, t); }
 
 /// Such rows along `axis`.
 Array rows_of(const Array& a, int axis) { return computable(move_axis(a, axis, a.ndim() - 1)); }

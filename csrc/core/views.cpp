@@ -72,6 +72,14 @@ Array permute(const Array& a, const Dims& axes) {
   return out;
 }
 
+Array move_axis(const Array& a, int from, int to) {
+  Dims order;
+  for (int d = 0; d < a.ndim(); ++d)
+    if (d != from) order.push(d);
+  order.insert(to, from);
+  return permute(a, order);
+}
+
 Array squeeze(const Array& a, const Dims& axes) {
   const unsigned mask = axes_mask("squeeze", axes, a.ndim());
   Array out = a;
@@ -183,6 +191,19 @@ Array select(const Array& a, int axis, int64_t index) {
   return out;
 }
 
+Array diagonal(const Array& a, int64_t offset, int axis1, int axis2) {
+  const int64_t row = offset < 0 ? -offset : 0, column = offset > 0 ? offset : 0;
+  const int64_t n = std::max<int64_t>(0, std::min(a.shape[axis1] - row, a.shape[axis2] - column));
+  const int64_t step = a.strides[axis1] + a.strides[axis2];
+  Array out = a;
+  if (n > 0) out.data += (row * a.strides[axis1] + column * a.strides[axis2]) * int64_t(a.itemsize());
+  for (const int axis : {std::max(axis1, axis2), std::min(axis1, axis2)})
+    out.shape.erase(axis), out.strides.erase(axis);
+  out.shape.push(n);
+  out.strides.push(step);
+  return out;
+}
+
 Array astype(const Array& a, DType dtype) {
   Array out(dtype, a.shape, a.device());
   const Array* inputs[] = {&a};
@@ -193,6 +214,13 @@ Array astype(const Array& a, DType dtype) {
 Array copy(const Array& a) { return astype(a, a.dtype); }
 
 Array contiguous(const Array& a) { return a.is_contiguous() ? a : copy(a); }
+
+Array in_dtype(const Array& a, DType dtype) { return a.dtype == dtype ? a : astype(a, dtype); }
+
+Array computable(const Array& a) {
+  const DType t = computed_in(a.dtype);
+  return t == a.dtype ? contiguous(a) : astype(a, t);
+}
 
 void check_writable(const char* op, const Array& a) {
   if (!a.storage->writable)

@@ -16,6 +16,8 @@ Dims broadcast_shapes(const char* op, const Dims& a, const Dims& b);
 
 Array broadcast_to(const Array& a, const Dims& shape);
 Array permute(const Array& a, const Dims& axes);
+/// Axis `from` at place `to`; the others keep their order.
+Array move_axis(const Array& a, int from, int to);
 Array squeeze(const Array& a, const Dims& axes);
 Array expand_dims(const Array& a, int64_t axis);
 /// One extent may be -1. A view where the strides allow it, otherwise a copy.
@@ -24,9 +26,15 @@ Array reshape(const Array& a, Dims shape);
 Array slice(const Array& a, int axis, int64_t start, int64_t step, int64_t count);
 /// Element `index` along an axis, which disappears.
 Array select(const Array& a, int axis, int64_t index);
+/// Elements [i, i + offset] of two different axes, as a new last axis in place of both.
+Array diagonal(const Array& a, int64_t offset, int axis1, int axis2);
 
 Array copy(const Array& a);        // always new and contiguous
 Array contiguous(const Array& a);  // a itself where it already is
+/// a in a dtype: itself where it has it.
+Array in_dtype(const Array& a, DType dtype);
+/// Contiguous, and in the dtype that kernels compute in: the array itself where it is so.
+Array computable(const Array& a);
 Array astype(const Array& a, DType dtype);
 /// Throws std::invalid_argument unless a's memory may be written and no two of its elements share it.
 void check_writable(const char* op, const Array& a);

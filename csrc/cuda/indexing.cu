@@ -1,10 +1,12 @@
-// Gathers by index, their transposes, and one-hot rows. Scatters add in the order of the indices without atomic
+// Gathers by index, their transposes, and one-hot rows. Scatters write in the order of the indices without atomic
 // operations: either a thread owns a line of y, or the indices are sorted and a thread owns all that goes to its
 // target.
 #include <algorithm>
 #include <bit>
 
+#include "../core/sort_keys.h"
 #include "launch.cuh"
+#include "merge_sort.cuh"
 #include "table.h"
 
 namespace steep::cuda {
@@ -68,6 +70,14 @@ void launch_gather(const char* op, const Indexed& a, const void* x, void* y) {
          shape.log_columns);
 }
 
+template <class F>
+void visit_words(int64_t item, const F& f) {
+  if (item == 8) return f(uint64_t());
+  if (item == 4) return f(uint32_t());
+  if (item == 2) return f(uint16_t());
+  f(uint8_t());
+}
+
 bool is_empty(const IndexSizes& s) { return s.outer == 0 || s.count == 0 || s.inner == 0; }
 
 void take(int64_t item, const IndexSizes& s, const void* x, const int64_t* index, void* y) {
@@ -90,10 +100,7 @@ void take(int64_t item, const IndexSizes& s, const void* x, const int64_t* index
 void take_along_axis(int64_t item, const IndexSizes& s, const void* x, const int64_t* index, void* y) {
   if (is_empty(s)) return;
   const Indexed a = index_per_element(s, index);
-  if (item == 8) return launch_gather<int64_t>("take_along_axis", a, x, y);
-  if (item == 4) return launch_gather<int32_t>("take_along_axis", a, x, y);
-  if (item == 2) return launch_gather<int16_t>("take_along_axis", a, x, y);
-  launch_gather<int8_t>("take_along_axis", a, x, y);
+  visit_words(item, [&](auto zero) { launch_gather<decltype(zero)>("take_along_axis", a, x, y); });
 }
 
 // --- scatters -------------------------------------------------------------------------------------------------------
@@ -106,8 +113,10 @@ __device__ T plus(T a, T b) {
     return T(a + b);
 }
 
-/// A thread adds to all the elements of a line y[o, :, i], one after the other.
-template <class T>
+enum class Write { add, put };
+
+/// A thread writes to all the elements of a line y[o, :, i], one after the other.
+template <Write how, class T>
 __global__ void __launch_bounds__(kThreads) scatter_lines(Indexed a, const T* g, T* y, int log_columns) {
   constexpr int kAhead = 4;  // indices and elements that are loaded before the first is added
   each_element(a.outer, a.inner, log_columns, [&](int64_t o, int64_t i) {
@@ -123,59 +132,28 @@ __global__ void __launch_bounds__(kThreads) scatter_lines(Indexed a, const T* g,
         if (k + u < a.count) to[u] = index[(k + u) * a.index_count], value[u] = values[(k + u) * a.inner];
 #pragma unroll
       for (int u = 0; u < kAhead; ++u)
-        if (k + u < a.count) line[to[u] * a.inner] = plus(line[to[u] * a.inner], value[u]);
+        if (k + u < a.count)
+          line[to[u] * a.inner] = how == Write::add ? plus(line[to[u] * a.inner], value[u]) : value[u];
     }
   });
 }
 
-/// Row `source` of g is to be added to row `target` of y.
-struct Move {
-  int64_t target, source;
-};
+/// Row `place` of g is to be added to row `key` of y, the target.
+using Move = sorting::LongItem;
 
-constexpr int kTile = kThreads;  // moves that one block sorts
-
-/// Sorts each tile of moves by target, stably: a thread counts the moves that come before its own.
-__global__ void __launch_bounds__(kThreads) sort_tiles(Indexed a, int64_t moves, bool per_element, Move* sorted) {
-  STEEP_SHARED(int64_t, targets, kTile);
-  const int64_t begin = int64_t(blockIdx.x) * kTile, i = begin + threadIdx.x;
-  const int n = int(min(moves - begin, int64_t(kTile)));
-  int64_t target = 0;
-  if (i < moves) {
-    target = a.index[i];
+/// The moves of indices: one per row of g, or per element.
+struct LoadMove {
+  Indexed a;
+  bool per_element;
+  __device__ Move operator()(int64_t, int64_t i) const {
+    int64_t target = a.index[i];
     if (per_element) {  // the element of y, not the index on its axis
       const int64_t line = a.count * a.inner, o = i / line;
       target = (o * a.extent + target) * a.inner + (i - o * line) % a.inner;
     }
-    targets[threadIdx.x] = target;
+    return Move::make(uint64_t(target), i);
   }
-  __syncthreads();
-  if (i >= moves) return;
-  int place = 0;
-  for (int j = 0; j < n; ++j) place += targets[j] < target || (targets[j] == target && j < int(threadIdx.x));
-  sorted[begin + place] = {target, i};
-}
-
-/// Merges pairs of sorted runs: a move's place is its own in its run and that of its target in the other one.
-__global__ void __launch_bounds__(kThreads) merge_runs(int64_t moves, int64_t run, const Move* from, Move* to) {
-  const int64_t i = int64_t(blockIdx.x) * kThreads + threadIdx.x;
-  if (i >= moves) return;
-  const Move move = from[i];
-  const int64_t pair = i / (2 * run) * (2 * run), middle = min(pair + run, moves);
-  const bool second = i >= middle;
-  int64_t low = second ? pair : middle, high = second ? middle : min(middle + run, moves);
-  const int64_t other = low;
-  while (low < high) {  // equal targets of the first run come before those of the second
-    const int64_t at = low + (high - low) / 2;
-    const int64_t target = from[at].target;
-    if (target < move.target || (second && target == move.target))
-      low = at + 1;
-    else
-      high = at;
-  }
-  const int64_t own = i - (second ? middle : pair);
-  to[pair + own + (low - other)] = move;
-}
+};
 
 /// The thread at the first of the moves to a target adds them all.
 template <class T>
@@ -183,8 +161,8 @@ __global__ void __launch_bounds__(kThreads)
     scatter_sorted(Indexed a, int64_t moves, const Move* sorted, const T* g, T* y, int log_columns) {
   constexpr int kAhead = 4;
   each_element(a.outer * moves, a.inner, log_columns, [&](int64_t row, int64_t i) {
-    const int64_t o = row / moves, m = row - o * moves, target = sorted[m].target;
-    if (m > 0 && sorted[m - 1].target == target) return;
+    const int64_t o = row / moves, m = row - o * moves, target = int64_t(sorted[m].key());
+    if (m > 0 && int64_t(sorted[m - 1].key()) == target) return;
     T& element = y[(o * a.extent + target) * a.inner + i];
     T sum = element;
     bool more = true;
@@ -195,8 +173,8 @@ __global__ void __launch_bounds__(kThreads)
 #pragma unroll
       for (int u = 0; u < kAhead; ++u) {
         const Move move = sorted[min(j + u, moves - 1)];
-        same[u] = j + u < moves && move.target == target;
-        if (same[u]) value[u] = g[(o * a.count + move.source) * a.inner + i];
+        same[u] = j + u < moves && int64_t(move.key()) == target;
+        if (same[u]) value[u] = g[(o * a.count + move.place()) * a.inner + i];
       }
 #pragma unroll
       for (int u = 0; u < kAhead; ++u)
@@ -207,34 +185,51 @@ __global__ void __launch_bounds__(kThreads)
   });
 }
 
+/// The thread at the last of the moves to a target makes it.
+template <class T>
+__global__ void __launch_bounds__(kThreads)
+    put_sorted(Indexed a, int64_t moves, const Move* sorted, const T* x, T* y, int log_columns) {
+  each_element(a.outer * moves, a.inner, log_columns, [&](int64_t row, int64_t i) {
+    const int64_t o = row / moves, m = row - o * moves;
+    const Move move = sorted[m];
+    if (m + 1 < moves && sorted[m + 1].target == move.target) return;
+    y[(o * a.extent + move.target) * a.inner + i] = x[(o * a.count + move.source) * a.inner + i];
+  });
+}
+
+/// Where no target is named twice.
+template <class T>
+__global__ void __launch_bounds__(kThreads) put_distinct(Indexed a, const T* x, T* y, int log_columns) {
+  each_element(a.outer * a.count, a.inner, log_columns, [&](int64_t row, int64_t i) {
+    const int64_t o = row / a.count, k = row - o * a.count;
+    y[(o * a.extent + a.index[k]) * a.inner + i] = x[row * a.inner + i];
+  });
+}
+
 /// Are there so many lines, or so few indices on each, that a thread per line is the faster way?
 bool takes_lines(const IndexSizes& s) {
   return s.count <= 16 || s.outer * s.inner >= int64_t(device_limits().multiprocessors) * 256;
 }
 
-template <class T>
+template <Write how, class T>
 void scatter(const char* op, const IndexSizes& s, Indexed a, bool per_element, const void* g_, void* y_) {
   const T* g = static_cast<const T*>(g_);
   T* y = static_cast<T*>(y_);
   if (takes_lines(s)) {
     const Rectangle shape(a.outer, a.inner);
-    return launch(op, scatter_lines<T>, shape.grid, kThreads, 0, a, g, y, shape.log_columns);
+    return launch(op, scatter_lines<how, T>, shape.grid, kThreads, 0, a, g, y, shape.log_columns);
   }
   const int64_t moves = per_element ? s.outer * s.count * s.inner : s.count;
-  const Workspace first(size_t(moves) * sizeof(Move)), second(moves > kTile ? size_t(moves) * sizeof(Move) : 0);
-  Move *sorted = first.as<Move>(), *other = second.as<Move>();
-  const unsigned blocks = unsigned(ceil_div(moves, int64_t(kTile)));
-  launch(op, sort_tiles, blocks, kThreads, 0, a, moves, per_element, sorted);
-  for (int64_t run = kTile; run < moves; run *= 2, std::swap(sorted, other))
-    launch(op, merge_runs, blocks, kThreads, 0, moves, run, sorted, other);
+  const SortedRows<Move> sorted(op, 1, moves, LoadMove{a, per_element});
   if (per_element) a.outer = a.inner = 1;
   const Rectangle shape(a.outer * moves, a.inner);
-  launch(op, scatter_sorted<T>, shape.grid, kThreads, 0, a, moves, sorted, g, y, shape.log_columns);
+  launch(op, how == Write::add ? scatter_sorted<T> : put_sorted<T>, shape.grid, kThreads, 0, a, moves, sorted.items(), g,
+         y, shape.log_columns);
 }
 
 void scatter(const char* op, DType t, const IndexSizes& s, const Indexed& a, bool per_element, const void* g, void* y) {
   if (is_empty(s)) return;
-  visit_computed(t, [&](auto zero) { scatter<decltype(zero)>(op, s, a, per_element, g, y); });
+  visit_computed(t, [&](auto zero) { scatter<Write::add, decltype(zero)>(op, s, a, per_element, g, y); });
 }
 
 void take_backward(DType t, const IndexSizes& s, const void* g, const int64_t* index, void* y) {
@@ -243,6 +238,25 @@ void take_backward(DType t, const IndexSizes& s, const void* g, const int64_t* i
 
 void take_along_axis_backward(DType t, const IndexSizes& s, const void* g, const int64_t* index, void* y) {
   scatter("take_along_axis's gradient", t, s, index_per_element(s, index), true, g, y);
+}
+
+void put(int64_t item, const IndexSizes& s, bool distinct, const void* x, const int64_t* index, void* y) {
+  if (is_empty(s)) return;
+  const Indexed a = shared_index(s, index);
+  visit_words(item, [&](auto zero) {
+    using Word = decltype(zero);
+    if (!distinct) return scatter<Write::put, Word>("put", s, a, false, x, y);
+    const Rectangle shape(a.outer * a.count, a.inner);
+    launch("put", put_distinct<Word>, shape.grid, kThreads, 0, a, static_cast<const Word*>(x), static_cast<Word*>(y),
+           shape.log_columns);
+  });
+}
+
+void put_along_axis(int64_t item, const IndexSizes& s, const void* x, const int64_t* index, void* y) {
+  if (is_empty(s)) return;
+  visit_words(item, [&](auto zero) {
+    scatter<Write::put, decltype(zero)>("put_along_axis", s, index_per_element(s, index), true, x, y);
+  });
 }
 
 // --- one element each -----------------------------------------------------------------------------------------------
@@ -283,6 +297,8 @@ void fill_indexing(Table& table) {
   table.take_backward = take_backward;
   table.take_along_axis = take_along_axis;
   table.take_along_axis_backward = take_along_axis_backward;
+  table.put = put;
+  table.put_along_axis = put_along_axis;
   table.wrap_indices = wrap_indices;
   table.one_hot = one_hot;
 }

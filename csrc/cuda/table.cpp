@@ -14,7 +14,10 @@ void fill_layer_norm(Table& table);
 void fill_optimizer(Table& table);
 void fill_gemm(Table& table);
 void fill_indexing(Table& table);
+void fill_nonzero(Table& table);
 void fill_random(Table& table);
+void fill_scan(Table& table);
+void fill_sort(Table& table);
 
 namespace {
 
@@ -30,7 +33,7 @@ Table make() {
   t.copy_to_host = copy_to_host;
   t.copy_between = copy_between;
   fill_softmax(t), fill_cross_entropy(t), fill_layer_norm(t), fill_optimizer(t), fill_gemm(t), fill_indexing(t);
-  fill_random(t);
+  fill_nonzero(t), fill_random(t), fill_scan(t), fill_sort(t);
   return t;
 }
 

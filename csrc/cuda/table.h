@@ -7,6 +7,7 @@
 
 #include "../core/array.h"
 #include "../core/kernels.h"
+#include "../core/scan.h"
 
 namespace steep::cuda {
 
@@ -29,6 +30,11 @@ struct Update {
 /// are the products of the axes in front and behind.
 struct IndexSizes {
   int64_t outer, extent, count, inner;
+};
+
+/// Contiguous lines of n elements along an axis; `outer` and `inner` are the products of the axes in front and behind.
+struct ScanSizes {
+  int64_t outer, n, inner;
 };
 
 struct Table {
@@ -63,7 +69,7 @@ struct Table {
   void (*adam_f64)(std::span<const Update<double>> updates, std::span<const AdamStep> steps);
 
   // Indices are int64, and have been checked. Elements of `item` bytes are copied; those of a dtype are added, in the
-  // order of the indices, so that sums are the same every time. Outputs of the latter start as zeros (the caller's).
+  // order of the indices, so that sums are the same every time.
   /// y[o, k, i] = x[o, index[k], i]
   void (*take)(int64_t item, const IndexSizes&, const void* x, const int64_t* index, void* y);
   /// y[o, index[k], i] += g[o, k, i]
@@ -72,10 +78,33 @@ struct Table {
   void (*take_along_axis)(int64_t item, const IndexSizes&, const void* x, const int64_t* index, void* y);
   /// y[o, index[o, k, i], i] += g[o, k, i]
   void (*take_along_axis_backward)(DType, const IndexSizes&, const void* g, const int64_t* index, void* y);
+  /// y[o, index[k], i] = x[o, k, i]; of several for one place the last one stays. `distinct`: there are none.
+  void (*put)(int64_t item, const IndexSizes&, bool distinct, const void* x, const int64_t* index, void* y);
+  /// y[o, index[o, k, i], i] = x[o, k, i], likewise
+  void (*put_along_axis)(int64_t item, const IndexSizes&, const void* x, const int64_t* index, void* y);
   /// index[i] += extent where index[i] < 0
   void (*wrap_indices)(int64_t n, int64_t extent, int64_t* index);
   /// y[i, label[i]] = 1, where y (n, classes) is zeros
   void (*one_hot)(DType, int64_t n, int64_t classes, const int64_t* label, void* y);
+
+  // Where the n elements of a mask, 0 or 1, are 1.
+  /// The mask is gone through in so many pieces.
+  int64_t (*nonzero_blocks)(int64_t n);
+  /// starts[b] = how many are 1 in front of piece b, for all pieces and the end.
+  void (*count_true)(int64_t n, const uint8_t* mask, int64_t* starts);
+  /// The coordinates of those, with the mask seen in a shape: a row of starts[blocks] for each axis.
+  void (*nonzero)(int64_t n, const uint8_t* mask, const Dims& shape, const int64_t* starts, int64_t* out);
+  // As in core/scan.h. There are elements.
+  void (*scan)(Scan, DType, const ScanSizes&, const void* x, void* y);
+  void (*linear_scan)(DType, const ScanSizes&, const void* a, const void* b, void* y);
+  void (*extreme_scan)(bool largest, DType, const ScanSizes&, const void* x, void* y, int64_t* index);
+
+  // Contiguous rows, of which there are some, in the order of core/sort_keys.h.
+  /// index[r, :]: the places of the elements of row r in their order.
+  void (*argsort)(DType, bool descending, int64_t rows, int64_t n, const void* x, int64_t* index);
+  /// out[r, i]: the place of values[r, i] among the n elements of row r, in front of equal ones, or behind (`right`).
+  void (*searchsorted)(DType, bool right, int64_t rows, int64_t n, int64_t count, const void* sorted,
+                       const void* values, int64_t* out);
 
   // Fills of n elements with the CPU's numbers (core/random_kernels.h). T: float or double; int32 or int64.
   void (*uniform)(DType, void* out, int64_t n, double lo, double hi, uint64_t seed, uint64_t offset);

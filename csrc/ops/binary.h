@@ -85,7 +85,7 @@ struct Pow : Record<kNumbers> {
   }
   template <class V>
   STEEP_FORMULA V da(V a, V b, V) const {
-    return b * pow(a, select(b == 0, 1, b) - 1);
+    return b * pow(select(b == 0, select(abs(a) > 0, a, 1), a), b - 1);
   }
   template <class V>
   STEEP_FORMULA V db(V a, V, V y) const {
@@ -173,11 +173,12 @@ struct LogAddExp : Record<kFloats> {
   }
   template <class V>
   STEEP_FORMULA V da(V a, V b, V) const {
-    return select(a == b, 0.5, sigmoid(a - b));
+    const V d = a - b;  // NaN for equal infinities
+    return select(d == d, sigmoid(d), select(a == b, 0.5, d));
   }
   template <class V>
-  STEEP_FORMULA V db(V a, V b, V) const {
-    return select(a == b, 0.5, sigmoid(b - a));
+  STEEP_FORMULA V db(V a, V b, V y) const {
+    return da(b, a, y);
   }
 };
 

@@ -8,6 +8,7 @@ High level: layers (``st.nn``), optimizers (``st.optim``), ``model.compile(…)`
 
 from . import _core, autograd, cuda, dtypes, kernels, nn, ops, optim, random, train
 from ._core import empty_cache, memory_stats
+from .array_api import __array_api_version__, __array_namespace_info__, e, from_dlpack, inf, nan, newaxis, pi
 from .autograd import enable_grad, grad, is_grad_enabled, no_grad, value_and_grad
 from .config import get_num_threads, set_num_threads, show_config
 from .devices import Device, device, get_default_device, set_default_device
@@ -16,6 +17,9 @@ from .dtypes import __all__ as _dtypes
 from .ops import __all__ as _operations
 from .ops.creation import *
 from .ops.creation import tensor as tensor  # the function, not the module of that name
+from .ops.diagonals import *
+from .ops.distances import *
+from .ops.dtype_functions import *
 from .ops.einsum import einsum as einsum  # the function, not the module of that name
 from .ops.elementwise import *
 from .ops.indexing import *
@@ -27,6 +31,9 @@ from .ops.normalization import *
 from .ops.rearrange import *
 from .ops.reduction import *
 from .ops.rows import *
+from .ops.scan import *
+from .ops.scatters import *
+from .ops.sorting import *
 from .ops.trigonometry import *
 from .random import manual_seed
 from .tensor import Parameter, Tensor
@@ -37,24 +44,31 @@ __all__ = [
     "Device",
     "Parameter",
     "Tensor",
+    "__array_api_version__",
+    "__array_namespace_info__",
     "autograd",
     "cuda",
     "device",
     "dtypes",
+    "e",
     "empty_cache",
     "enable_grad",
     "from_dlpack",
     "get_default_device",
     "get_num_threads",
     "grad",
+    "inf",
     "is_grad_enabled",
     "kernels",
     "manual_seed",
     "memory_stats",
+    "nan",
+    "newaxis",
     "nn",
     "no_grad",
     "ops",
     "optim",
+    "pi",
     "random",
     "set_default_device",
     "set_num_threads",
@@ -64,15 +78,3 @@ __all__ = [
     *(name for name in _dtypes if name != "as_dtype"),
     *_operations,
 ]
-
-
-def from_dlpack(x: object) -> Tensor:
-    """A tensor over the memory of an array of another library that supports DLPack, on the device where that is.
-
-    Raises TypeError for dtypes that steep doesn't have, and for memory that is neither the CPU's nor CUDA's.
-
-    >>> import numpy as np, steep as st
-    >>> st.from_dlpack(np.arange(3.0)).tolist()
-    [0.0, 1.0, 2.0]
-    """
-    return _core.from_dlpack(x)

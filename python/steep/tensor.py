@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from . import _core, devices, dtypes
 
 if TYPE_CHECKING:
     from ._core import Node
+    from .autograd.hooks import Handle
 
 __all__ = ["Parameter", "Tensor"]
 
@@ -49,15 +50,18 @@ class Tensor(_core.TensorBase):
             return x.astype(dtype)
         return x.copy() if copy else x
 
-    def __dlpack__(self, **kwargs: Any) -> Any:
-        """A DLPack capsule over the same memory. ``copy`` as in the Array API.
+    def __dlpack__(
+        self, *, stream: Any = None, max_version: Any = None, dl_device: Any = None, copy: bool | None = None
+    ) -> Any:
+        """A DLPack capsule over the same memory; ``max_version``, ``dl_device``, ``copy`` as in the Array API.
 
-        Raises BufferError for memory that must not be written by others: read-only, or of a tensor that requires a
-        gradient (export ``x.detach()``, or pass ``copy=True``).
+        Negative strides, on which other libraries stumble, are copied. Raises BufferError for a tensor that requires a
+        gradient (export ``x.detach()``, or pass ``copy=True``), for read-only memory to a consumer of before DLPack 1,
+        and where ``copy=False`` and a copy is needed.
         """
-        if self.requires_grad and not kwargs.get("copy"):
+        if self.requires_grad and not copy:
             raise BufferError("a tensor that requires a gradient cannot be exported: use x.detach(), or copy=True")
-        return _core.to_dlpack(self.detach(), **kwargs)
+        return _core.to_dlpack(self.detach(), stream, max_version, dl_device, copy)
 
     def __dlpack_device__(self) -> tuple[int, int]:
         device = self.device
@@ -86,13 +90,25 @@ class Tensor(_core.TensorBase):
             raise ValueError(f"the truth value of a tensor of shape {self.shape} is ambiguous: use .any() or .all()")
         return bool(_core.item(self))
 
+    def __complex__(self) -> complex:
+        return complex(_core.item(self))
+
     def __index__(self) -> int:
-        if self.dtype.is_floating_point:
+        if not self.dtype.is_integer:
             raise TypeError(f"only integer tensors can be used as an index, not {self.dtype.name}")
+        if self.ndim:
+            raise TypeError(f"only 0-d tensors can be used as an index, not one of shape {self.shape}: use .item()")
         return int(_core.item(self))
 
     def __format__(self, spec: str) -> str:
-        return format(self.item(), spec) if self.ndim == 0 else format(str(self), spec)
+        if self.ndim == 0 or (spec and self.size == 1):
+            return format(self.item(), spec)
+        try:
+            return format(str(self), spec)
+        except ValueError:
+            raise TypeError(
+                f"a tensor of shape {self.shape} cannot be formatted by {spec!r}, only one of a single element"
+            ) from None
 
     def __repr__(self) -> str:
         text = np.array2string(self._readable().numpy(), separator=", ", prefix="tensor(")
@@ -118,21 +134,45 @@ class Tensor(_core.TensorBase):
             raise TypeError("a 0-d tensor cannot be iterated over: use .item()")
         return (self[i] for i in range(self.shape[0]))
 
+    def __contains__(self, value: Any) -> builtins.bool:
+        return builtins.bool((self == value).any()) if ops.is_operand(value) else False
+
+    def __array_namespace__(self, api_version: str | None = None) -> Any:
+        """The module steep, for programs that are written for any library of the Array API standard."""
+        import steep
+
+        if api_version is not None and api_version not in steep.array_api.VERSIONS:
+            raise ValueError(f"api_version={api_version!r}: steep follows {', '.join(steep.array_api.VERSIONS)}")
+        return steep
+
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (type(self), self.detach().numpy().copy(), self.requires_grad, str(self.device))
+        self._check_leaf("pickled")
+        # Views give NumPy only their own elements; by pickle's protocol 5 these can travel without a copy.
+        return _rebuild, (
+            type(self),
+            self._readable().detach().numpy(),
+            self.requires_grad,
+            self.dtype.name,
+            str(self.device),
+        )
 
     def __copy__(self) -> Tensor:
         return self.__deepcopy__({})
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
-        if self._node is not None:
-            raise RuntimeError("a tensor with history cannot be deep-copied: use x.detach(), or x.copy()")
+        if id(self) in memo:
+            return memo[id(self)]
+        self._check_leaf("copied")
         out: Tensor = _core.alias_as(_core.copy(self), type(self))
         out.requires_grad = self.requires_grad
         if self.grad is not None:
             out.grad = _core.copy(self.grad)
         memo[id(self)] = out
         return out
+
+    def _check_leaf(self, what: str) -> None:
+        if self._node is not None:
+            raise RuntimeError(f"a tensor with history cannot be {what}: use x.detach(), or x.copy()")
 
     # --- gradients ------------------------------------------------------------------------------------------------
 
@@ -161,11 +201,41 @@ class Tensor(_core.TensorBase):
         """Adds the gradient of this tensor to ``grad`` of every leaf it depends on: see ``steep.autograd.backward``."""
         autograd.backward(self, gradient, retain_graph, create_graph)
 
+    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> Handle:
+        """Calls ``hook(grad)`` when backward has computed this tensor's gradient, the whole of it.
+
+        What the hook returns, unless None, goes on in its place, to ``.grad`` or to what the tensor was computed from;
+        ``grad`` itself must not be changed in place. ``remove()`` of the result takes the hook away. A leaf's hook that
+        refers to the leaf keeps it alive until then. Raises RuntimeError for a tensor that requires no gradient.
+
+        >>> import steep as st
+        >>> x = st.tensor([1.0, 2.0], requires_grad=True)
+        >>> handle = x.register_hook(lambda grad: grad.clip(-1, 3))
+        >>> (x * x).sum().backward()
+        >>> x.grad
+        tensor([2., 3.])
+        >>> handle.remove()
+        """
+        return autograd.hooks.register(self, hook)
+
+    def retain_grad(self) -> None:
+        """Lets backward put the gradient of this computed tensor into ``grad``, as it does for leaves.
+
+        It is what the tensor's hooks have made of it. Raises RuntimeError for a tensor that requires no gradient.
+        """
+        autograd.hooks.retain(self)
+
     # --- dtype, device, copies ------------------------------------------------------------------------------------
 
     def astype(self, dtype: Any, copy: bool = False) -> Tensor:
         """The elements in another dtype; the tensor itself if it has that dtype already, unless ``copy``."""
         return ops.astype(self, dtype, copy)
+
+    def to_device(self, device: Any, /, *, stream: Any = None) -> Tensor:
+        """The Array API's ``x.to(device)``. Raises ValueError for a ``stream``: see ``steep.cuda.stream``."""
+        if stream is not None:
+            raise ValueError("to_device: steep uses the current stream: enter `with steep.cuda.stream(s):` instead")
+        return ops.to_device(self, device)
 
     def to(self, *target: Any, dtype: Any = None, device: Any = None) -> Tensor:
         """The tensor on a device, in a dtype, or both: ``x.to("cuda")``, ``x.to(steep.float64)``; itself if it is so.
@@ -445,6 +515,18 @@ class Tensor(_core.TensorBase):
         """See ``steep.argmin``."""
         return ops.argmin(self, axis, keepdims)
 
+    def cumulative_sum(self, axis: int | None = None, dtype: Any = None, include_initial: bool = False) -> Tensor:
+        """See ``steep.cumulative_sum``."""
+        return ops.cumulative_sum(self, axis, dtype, include_initial)
+
+    def sort(self, axis: int = -1, descending: bool = False, stable: bool = True) -> Tensor:
+        """See ``steep.sort``."""
+        return ops.sort(self, axis, descending, stable)
+
+    def argsort(self, axis: int = -1, descending: bool = False, stable: bool = True) -> Tensor:
+        """See ``steep.argsort``."""
+        return ops.argsort(self, axis, descending, stable)
+
     def any(self, axis: Any = None, keepdims: bool = False) -> Tensor:
         """See ``steep.any``."""
         return ops.any(self, axis, keepdims)
@@ -538,8 +620,10 @@ def move_target(target: tuple[Any, ...], dtype: Any, device: Any) -> tuple[dtype
     )
 
 
-def _rebuild(cls: type[Tensor], x: np.ndarray[Any, Any], requires_grad: bool, device: str = "cpu") -> Tensor:
+def _rebuild(cls: type[Tensor], x: np.ndarray[Any, Any], requires_grad: bool, dtype: str, device: str) -> Tensor:
     made = _core.to_device(_core.from_numpy(x, False), devices.device_or_cpu(device))
+    if made.dtype.name != dtype:  # one that NumPy doesn't have
+        made = _core.astype(made, dtypes.as_dtype(dtype))
     out: Tensor = _core.alias_as(made, cls)
     out.requires_grad = requires_grad
     return out

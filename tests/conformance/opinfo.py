@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,9 +45,54 @@ NAMES = {
     "le": "less_equal",
     "gt": "greater",
     "ge": "greater_equal",
+    "cumsum": "cumulative_sum",
+    "cumprod": "cumulative_prod",
 }
-KEYWORDS = {"dim": "axis", "dims": "axis", "keepdim": "keepdims", "diagonal": "k", "unbiased": "correction"}
+# Where the arguments are others, or in another order.
+CALLS: dict[str, Callable[..., Any]] = {
+    "__getitem__": lambda x, key: x[key],
+    "einsum": lambda x, subscripts: st.einsum(subscripts, *x),
+    "embedding": lambda weight, indices, **options: st.embedding(indices, weight, **options),
+    "index_select": lambda x, axis, index: st.take(x, index, axis),
+    "cdist": lambda a, b, p, mode: st.cdist(a, b, p),  # the mode is PyTorch's way to compute it
+    "nonzero": lambda x, as_tuple=False: st.nonzero(x) if as_tuple else st.argwhere(x),
+}
+KEYWORDS = {
+    "dim": "axis",
+    "dims": "axis",
+    "keepdim": "keepdims",
+    "diagonal": "k",
+    "unbiased": "correction",
+    "dim1": "axis1",
+    "dim2": "axis2",
+}
 KEYWORDS_OF = {"tensordot": {"dims": "axes"}, "flatten": {"start_dim": "start_axis", "end_dim": "end_axis"}}
+
+
+def _sort(x: Any, *args: Any, **options: Any) -> Any:
+    """PyTorch's, which returns the indices too."""
+    return st.sort(x, *args, **options), st.argsort(x, *args, **options)
+
+
+def _searchsorted(x: Any, values: Any, *, right: bool = False, out_int32: bool = False, **options: Any) -> Any:
+    """PyTorch's, with two ways to name a side and a dtype."""
+    found = st.searchsorted(x, values, **({"side": "right"} if right else {}), **options)
+    return found.astype(st.int32) if out_int32 else found
+
+
+def _unique(
+    x: Any, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False, axis: int | None = None
+) -> Any:
+    """PyTorch's one function for steep's, the Array API's, four."""
+    if axis is not None:
+        raise NotImplementedError("unique along an axis")
+    found = st.unique_all(x)
+    return (found.values, *[found.inverse_indices] * return_inverse, *[found.counts] * return_counts)
+
+
+ADAPTED = {"sort": _sort, "searchsorted": _searchsorted, "unique": _unique}
+# Compared with PyTorch's results in float64, and why.
+WIDENED = {"logcumsumexp": "PyTorch's float32 gradient errs by 2e-3 where the sample has elements of 1e4"}
 PREFIXES = ("nn.functional.", "special.")
 
 # Operations of the same name that are not the same, and why.
@@ -77,15 +122,20 @@ EXCLUDED = {
     "norm": "linalg.vector_norm is compared",
     "dropout": "random",
     "equal": "PyTorch's is one truth value: eq is compared",
+    "tril_indices": "creation; PyTorch's is one tensor",
+    "triu_indices": "creation; PyTorch's is one tensor",
     "nextafter": "PyTorch's is differentiable, steep's has no derivative",
 }
 
 # Samples that steep refuses with these messages, and why.
 REFUSED = {
+    "a 0-d tensor has no coordinates": "nonzero and argwhere of a 0-d tensor: as in the Array API",
+    "reach beyond shape": "PyTorch takes an empty index of any shape",
     "0 dimensions": "a 0-d tensor has no axis, as in NumPy and the Array API",
     "unexpected keyword argument": "an option that steep doesn't have",
     "axis 1 is out of range for a tensor of 1 dimension": "PyTorch joins an empty 1-d tensor to any others",
     "squeeze: axis": "PyTorch leaves axes of several elements as they are; NumPy and steep refuse",
+    "has no steep counterpart": "a dtype that steep doesn't have",
     "one_hot: labels": "PyTorch takes the number of classes from the labels",
     "tensordot: axes": "PyTorch broadcasts extents of 1 in sums",
     "targets must be 1 or -1": "PyTorch does not look at targets of margin losses, and its samples are random numbers",
@@ -93,6 +143,7 @@ REFUSED = {
     "with classes on axis 0, target must": "PyTorch takes one label in an axis of its own beside scores without one",
     "they must be equal": "PyTorch broadcasts predictions and targets",
     "must have the axes (N, C)": "PyTorch takes one axis without elements",
+    "unique along an axis": "the Array API's sets are of all the elements",
 }
 
 
@@ -113,7 +164,11 @@ def function_of(op: Any) -> Callable[..., Any] | None:
         name = name.removeprefix(prefix)
     if name in EXCLUDED:
         return None
+    if name in CALLS:
+        return CALLS[name]
     name = NAMES.get(op.name, name)
+    if name in ADAPTED:
+        return ADAPTED[name]
     if not name.isidentifier() or op.variant_test_name:
         return None
     function = getattr(st, name, None)
@@ -124,9 +179,16 @@ def converted(x: Any) -> Any:
     """A PyTorch value as steep's."""
     if isinstance(x, torch.Tensor):
         return st.tensor(x.detach().resolve_neg().resolve_conj().numpy().copy(), requires_grad=x.requires_grad)
+    if isinstance(x, torch.dtype):
+        return getattr(st, str(x).removeprefix("torch."))
     if isinstance(x, tuple | list):
         return type(x)(converted(item) for item in x)
     return x
+
+
+def widened(x: Any) -> Any:
+    """A tensor in float64 as a leaf of its own, and anything else as it is."""
+    return x.detach().double().requires_grad_(x.requires_grad) if isinstance(x, torch.Tensor) else x
 
 
 def leaves(*values: Any) -> Iterator[Any]:
@@ -145,16 +207,14 @@ def outputs(y: Any) -> list[Any]:
 def check_sample(op: Any, function: Callable[..., Any], sample: Any, dtype: torch.dtype, result: Result) -> None:
     """Runs one sample through both libraries."""
     expected = outputs(op(sample.input, *sample.args, **sample.kwargs))
+    theirs = sample.transform(widened) if op.name in WIDENED else sample
+    expected = outputs(op(theirs.input, *theirs.args, **theirs.kwargs))
     x, args = converted(sample.input), converted(list(sample.args))
     renamed = {**KEYWORDS, **KEYWORDS_OF.get(op.name, {})}
-    keywords = {renamed.get(key, key): converted(value) for key, value in sample.kwargs.items()}
-    order = [x, *args]
-    if op.name == "einsum":  # the subscripts come first
-        order = [args[0], *x]
-    elif op.name == "nn.functional.embedding":  # the indices too
-        order = [args[0], x]
     try:
-        actual = outputs(function(*order, **keywords))
+        x, args = converted(sample.input), converted(list(sample.args))
+        keywords = {renamed.get(key, key): converted(value) for key, value in sample.kwargs.items()}
+        actual = outputs(function(x, *args, **keywords))
     except (TypeError, ValueError, IndexError, NotImplementedError) as error:
         result.refused[f"{type(error).__name__}: {error}"[:100]] += 1
         return
@@ -164,7 +224,7 @@ def check_sample(op: Any, function: Callable[..., Any], sample: Any, dtype: torc
             assert tuple(got.shape) == tuple(right.shape), f"shape {got.shape}, not {tuple(right.shape)}"
             np.testing.assert_allclose(got.detach().numpy(), right.detach().numpy(), **limits)
         if any(y.requires_grad for y in expected):
-            compare_gradients(actual, expected, list(leaves(x, args)), list(leaves(sample.input, *sample.args)), limits)
+            compare_gradients(actual, expected, list(leaves(x, args)), list(leaves(theirs.input, *theirs.args)), limits)
     except (AssertionError, ValueError, RuntimeError) as error:
         shapes = [tuple(getattr(a, "shape", ())) for a in (sample.input, *sample.args)]
         result.failed.append(f"{shapes} {sample.kwargs}: {' '.join(str(error).split())[:200]}")
@@ -173,12 +233,13 @@ def check_sample(op: Any, function: Callable[..., Any], sample: Any, dtype: torc
 
 
 def compare_gradients(
-    actual: list[Any], expected: list[Any], ours: list[Any], theirs: list[Any], limits: dict[str, float]
+    actual: Sequence[Any], expected: Sequence[Any], ours: list[Any], theirs: list[Any], limits: dict[str, float]
 ) -> None:
-    """With one random cotangent for each output."""
+    """With one random cotangent for each output that has gradients."""
+    actual, expected = zip(*[pair for pair in zip(actual, expected, strict=True) if pair[1].requires_grad], strict=True)
     cotangents = [torch.randn_like(y) for y in expected]
     right = torch.autograd.grad(expected, theirs, cotangents, allow_unused=True)
-    terms = [(y * st.tensor(c.numpy())).sum() for y, c in zip(actual, cotangents, strict=True)]
+    terms = [(y * st.tensor(c.numpy(), dtype=y.dtype)).sum() for y, c in zip(actual, cotangents, strict=True)]
     total = sum(terms[1:], terms[0])
     got = st.grad(total, ours, allow_unused=True) if total.requires_grad else [None] * len(ours)
     for g, r, x in zip(got, right, theirs, strict=True):

@@ -1,10 +1,13 @@
-// Gathers, scatters and one-hot rows against plain loops. Sums are compared bit for bit: their order is that of the
-// indices.
+// Gathers, scatters, one-hot rows and the search for true elements against plain loops. Sums are compared bit for bit:
+// their order is that of the indices.
+#include <algorithm>
+
 #include "testing.h"
 
 namespace steep::cuda {
 void fill_indexing(Table& table);
-}
+void fill_nonzero(Table& table);
+}  // namespace steep::cuda
 
 namespace steep::testing {
 namespace {
@@ -14,7 +17,7 @@ using cuda::IndexSizes;
 const cuda::Table& table() {
   static const cuda::Table all = [] {
     cuda::Table t{};
-    cuda::fill_indexing(t);
+    cuda::fill_indexing(t), cuda::fill_nonzero(t);
     return t;
   }();
   return all;
@@ -95,6 +98,86 @@ void gather_and_scatter(Kind kind) {
       }
     }
 }
+/// Of several values for an element the last one stays.
+template <class T>
+void put(Kind kind) {
+  unsigned trial = 0;
+  for (const IndexSizes& s : kCases)
+    for (const int64_t used : {s.extent, int64_t(1)}) {
+      const size_t shift = ++trial % 3;
+      const std::vector<int64_t> index = random_integers(size_t(indices(kind, s)), s.extent - used, s.extent, trial);
+      const std::vector<T> full = numbers<T>(s.outer * s.extent * s.inner, trial);
+      const std::vector<T> part = numbers<T>(s.outer * s.count * s.inner, trial + 1);
+      const DeviceArray<int64_t> at(index);
+      const DeviceArray<T> x(part, shift), y(full, 2 - shift);
+      if (kind == kTake)
+        table().put(sizeof(T), s, false, x.data(), at.data(), y.data());
+      else
+        table().put_along_axis(sizeof(T), s, x.data(), at.data(), y.data());
+      std::vector<T> expected = full;
+      each(kind, s, index, [&](size_t to, size_t from) { expected[to] = part[from]; });
+      CHECK(same_bits(y.host(), expected));
+    }
+}
+TEST(put_bool) { put<uint8_t>(kTake); }
+TEST(put_int32) { put<int32_t>(kTake); }
+TEST(put_float64) { put<double>(kTake); }
+TEST(put_16_bits) { put<uint16_t>(kTake); }
+TEST(put_along_axis_bool) { put<uint8_t>(kAlongAxis); }
+TEST(put_along_axis_float32) { put<float>(kAlongAxis); }
+TEST(put_along_axis_int64) { put<int64_t>(kAlongAxis); }
+
+TEST(put_at_distinct_indices) {
+  for (const IndexSizes& s : {IndexSizes{1, 5000, 3000, 1}, IndexSizes{3, 40, 25, 7}, IndexSizes{2, 1, 1, 300}}) {
+    std::vector<int64_t> index(size_t(s.extent));
+    for (int64_t i = 0; i < s.extent; ++i) index[size_t(i)] = i;
+    std::shuffle(index.begin(), index.end(), std::mt19937(7));
+    index.resize(size_t(s.count));
+    std::vector<float> full = numbers<float>(s.outer * s.extent * s.inner, 1);
+    const std::vector<float> part = numbers<float>(s.outer * s.count * s.inner, 2);
+    const DeviceArray<int64_t> at(index);
+    const DeviceArray<float> x(part, 1), y(full, 2);
+    table().put(sizeof(float), s, true, x.data(), at.data(), y.data());
+    each(kTake, s, index, [&](size_t to, size_t from) { full[to] = part[from]; });
+    CHECK(same_bits(y.host(), full));
+  }
+}
+
+TEST(nonzero) {
+  for (const int64_t n : {1, 15, 16, 17, 4095, 4096, 4097, 70'000, 1'100'000})
+    for (const int64_t of : {1, 2, 300}) {  // one of so many is true, or none of one
+      if (n > 100'000 && of == 2) continue;
+      std::vector<uint8_t> mask(static_cast<size_t>(n));
+      const std::vector<int64_t> drawn = random_integers(mask.size(), 0, of, unsigned(n));
+      for (size_t i = 0; i < mask.size(); ++i) mask[i] = of > 1 && drawn[i] == 0;
+      const DeviceArray<uint8_t> x(mask, size_t(n % 5));
+      const int64_t blocks = table().nonzero_blocks(n);
+      const DeviceArray<int64_t> starts{size_t(blocks) + 1};
+      table().count_true(n, x.data(), starts.data());
+      std::vector<Dims> shapes = {{n}};
+      for (const int64_t extent : {5, 7})
+        if (n % (extent * 10) == 0) shapes.push_back({extent, n / extent / 10, 10});
+      for (const Dims& shape : shapes) {
+        std::vector<std::vector<int64_t>> places(static_cast<size_t>(shape.n));
+        for (int64_t i = 0; i < n; ++i) {
+          if (!mask[size_t(i)]) continue;
+          int64_t rest = i;
+          for (int d = shape.n - 1; d >= 0; --d) {
+            places[size_t(d)].push_back(rest % shape[d]);
+            rest /= shape[d];
+          }
+        }
+        const size_t count = places[0].size();
+        CHECK(starts.host().back() == int64_t(count));
+        const DeviceArray<int64_t> out(count * size_t(shape.n));
+        table().nonzero(n, x.data(), shape, starts.data(), out.data());
+        const std::vector<int64_t> got = out.host();
+        for (int d = 0; d < shape.n; ++d)
+          CHECK(std::equal(places[size_t(d)].begin(), places[size_t(d)].end(), got.begin() + int64_t(count) * d));
+      }
+    }
+}
+
 TEST(take_bool) { gather_and_scatter<uint8_t>(kTake); }
 TEST(take_int32) { gather_and_scatter<int32_t>(kTake); }
 TEST(take_int64) { gather_and_scatter<int64_t>(kTake); }

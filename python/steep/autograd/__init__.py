@@ -7,15 +7,22 @@ one gradient (or None) for each input. It is written with steep's own operations
 """
 
 from .._core import record
+from .anomaly import AnomalyError, detect_anomaly, set_detect_anomaly
+from .checkpointing import checkpoint
 from .checks import GradcheckError, gradcheck, gradgradcheck
 from .function import Function
 from .functional import hessian, jacobian, jvp, value_and_grad, vjp
+from .hooks import Handle
 from .tape import backward, enable_grad, grad, is_grad_enabled, no_grad
 
 __all__ = [
+    "AnomalyError",
     "Function",
     "GradcheckError",
+    "Handle",
     "backward",
+    "checkpoint",
+    "detect_anomaly",
     "enable_grad",
     "grad",
     "gradcheck",
@@ -26,6 +33,7 @@ __all__ = [
     "jvp",
     "no_grad",
     "record",
+    "set_detect_anomaly",
     "value_and_grad",
     "vjp",
 ]

@@ -10,10 +10,12 @@ import numpy as np
 
 from .. import _core
 from ..autograd import no_grad
+from ..autograd.hooks import Handle
 from ..ops import to_device
 from ..ops._apply import as_tensor, host_tensor
 from ..tensor import Parameter, Tensor, move_target
 from ..train.trainable import Trainable
+from .hooks import Hooks, add, run
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -59,6 +61,7 @@ class Module(Trainable):
     training: bool = True
     _name: str | None = None
     _buffer_names: frozenset[str] = frozenset()
+    _hooks: Hooks | None = None
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Computes the output. Subclasses define it."""
@@ -66,7 +69,8 @@ class Module(Trainable):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         try:
-            return self.forward(*args, **kwargs)
+            hooks = self._hooks
+            return self.forward(*args, **kwargs) if hooks is None else run(self, hooks, args, kwargs)
         except ValueError as error:
             self._check_devices(args, error)
             raise
@@ -296,6 +300,55 @@ class Module(Trainable):
             child.apply(function)
         function(self)
         return self
+
+    # --- hooks ----------------------------------------------------------------------------------------------------
+
+    def register_forward_pre_hook(
+        self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
+    ) -> Handle:
+        """Calls ``hook(module, args)`` before every forward; what it returns, unless None, replaces the arguments.
+
+        With ``with_kwargs``, ``hook(module, args, kwargs)`` may return a pair (args, kwargs). With ``prepend`` it comes
+        before the hooks that are there. ``remove()`` of the result takes it away.
+        """
+        return add(self, "before", hook, prepend, with_kwargs)
+
+    def register_forward_hook(
+        self,
+        hook: Callable[..., Any],
+        *,
+        prepend: bool = False,
+        with_kwargs: bool = False,
+        always_call: bool = False,
+    ) -> Handle:
+        """Calls ``hook(module, args, output)`` after every forward; what it returns, unless None, replaces the output.
+
+        With ``with_kwargs`` it is ``hook(module, args, kwargs, output)``. With ``always_call`` it is also called, with
+        None as the output, if forward raises.
+
+        >>> import steep as st
+        >>> layer = st.nn.Linear(4, 2)
+        >>> with layer.register_forward_hook(lambda module, args, output: print(output.shape)):
+        ...     _ = layer(st.zeros(3, 4))
+        (3, 2)
+        """
+        return add(self, "after", hook, prepend, with_kwargs, always_call)
+
+    def register_full_backward_hook(self, hook: Callable[..., Any], prepend: bool = False) -> Handle:
+        """Calls ``hook(module, grad_input, grad_output)`` when the gradients of the module's inputs are there.
+
+        Both are tuples: of the positional arguments and of the outputs, with None for what has no gradient. What the
+        hook returns, unless None, replaces ``grad_input``; the gradients that it is given must not be changed in place.
+        If no input requires a gradient, it is called when the outputs' gradients are there. forward must return a
+        Tensor or a tuple of them.
+
+        >>> import steep as st
+        >>> layer = st.nn.Linear(4, 2)
+        >>> handle = layer.register_full_backward_hook(lambda module, grad_input, grad_output: print(grad_output))
+        >>> layer(st.zeros(1, 4)).sum().backward()
+        (tensor([[1., 1.]]),)
+        """
+        return add(self, "backward", hook, prepend)
 
     # --- text -----------------------------------------------------------------------------------------------------
 

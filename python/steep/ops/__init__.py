@@ -2,6 +2,9 @@
 
 from . import (
     creation,
+    diagonals,
+    distances,
+    dtype_functions,
     elementwise,
     indexing,
     linalg,
@@ -12,6 +15,9 @@ from . import (
     rearrange,
     reduction,
     rows,
+    scan,
+    scatters,
+    sorting,
     trigonometry,
 )
 from ._apply import as_tensor as as_tensor
@@ -19,6 +25,9 @@ from ._apply import is_operand as is_operand
 from ._apply import operand as operand
 from .creation import *
 from .creation import to_device as to_device
+from .diagonals import *
+from .distances import *
+from .dtype_functions import *
 from .einsum import einsum as einsum
 from .elementwise import *
 from .indexing import *
@@ -32,10 +41,16 @@ from .normalization import *
 from .rearrange import *
 from .reduction import *
 from .rows import *
+from .scan import *
+from .scatters import *
+from .sorting import *
 from .trigonometry import *
 
 __all__: list[str] = []
 __all__ += creation.__all__
+__all__ += diagonals.__all__
+__all__ += distances.__all__
+__all__ += dtype_functions.__all__
 __all__ += ["einsum"]
 __all__ += elementwise.__all__
 __all__ += indexing.__all__
@@ -47,4 +62,7 @@ __all__ += normalization.__all__
 __all__ += rearrange.__all__
 __all__ += reduction.__all__
 __all__ += rows.__all__
+__all__ += scan.__all__
+__all__ += sorting.__all__
+__all__ += scatters.__all__
 __all__ += trigonometry.__all__

@@ -93,7 +93,7 @@ def asarray(x: Any, dtype: Any = None, device: Any = None, copy: bool | None = N
     if shared.device is not target:
         if copy is False:
             raise ValueError(f"asarray: from {shared.device} to {target} needs a copy, and copy=False forbids it")
-        return astype(to_device(shared, target), wanted or shared.dtype)
+        return astype(to_device(shared, target), wanted or shared.dtype, copy=False)
     if copy or (wanted is not None and shared.dtype != wanted):
         if copy is False:
             raise ValueError(f"asarray: {shared.dtype.name} as {dtype!r} needs a copy, and copy=False forbids it")
@@ -101,9 +101,18 @@ def asarray(x: Any, dtype: Any = None, device: Any = None, copy: bool | None = N
     return shared
 
 
-def astype(x: Any, dtype: Any, copy: bool = False) -> Tensor:
-    """The elements in another dtype; x itself if it has it already, unless ``copy``. Differentiable between floats."""
+def astype(x: Any, dtype: Any, copy: bool = True, device: Any = None) -> Tensor:
+    """The elements in another dtype, on a device if given; differentiable between floats.
+
+    A copy, unless ``copy`` is False and nothing changes: then it is x itself, as by the method of the same name.
+
+    >>> import steep as st
+    >>> st.astype([1.5, -1.5], st.int64)
+    tensor([ 1, -1])
+    """
     x, wanted = as_tensor(x), as_dtype(dtype)
+    if device is not None and x.device is not resolve(device):
+        return astype(to_device(x, device), wanted, copy=False)
     if x.dtype == wanted and not copy:
         return x
     y = _core.astype(x, wanted)
@@ -156,26 +165,29 @@ def full(shape: Any, fill_value: Any, dtype: Any = None, device: Any = None, req
     return out
 
 
-def _constant(value: float, args: tuple[Any, ...], dtype: Any, device: Any, requires_grad: bool) -> Tensor:
-    shape = as_shape(args[0] if len(args) == 1 else args)
+def _extents(shape: Any, more: tuple[int, ...]) -> tuple[int, ...]:
+    return as_shape((shape, *more) if more else shape)
+
+
+def _constant(value: float, shape: tuple[int, ...], dtype: Any, device: Any, requires_grad: bool) -> Tensor:
     out = _core.full(_or_float32(dtype), shape, value, resolve(device))
     out.requires_grad = requires_grad
     return out
 
 
-def zeros(*shape: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def zeros(shape: Any = (), *more: int, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor of zeros, float32 by default. The extents may be given one by one or as a tuple."""
-    return _constant(0.0, shape, dtype, device, requires_grad)
+    return _constant(0.0, _extents(shape, more), dtype, device, requires_grad)
 
 
-def ones(*shape: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def ones(shape: Any = (), *more: int, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor of ones, float32 by default. The extents may be given one by one or as a tuple."""
-    return _constant(1.0, shape, dtype, device, requires_grad)
+    return _constant(1.0, _extents(shape, more), dtype, device, requires_grad)
 
 
-def empty(*shape: Any, dtype: Any = None, device: Any = None) -> Tensor:
+def empty(shape: Any = (), *more: int, dtype: Any = None, device: Any = None) -> Tensor:
     """A tensor whose elements are not set, float32 by default. The extents may be given one by one or as a tuple."""
-    return _core.empty(_or_float32(dtype), as_shape(shape[0] if len(shape) == 1 else shape), resolve(device))
+    return _core.empty(_or_float32(dtype), _extents(shape, more), resolve(device))
 
 
 def _or_float32(dtype: Any) -> DType:

@@ -12,6 +12,7 @@ from ._apply import as_tensor, first_tensor
 
 __all__ = ["einsum"]
 
+BATCH_AXES = 6  # that can stay apart: a tensor has 8 at most, and two are the matrix's
 Label = str | int  # a letter, or the place of an axis under an ellipsis, counted from the last
 
 
@@ -117,7 +118,10 @@ def _contracted(
 
     def matrices(z: Tensor, names: list[Label], order: list[list[Label]]) -> Tensor:
         z = manipulation.permute_dims(z, [names.index(name) for part in order for name in part])
-        at, shape = len(order[0]), list(z.shape[: len(order[0])])
+        at = len(order[0])
+        shape = list(z.shape[:at])
+        if at > BATCH_AXES:
+            shape = [math.prod(shape)]
         for part in order[1:]:
             shape.append(math.prod(z.shape[at : at + len(part)]))
             at += len(part)

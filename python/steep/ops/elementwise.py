@@ -7,6 +7,7 @@ from typing import Any
 from .. import _core, dtypes
 from .._core import record
 from ..tensor import Tensor
+from . import indexing
 from ._apply import BINARY, as_tensor, binary, first_tensor, operand, operands, unary
 
 __all__ = [
@@ -36,7 +37,9 @@ __all__ = [
     "minimum",
     "multiply",
     "neg",
+    "negative",
     "nextafter",
+    "positive",
     "pow",
     "reciprocal",
     "relu",
@@ -58,8 +61,16 @@ __all__ = [
 
 
 def neg(x: Any) -> Tensor:
-    """−x, elementwise."""
+    """−x, elementwise. ``negative`` is the same."""
     return unary("neg", x)
+
+
+negative = neg
+
+
+def positive(x: Any) -> Tensor:
+    """x itself, as a tensor."""
+    return as_tensor(x)
 
 
 def abs(x: Any) -> Tensor:
@@ -223,8 +234,6 @@ def clip(x: Any, min: Any = None, max: Any = None) -> Tensor:
     """
     beside = first_tensor((x, min, max))
     low, high = (None if bound is None else operand(bound, beside) for bound in (min, max))
-    if low is None and high is None:
-        raise ValueError("clip: give min, max or both")
     if isinstance(low, Tensor) or isinstance(high, Tensor):
         y = as_tensor(x, high) if low is None else maximum(x, low)
         return y if high is None else minimum(y, high)
@@ -319,13 +328,17 @@ def nextafter(a: Any, b: Any) -> Tensor:
 # --- three arguments --------------------------------------------------------------------------------------------------
 
 
-def where(condition: Any, a: Any, b: Any) -> Tensor:
-    """a where condition is true (not 0), b elsewhere, all broadcast together.
+def where(condition: Any, a: Any = None, b: Any = None) -> Any:
+    """a where condition is true (not 0), b elsewhere, all broadcast together; of a condition alone ``nonzero``.
 
     >>> import steep as st
     >>> st.where(st.tensor([True, False]), st.tensor([1.0, 2.0]), 0.0)
     tensor([1., 0.])
     """
+    if a is None and b is None:
+        return indexing.nonzero(condition)
+    if a is None or b is None:
+        raise ValueError("where: the condition stands alone, or with values for both cases")
     beside = first_tensor((condition, a, b))
     c, a, b = as_tensor(condition, beside), operand(a, beside), operand(b, beside)
     return record(_core.where(c, a, b), _where_vjp, (a, b), (c,))

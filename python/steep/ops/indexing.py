@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,20 +15,31 @@ from . import elementwise, logic, manipulation
 from ._apply import as_tensor
 
 __all__ = [
+    "argwhere",
     "embedding",
+    "gather",
+    "masked_select",
+    "nonzero",
     "one_hot",
     "take",
     "take_along_axis",
 ]
 
 _BASIC = (int, slice, type(None), type(...), np.integer)
+_ARRAYS = (list, tuple, range, np.ndarray, bool, np.bool_)
+_ALL = slice(None)
 
 
 def _array_index(key: Any, x: Tensor) -> Any:
-    """Lists and arrays in an index, as tensors beside x."""
-    if not isinstance(key, list | np.ndarray):
+    """Lists, arrays and truth values in an index, as tensors beside x."""
+    if not isinstance(key, _ARRAYS):
         return key
-    return _integer_indices(key, x) if np.size(key) == 0 else as_tensor(key, x)
+    empty = not isinstance(key, np.ndarray) and np.size(key) == 0  # which would be float32
+    return _integer_indices(key, x) if empty else as_tensor(key, x)
+
+
+def _parts(key: Any, x: Tensor) -> tuple[Any, ...]:
+    return tuple([_array_index(k, x) for k in key]) if isinstance(key, tuple) else (_array_index(key, x),)
 
 
 def _is_array(key: Any) -> bool:
@@ -35,37 +47,33 @@ def _is_array(key: Any) -> bool:
 
 
 def getitem(x: Tensor, key: Any) -> Tensor:
-    """x[key]: integers, slices, None and ... give a view; one integer tensor or list among them gathers along its axis.
+    """x[key], as in NumPy: integers, slices, None and ... give a view; index tensors, lists and masks a new tensor.
+
+    The index tensors of a key are broadcast together, and their axes stand in the place of the axes that they index;
+    in front of all others, if a slice, None or ... stands between them. An integer beside them counts as one of them.
+    A mask, a bool tensor over some axes, stands for the coordinates of its true elements. Raises IndexError for an
+    index out of range, a mask of another shape than its axes, and index tensors that don't broadcast.
 
     >>> import steep as st
     >>> x = st.arange(12).reshape(3, 4)
     >>> x[1, ::2], x[[0, 2], 0]
     (tensor([4, 6]), tensor([0, 8]))
+    >>> x[[0, 2], [1, -1]], x[x % 5 == 0]
+    (tensor([ 1, 11]), tensor([ 0,  5, 10]))
     """
-    parts = tuple([_array_index(k, x) for k in key]) if isinstance(key, tuple) else (_array_index(key, x),)
-    arrays = [i for i, part in enumerate(parts) if _is_array(part)]
-    if not arrays:
+    if isinstance(key, Tensor) and key.dtype.is_integer and key.ndim and x.ndim:  # the most frequent of index tensors
+        return _gathered(x, 0, False, (key,))
+    parts = _parts(key, x)
+    if not any(map(_is_array, parts)):
         _check_basic(parts)
         return record(_core.basic_index(x, parts), _getitem_vjp, (x,), (parts, x.shape))
-    if len(arrays) > 1 or any(part is None for part in parts):
-        raise NotImplementedError(
-            "indexing with several index tensors, or one beside None: use take or take_along_axis"
-        )
-    at = arrays[0]
-    index = parts[at]
-    if not index.dtype.is_integer:
-        raise TypeError(
-            f"an index tensor must be of integers, not {index.dtype.name}"
-            + (": use steep.where to choose by a condition" if index.dtype == dtypes.bool else "")
-        )
-    # The gathered axis first, as a slice of everything; then the gather along the axis it has in the view.
-    view = getitem(x, (*parts[:at], slice(None), *parts[at + 1 :]))
-    before, after = parts[:at], parts[at + 1 :]
-    if any(part is ... for part in before):
-        axis = view.ndim - 1 - sum(isinstance(part, slice) for part in after)
-    else:
-        axis = sum(isinstance(part, slice) for part in before)
-    return take(view, index, axis)
+    view, axis, arrays, names = _choose(x, parts)
+    if not _is_one_mask(arrays):
+        return _gathered(view, axis, False, _coordinates(arrays), names)
+    (mask,) = arrays
+    if mask.ndim > 1:  # positions over its axes as one: fewer numbers than coordinates
+        view = manipulation.reshape(view, (*view.shape[:axis], mask.size, *view.shape[axis + mask.ndim :]))
+    return _gathered(view, axis, True, (_core.flat_nonzero(mask),))
 
 
 def _getitem_vjp(g: Tensor, key: tuple[Any, ...], shape: tuple[int, ...]) -> tuple[Tensor]:
@@ -80,19 +88,110 @@ def _scatter_vjp(g: Tensor, key: tuple[Any, ...]) -> tuple[Tensor]:
     return (getitem(g, key),)
 
 
+def _gathered(x: Tensor, axis: int, distinct: bool, indices: Sequence[Tensor], names: Sequence[int] = ()) -> Tensor:
+    """x with the index tensors in place of its axes from ``axis`` on, which errors call by ``names``."""
+    y = _core.gather(x, indices, axis, names, distinct)
+    return record(y, _gathered_vjp, (x,), (axis, distinct, x.shape, *indices))
+
+
+def _gathered_vjp(g: Tensor, axis: int, distinct: bool, shape: tuple[int, ...], *indices: Tensor) -> tuple[Tensor]:
+    dx = _core.gather_backward(g, indices, axis, shape, distinct)
+    return (record(dx, _gathered_backward_vjp, (g,), (axis, distinct, *indices)),)
+
+
+def _gathered_backward_vjp(g: Tensor, axis: int, distinct: bool, *indices: Tensor) -> tuple[Tensor]:
+    return (_gathered(g, axis, distinct, indices),)
+
+
 def _check_basic(parts: tuple[Any, ...]) -> None:
     for part in parts:
-        if isinstance(part, bool | np.bool_) or not isinstance(part, (*_BASIC, Tensor)):
+        if not isinstance(part, (*_BASIC, Tensor)):
             raise IndexError(
-                f"an index must be an integer, a slice, None, ... or an integer tensor, not {type(part).__name__}"
+                "an index must be an integer, a slice, None, ..., an integer tensor or a mask, "
+                f"not {type(part).__name__}"
             )
 
 
+def _choose(x: Tensor, parts: tuple[Any, ...]) -> tuple[Tensor, int, list[Tensor], list[int]]:
+    """For a key with index tensors: a view of x, in which they index its axes from a certain one on; those tensors and
+    masks, of one dimension or more; and the axes' numbers in x."""
+    taken = [0 if k is None or k is ... else k.ndim if _is_mask(k) else 1 for k in parts]
+    if sum(taken) > x.ndim:
+        raise IndexError(f"too many indices: {sum(taken)} for a tensor of shape {x.shape}")
+    if sum(k is ... for k in parts) > 1:
+        raise IndexError("an index can have only one ellipsis ('...')")
+    basic: list[Any] = []
+    arrays: list[Tensor] = []
+    axes: list[int] = []  # that are indexed, in the view
+    names: list[int] = []  # the same ones, in x
+    places: list[int] = []  # in the key, of index tensors and the integers beside them
+    axis = source = 0  # of the view and of x
+    for place, (part, count) in enumerate(zip(parts, taken, strict=True)):
+        if _is_array(part):
+            new = 1 if part.ndim == 0 else 0  # a truth value is a mask over a new axis of one element
+            if _is_mask(part):
+                _check_mask(part, x.shape, source)
+            elif not part.dtype.is_integer:
+                raise TypeError(f"an index tensor must hold integers, or truth values as a mask, not {part.dtype.name}")
+            basic += [None] * new + [_ALL] * count
+            arrays.append(manipulation.reshape(part, (1,)) if new else part)
+            axes += range(axis, axis + count + new)
+            names += range(source, source + count + new)
+            places.append(place)
+            axis += count + new
+        elif part is ...:
+            count = x.ndim - sum(taken)
+            basic += [_ALL] * count
+            axis += count
+        else:
+            basic.append(part)
+            if part is None or isinstance(part, slice):
+                axis += 1
+            else:
+                places.append(place)
+        source += count
+    _check_basic(tuple(basic))
+    view = x if all(isinstance(k, slice) and k == _ALL for k in basic) else getitem(x, tuple(basic))
+    if places[-1] - places[0] == len(places) - 1:
+        return view, axes[0], arrays, names
+    order = (*axes, *(i for i in range(view.ndim) if i not in axes))
+    return manipulation.permute_dims(view, order), 0, arrays, names
+
+
+def _is_mask(key: Any) -> bool:
+    return isinstance(key, Tensor) and key.dtype is dtypes.bool
+
+
+def _check_mask(mask: Tensor, shape: tuple[int, ...], axis: int) -> None:
+    for i, extent in enumerate(mask.shape, axis):
+        if extent != shape[i]:
+            raise IndexError(
+                f"a mask of shape {mask.shape} does not fit a tensor of shape {shape}: it has {extent} elements for "
+                f"axis {i} with {shape[i]}"
+            )
+
+
+def _is_one_mask(arrays: list[Tensor]) -> bool:
+    return len(arrays) == 1 and _is_mask(arrays[0])
+
+
+def _coordinates(arrays: list[Tensor]) -> list[Tensor]:
+    """An index tensor for each of the indexed axes."""
+    out: list[Tensor] = []
+    for array in arrays:
+        out.extend(nonzero(array) if _is_mask(array) else (array,))
+    return out
+
+
 def setitem(x: Tensor, key: Any, value: Tensor) -> None:
-    """x[key] = value in place, for integers, slices, None and ...; value is broadcast and cast to x's dtype."""
-    parts = key if isinstance(key, tuple) else (key,)
-    if any(_is_array(_array_index(part, x)) for part in parts):
-        raise NotImplementedError("assignment through an index tensor is not supported: use steep.where")
+    """x[key] = value in place; value is broadcast and cast to x's dtype.
+
+    Where index tensors name an element several times, its last value stays, as in NumPy; so x[i] += 1 adds 1 once:
+    ``index_add`` and ``scatter_add`` add every time.
+    """
+    parts = _parts(key, x)
+    if any(map(_is_array, parts)):
+        return _set_chosen(x, parts, value)
     _check_basic(parts)
     view = _core.basic_index(x, parts)
     try:
@@ -101,6 +200,66 @@ def setitem(x: Tensor, key: Any, value: Tensor) -> None:
         if "broadcast" not in str(error):
             raise
         raise ValueError(f"cannot assign a value of shape {value.shape} to elements of shape {view.shape}") from None
+
+
+def _set_chosen(x: Tensor, parts: tuple[Any, ...], value: Tensor) -> None:
+    view, axis, arrays, names = _choose(x, parts)
+    distinct = _is_one_mask(arrays)
+    if distinct and value.ndim == 0:  # nothing has to be found, nor waited for on a device
+        mask = manipulation.reshape(arrays[0], (*arrays[0].shape, *(1,) * (view.ndim - axis - arrays[0].ndim)))
+        value = _core.to_device(_core.astype(value, x.dtype), x.device)
+        _core.assign(view, _core.where(mask, value, view))
+    else:
+        _core.scatter_(view, _coordinates(arrays), axis, names, distinct, value)
+
+
+def nonzero(x: Any) -> tuple[Tensor, ...]:
+    """The coordinates of the elements that are not 0 (False), in C order: an int64 tensor for each axis.
+
+    Raises ValueError for a 0-d tensor. On a device it waits for their number.
+
+    >>> import steep as st
+    >>> st.nonzero(st.tensor([[0, 1], [2, 0]]))
+    (tensor([0, 1]), tensor([1, 0]))
+    """
+    return tuple(_core.nonzero(_with_axes("nonzero", x)))
+
+
+def argwhere(x: Any) -> Tensor:
+    """The coordinates of the elements that are not 0 (False), in C order, as rows: shape (their number, x.ndim), int64.
+
+    Raises ValueError for a 0-d tensor.
+
+    >>> import steep as st
+    >>> st.argwhere(st.tensor([[0, 1], [2, 0]]))
+    tensor([[0, 1],
+            [1, 0]])
+    """
+    return manipulation.transpose(_core.nonzero(_with_axes("argwhere", x)), 0, 1)
+
+
+def _with_axes(name: str, x: Any) -> Tensor:
+    x = as_tensor(x)
+    if x.ndim == 0:
+        raise ValueError(f"{name}: a 0-d tensor has no coordinates")
+    return x
+
+
+def masked_select(x: Any, mask: Any) -> Tensor:
+    """The elements of x where the bool tensor ``mask`` is true, both broadcast together: one dimension, in C order.
+
+    Raises TypeError for a mask of another dtype.
+
+    >>> import steep as st
+    >>> st.masked_select(st.tensor([[1, 2], [3, 4]]), st.tensor([True, False]))
+    tensor([1, 3])
+    """
+    x = as_tensor(x, mask)
+    mask = as_tensor(mask, x)
+    if mask.dtype is not dtypes.bool:
+        raise TypeError(f"masked_select: the mask must be bool, not {mask.dtype.name}")
+    shape = np.broadcast_shapes(x.shape, mask.shape)
+    return getitem(manipulation.broadcast_to(x, shape), manipulation.broadcast_to(mask, shape))
 
 
 def take(x: Any, indices: Any, axis: int | None = None) -> Tensor:
@@ -150,7 +309,7 @@ def embedding(indices: Any, weight: Any, padding_idx: int | None = None) -> Tens
     weight = as_tensor(weight, indices)
     if weight.ndim == 0:
         raise ValueError("embedding: weight is a single number: it needs a first axis of rows")
-    if indices.dtype.kind in ("float", "bool"):
+    if not indices.dtype.is_integer:
         raise TypeError(f"embedding: indices must be integers, not {indices.dtype.name}: use x.astype(steep.int64)")
     rows = weight.shape[0]
     if indices.size and not (int(indices.min()) >= 0 and int(indices.max()) < rows):
@@ -165,6 +324,22 @@ def embedding(indices: Any, weight: Any, padding_idx: int | None = None) -> Tens
     y = take(weight, indices, 0)
     padding = logic.equal(indices, padding_idx % rows)
     return elementwise.where(manipulation.reshape(padding, (*indices.shape, *[1] * (weight.ndim - 1))), y.detach(), y)
+
+
+def gather(x: Any, axis: int, index: Any) -> Tensor:
+    """x's elements at the integers ``index`` along an axis: y[i, j] = x[i, index[i, j]] for axis 1 of two, and so on.
+
+    The result has the shape of ``index``, whose other axes may be shorter than x's. Raises ValueError if they are
+    longer, IndexError for an index out of range.
+
+    >>> import steep as st
+    >>> st.gather(st.tensor([[1, 2], [3, 4]]), 1, st.tensor([[1, 1, 0]]))
+    tensor([[2, 2, 1]])
+    """
+    x = as_tensor(x, index)
+    index = _integer_indices(index, x)
+    axis = manipulation.as_axis("gather", axis, x.ndim)
+    return record(_core.gather_along_axis(x, index, axis), _take_along_axis_vjp, (x,), (index, axis, x.shape))
 
 
 def take_along_axis(x: Any, indices: Any, axis: int = -1) -> Tensor:
@@ -189,7 +364,7 @@ def _take_along_axis_vjp(g: Tensor, indices: Tensor, axis: int, shape: tuple[int
 
 
 def _take_along_axis_backward_vjp(g: Tensor, indices: Tensor, axis: int) -> tuple[Tensor]:
-    return (take_along_axis(g, indices, axis),)
+    return (gather(g, axis, indices),)
 
 
 def one_hot(labels: Any, num_classes: int | None = None, dtype: Any = dtypes.float32) -> Tensor:

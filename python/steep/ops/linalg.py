@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from .. import _core
+from .. import _core, dtypes
 from .._core import is_recording, record, record_binary
 from ..tensor import Tensor
-from . import elementwise, logic, manipulation, rearrange, reduction
+from . import diagonals, elementwise, manipulation, reduction
 from ._apply import UNARY, as_tensor, first_tensor
 
 __all__ = [
@@ -154,7 +154,8 @@ def vecdot(a: Any, b: Any, axis: int = -1) -> Tensor:
     i, j = (manipulation.as_axis("vecdot", axis, x.ndim) for x in (a, b))
     if a.shape[i] != b.shape[j]:
         raise ValueError(f"vecdot: axis {axis} has {a.shape[i]} elements in {a.shape} and {b.shape[j]} in {b.shape}")
-    return reduction.sum(a * b, axis)
+    products = a * b
+    return reduction.sum(products, axis, dtype=products.dtype)
 
 
 def tensordot(a: Any, b: Any, axes: Any = 2) -> Tensor:
@@ -187,13 +188,15 @@ def tensordot(a: Any, b: Any, axes: Any = 2) -> Tensor:
 def trace(x: Any, offset: int = 0) -> Tensor:
     """The sum of a diagonal of the last two axes: the main one, or the one ``offset`` above it."""
     x = as_tensor(x)
-    return reduction.sum(rearrange.tril(rearrange.triu(x, offset), offset), (-2, -1))
+    if x.ndim < 2:
+        raise ValueError(f"trace: a tensor of shape {x.shape} has no matrices: it needs two dimensions or more")
+    return reduction.sum(diagonals.diagonal(x, offset, -2, -1), -1)
 
 
 def vector_norm(x: Any, axis: Any = None, keepdims: bool = False, ord: float = 2) -> Tensor:
     """(Σ |x|^ord)^(1/ord) over axes; the largest and the smallest |x| for ord ±∞, the number of nonzeros for 0.
 
-    The derivative of the 2-norm at 0 is 0.
+    The derivative at 0 is 0.
 
     >>> import steep as st
     >>> st.vector_norm(st.tensor([3.0, 4.0]))
@@ -202,6 +205,10 @@ def vector_norm(x: Any, axis: Any = None, keepdims: bool = False, ord: float = 2
     x = as_tensor(x)
     if not x.dtype.is_floating_point:
         raise TypeError(f"vector_norm: x must be floating-point, not {x.dtype.name}")
+    if x.dtype.itemsize == 2:  # whose squares may not be finite
+        return vector_norm(x.astype(dtypes.float32), axis, keepdims, ord).astype(x.dtype)
+    if ord == 2:
+        return reduction.root(reduction.sum(elementwise.square(x), axis, keepdims))
     size = elementwise.abs(x)
     if ord == math.inf:
         return reduction.max(size, axis, keepdims)
@@ -211,11 +218,9 @@ def vector_norm(x: Any, axis: Any = None, keepdims: bool = False, ord: float = 2
         return reduction.count_nonzero(x, axis, keepdims).astype(x.dtype)
     if ord == 1:
         return reduction.sum(size, axis, keepdims)
-    if ord != 2:
+    if ord < 0:
         return reduction.sum(size**ord, axis, keepdims) ** (1 / ord)
-    squares = reduction.sum(elementwise.square(x), axis, keepdims)
-    zero = logic.equal(squares, 0)
-    return elementwise.where(zero, 0.0, elementwise.sqrt(elementwise.where(zero, 1.0, squares)))
+    return reduction.root(reduction.sum(reduction.root(size, ord), axis, keepdims), 1 / ord)
 
 
 def cosine_similarity(a: Any, b: Any, axis: int = 1, eps: float = 1e-8) -> Tensor:

@@ -12,6 +12,7 @@ from ..tensor import Tensor
 from ._apply import as_tensor, first_tensor
 
 __all__ = [
+    "broadcast_arrays",
     "broadcast_to",
     "concat",
     "expand_dims",
@@ -39,17 +40,18 @@ def as_axis(name: str, axis: Any, ndim: int) -> int:
 def as_shape(shape: Any) -> tuple[int, ...]:
     """A shape given as an integer or a sequence of integers. Raises TypeError for anything else."""
     try:
-        if isinstance(shape, tuple | list):
+        if isinstance(shape, tuple | list | range):
             return tuple(map(operator.index, shape))
         return (operator.index(shape),)
     except TypeError:
         raise TypeError(f"a shape must be an integer or a sequence of integers, not {shape!r}") from None
 
 
-def reshape(x: Any, shape: Any) -> Tensor:
+def reshape(x: Any, shape: Any, copy: bool | None = None) -> Tensor:
     """The same elements in C order in another shape, in which one extent may be -1. A view where the strides allow it.
 
-    Raises ValueError if the numbers of elements differ.
+    ``copy`` is True for a copy in any case. Raises ValueError if the numbers of elements differ, and where ``copy`` is
+    False and there is no such view.
 
     >>> import steep as st
     >>> st.reshape(st.arange(6), (2, -1))
@@ -57,7 +59,13 @@ def reshape(x: Any, shape: Any) -> Tensor:
             [3, 4, 5]])
     """
     x = as_tensor(x)
-    return record(_core.reshape(x, as_shape(shape)), _reshape_vjp, (x,), (x.shape,))
+    y = _core.reshape(x, as_shape(shape))
+    if copy is not None:
+        shared = _core.shares_memory(x, y)
+        if copy is False and not shared and y.size:
+            raise ValueError(f"reshape: {x.shape} to {y.shape} needs a copy of these strides; copy=False forbids it")
+        y = _core.copy(y) if copy and shared else y
+    return record(y, _reshape_vjp, (x,), (x.shape,))
 
 
 def _reshape_vjp(g: Tensor, shape: tuple[int, ...]) -> tuple[Tensor]:
@@ -116,6 +124,19 @@ def expand_dims(x: Any, axis: int) -> Tensor:
     x = as_tensor(x)
     axis = as_axis("expand_dims", axis, x.ndim + 1)
     return record(_core.expand_dims(x, axis), _reshape_vjp, (x,), (x.shape,))
+
+
+def broadcast_arrays(*arrays: Any) -> list[Tensor]:
+    """The tensors as views of their common shape. Raises ValueError if there is none.
+
+    >>> import steep as st
+    >>> [x.shape for x in st.broadcast_arrays(st.ones(3), st.ones((2, 1)))]
+    [(2, 3), (2, 3)]
+    """
+    beside = first_tensor(arrays)
+    tensors = [as_tensor(x, beside) for x in arrays]
+    shape = _core.broadcast_shapes("broadcast_arrays", [x.shape for x in tensors])
+    return [broadcast_to(x, shape) for x in tensors]
 
 
 def broadcast_to(x: Any, shape: Any) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Sequence
 from typing import Any
@@ -127,10 +128,20 @@ def tile(x: Any, repetitions: int | Sequence[int]) -> Tensor:
         raise ValueError(f"tile: repetitions {repetitions} must not be negative")
     ndim = max(x.ndim, len(counts))
     counts = (1,) * (ndim - len(counts)) + counts
-    shape = (1,) * (ndim - x.ndim) + x.shape
-    x = reshape(x, [n for extent in shape for n in (1, extent)])
-    x = broadcast_to(x, [n for count, extent in zip(counts, shape, strict=True) for n in (count, extent)])
-    return reshape(x, [count * extent for count, extent in zip(counts, shape, strict=True)])
+    shape = [1] * (ndim - x.ndim) + [*x.shape]
+    x = reshape(x, shape)
+    repeated = [axis for axis in range(ndim) if counts[axis] != 1]
+    while repeated:  # three at a time: with a new axis for each, more would not fit into 8
+        axes, repeated = repeated[-3:], repeated[:-3]
+        narrow = [math.prod(shape[: axes[0]])]
+        wide = narrow[:]
+        for axis, following in zip(axes, [*axes[1:], ndim], strict=True):
+            block = math.prod(shape[axis:following])
+            narrow += [1, block]
+            wide += [counts[axis], block]
+            shape[axis] *= counts[axis]
+        x = reshape(broadcast_to(reshape(x, narrow), wide), shape)
+    return x
 
 
 def repeat(x: Any, repeats: Any, axis: int | None = None) -> Tensor:

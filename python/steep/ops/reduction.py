@@ -58,7 +58,9 @@ def sum(x: Any, axis: Any = None, keepdims: bool = False, dtype: Any = None) -> 
     >>> st.sum(st.tensor([[1.0, 2.0], [3.0, 4.0]]), axis=0)
     tensor([4., 6.])
     """
-    x = as_tensor(x) if dtype is None else creation.astype(x, dtype)
+    if dtype is not None:
+        return sum(as_tensor(x).astype(dtype), axis, keepdims).astype(dtype)
+    x = as_tensor(x)
     return record(_core.sum(x, axis, keepdims), _sum_vjp, (x,), (x.shape, axis))
 
 
@@ -68,7 +70,9 @@ def _sum_vjp(g: Tensor, shape: tuple[int, ...], axis: Any) -> tuple[Tensor]:
 
 def prod(x: Any, axis: Any = None, keepdims: bool = False, dtype: Any = None) -> Tensor:
     """Product over axes, in ``dtype`` if given; integers and booleans multiply as int64, unsigned ones as uint64."""
-    x = as_tensor(x) if dtype is None else creation.astype(x, dtype)
+    if dtype is not None:
+        return prod(as_tensor(x).astype(dtype), axis, keepdims).astype(dtype)
+    x = as_tensor(x)
     return record(_core.prod(x, axis, keepdims), _prod_vjp, (x,), (x, axis))
 
 
@@ -96,7 +100,7 @@ def _products_of_others(x: Tensor, axes: tuple[int, ...]) -> Tensor:
     order = (*kept, *axes)
     moved = manipulation.permute_dims(x, order)
     n = math.prod(x.shape[i] for i in axes)
-    lines = manipulation.reshape(moved, (*moved.shape[: len(kept)], 1, n))
+    lines = manipulation.reshape(moved, (math.prod(moved.shape[: len(kept)]), 1, n))
     diagonal = indexing.one_hot(creation.arange(n, device=x.device), n, dtypes.bool)
     others = manipulation.reshape(prod(elementwise.where(diagonal, 1.0, lines), -1), moved.shape)
     inverse = sorted(range(x.ndim), key=order.__getitem__)
@@ -127,8 +131,16 @@ def var(x: Any, axis: Any = None, correction: float = 0.0, keepdims: bool = Fals
 
 
 def std(x: Any, axis: Any = None, correction: float = 0.0, keepdims: bool = False) -> Tensor:
-    """Standard deviation over axes: the square root of ``var``."""
-    return elementwise.sqrt(var(x, axis, correction, keepdims))
+    """Standard deviation over axes: the square root of ``var``. The derivative of equal elements is 0."""
+    return root(var(x, axis, correction, keepdims))
+
+
+def root(x: Tensor, exponent: float = 0.5) -> Tensor:
+    """x^exponent of x ≥ 0, whose derivative at 0 is 0 where the true one is infinite, or 0·∞ = NaN would come of it."""
+    zero = logic.equal(x, 0) if x.requires_grad else None
+    base = x if zero is None else elementwise.where(zero, 1.0, x)
+    y = elementwise.sqrt(base) if exponent == 0.5 else base**exponent
+    return y if zero is None else elementwise.where(zero, 0.0, y)
 
 
 def count_nonzero(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:

@@ -10,7 +10,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from .. import dtypes, random
-from ..autograd import no_grad
+from ..autograd import AnomalyError, no_grad
 from ..devices import Device, cpu, get_default_device
 from ..dtypes import DType
 from ..ops import empty, isfinite, to_device
@@ -157,7 +157,7 @@ class Trainable:
         with self._mode(training=True):
             try:
                 while state.epoch < last:
-                    means = Means()
+                    means, training = Means(), True
                     order = random.permutation(samples, cpu) if shuffle else None
                     for batch in batches(data, batch_size, order, device):
                         means.add(self.train_step(batch), len(batch[0]), last=means.batches + 1 == steps)
@@ -167,6 +167,7 @@ class Trainable:
                             number, loss = means.lost
                             first = islice(batches(data, batch_size, order, device), number - 1, None)
                             self._warn_not_finite(state.epoch + 1, number, loss, next(first)[0])
+                    training = False
                     results = means.result()
                     if validation is not None:
                         measured = self._measure(validation, batch_size, device)
@@ -174,6 +175,11 @@ class Trainable:
                     state.epoch += 1
                     history.append(state.epoch, results)
                     display.epoch(state.epoch, results)
+            except AnomalyError as error:
+                error.during(
+                    f"fit: epoch {state.epoch + 1}, " + (f"batch {means.batches + 1}" if training else "validation")
+                )
+                raise
             finally:
                 display.close()
         return history

@@ -202,7 +202,7 @@ def _lines(name: str, input: Tensor, target: Tensor, axis: int) -> tuple[Tensor,
             f"{name}: for input of shape {shape} with classes on axis {axis}, target must have the shape "
             f"{places} (labels){or_else}, not {target.shape}"
         )
-    if target.dtype.kind in ("float", "bool"):
+    if not target.dtype.is_integer:
         raise TypeError(f"{name}: labels must be integers, not {target.dtype.name}: use target.astype(steep.int64)")
     if axis != ndim - 1:
         input = manipulation.permute_dims(input, [*(i for i in range(ndim) if i != axis), axis])

@@ -1,0 +1,84 @@
+"""Distances between points."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from .._core import is_recording, record
+from ..tensor import Tensor
+from . import elementwise, linalg, logic, manipulation, reduction
+from ._apply import as_tensor
+
+__all__ = ["cdist"]
+
+BLOCK = 1 << 18  # differences of points at a time
+
+
+def cdist(a: Any, b: Any, p: float = 2.0) -> Tensor:
+    """(Σ |aᵢ − bⱼ|^p)^(1/p) between all points of a (…, n, d) and b (…, m, d), batches broadcast: shape (…, n, m).
+
+    For p = ∞ the largest difference, for p = 0 the number of those that are not 0. The differences are formed, so that
+    points close to each other lose no digits. The derivative between equal points is 0. Raises ValueError if the
+    shapes don't fit or p is negative, TypeError unless both have one floating-point dtype.
+
+    >>> import steep as st
+    >>> st.cdist(st.tensor([[0.0, 0.0]]), st.tensor([[3.0, 4.0], [1.0, 0.0]]))
+    tensor([[5., 1.]])
+    """
+    a = as_tensor(a, b)
+    b = as_tensor(b, a)
+    if a.ndim < 2 or b.ndim < 2 or a.shape[-1] != b.shape[-1]:
+        raise ValueError(f"cdist: shapes {a.shape} and {b.shape} must be (…, n, d) and (…, m, d)")
+    if not p >= 0:
+        raise ValueError(f"cdist: p={p} must not be negative")
+    if a.dtype is not b.dtype or not a.dtype.is_floating_point:
+        raise TypeError(f"cdist: both tensors must have one floating-point dtype, not {a.dtype.name}, {b.dtype.name}")
+    other = b.detach()
+    blocks = [linalg.vector_norm(_differences(part, other), -3, ord=p) for part in _blocks(a.detach(), other)]
+    y = blocks[0] if len(blocks) == 1 else manipulation.concat(blocks, -2)
+    return record(y, _cdist_vjp, (a, b), (a, b, y, p)) if p > 0 else y
+
+
+def _differences(a: Tensor, b: Tensor) -> Tensor:
+    """a − b for all pairs, of shape (…, d, n, m): sums over an axis in front go along the points, which are many."""
+    return manipulation.expand_dims(a.mT, -1) - manipulation.expand_dims(b.mT, -2)
+
+
+def _blocks(a: Tensor, b: Tensor, *others: Tensor) -> list[Any]:
+    """a, or tuples of a and others, cut along the axis of a's points so that a block has few differences."""
+    n = a.shape[-2]
+    each = max(1, BLOCK // max(1, math.prod(b.shape) * math.prod(a.shape[:-2])))
+    keys = [(..., slice(begin, begin + each), slice(None)) for begin in range(0, max(n, 1), each)]
+    return [tuple(x[key] for x in (a, *others)) if others else a[key] for key in keys]
+
+
+def _cdist_vjp(g: Tensor, a: Tensor, b: Tensor, y: Tensor, p: float) -> tuple[Tensor, Tensor]:
+    if is_recording():
+        dx = _slopes(g, a, b, y, p)
+        return reduction.sum(dx, -1).mT, -reduction.sum(dx, -2).mT
+    da, db = [], None
+    for part, g_part, y_part in _blocks(a, b, g, y):
+        dx = _slopes(g_part, part, b, y_part, p)
+        da.append(reduction.sum(dx, -1).mT)
+        total = reduction.sum(dx, -2).mT
+        db = total if db is None else db + total
+    assert db is not None
+    return manipulation.concat(da, -2), -db
+
+
+def _slopes(g: Tensor, a: Tensor, b: Tensor, y: Tensor, p: float) -> Tensor:
+    """g · ∂y/∂(a − b), for each difference."""
+    x = _differences(a, b)
+    g, y = manipulation.expand_dims(g, -3), manipulation.expand_dims(y, -3)
+    if p == 1:
+        return g * elementwise.sign(x)
+    if p == math.inf:
+        return g * elementwise.where(logic.equal(elementwise.abs(x), y), elementwise.sign(x), 0.0)
+    apart = logic.not_equal(y, 0)
+    y = elementwise.where(apart, y, 1.0)
+    if p == 2:
+        return x * elementwise.where(apart, g / y, 0.0)
+    moved = logic.logical_and(apart, logic.not_equal(x, 0))
+    size = elementwise.where(moved, elementwise.abs(x), 1.0)
+    return elementwise.where(moved, g * elementwise.sign(x) * (size / y) ** (p - 1), 0.0)
