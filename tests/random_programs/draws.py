@@ -1,4 +1,4 @@
-"""How the arguments of operations in random programs are drawn: see ``program_table``.
+"""How the arguments of operations in random programs are drawn: see ``table``.
 
 Each function gets the builder and the place of an operand, and returns all operands and the other arguments, or None
 where the operation has no meaning for that operand. What is drawn first is what a failing program shrinks to.
@@ -6,15 +6,16 @@ where the operation has no meaning for that operand. What is drawn first is what
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from steep.dtypes import ALL
 
+from .values import indices
+
 if TYPE_CHECKING:
-    from programs import Builder
+    from .builder import Builder
 
 Drawn = tuple[tuple[Any, ...], dict[str, Any]] | None
 
@@ -188,16 +189,37 @@ def places_on_lines(b: Builder, i: int) -> Drawn:
     return (i,), {"indices": np.array(_integers(b, x.shape[along], tuple(shape))), "axis": along}
 
 
-def gathered(b: Builder, i: int) -> Drawn:
-    """A list of integers in the place of an axis, among slices."""
-    x = b.array(i)
-    if x.ndim == 0:
+def _choosing_key(b: Builder, shape: tuple[int, ...]) -> tuple[Any, ...] | None:
+    """A key with lists of integers, which broadcast together, or a mask, among slices, integers and None."""
+    if not shape:
         return None
-    at = b.integer(0, x.ndim - 1)
-    indices = _integers(b, x.shape[at], (b.integer(1, 4),)) if x.shape[at] else np.zeros(0, int).tolist()
-    key = [slice(None, None, b.pick([None, -1, 2])) for _ in range(x.ndim)]
-    key[at] = indices
-    return (i,), {"key": tuple(key[: b.integer(at + 1, x.ndim)])}
+    key: list[Any] = [slice(None, None, b.pick([None, -1, 2])) for _ in shape]
+    at = b.integer(0, len(shape) - 1)
+    if b.chance(4):
+        over = b.integer(1, len(shape) - at)
+        key[at : at + over] = [b.random().random(shape[at : at + over]) < 0.5]
+    else:
+        lines = [(3,), (1,), (2, 3), (0,)]
+        for i in {at, *(b.integer(0, len(shape) - 1) for _ in range(b.integer(0, 2)))}:
+            if shape[i] == 0:
+                return None
+            key[i] = _integers(b, shape[i], b.pick(lines[:3]))
+        if b.chance(4):
+            i = b.integer(0, len(shape) - 1)
+            key[i] = b.integer(-shape[i], shape[i] - 1) if shape[i] and isinstance(key[i], slice) else key[i]
+    if b.chance(5):
+        key.insert(b.integer(0, len(key)), None)
+    elif b.chance(4):
+        while key and isinstance(key[-1], slice):
+            key.pop()
+        if b.chance(2):
+            key.append(...)
+    return tuple(key)
+
+
+def gathered(b: Builder, i: int) -> Drawn:
+    key = _choosing_key(b, b.array(i).shape)
+    return None if key is None or not b.fits((*b.array(i).shape, 6)) else ((i,), {"key": key})
 
 
 def rolls(b: Builder, i: int) -> Drawn:
@@ -240,7 +262,9 @@ def repeats(b: Builder, i: int) -> Drawn:
 
 def differences(b: Builder, i: int) -> Drawn:
     ndim = b.array(i).ndim
-    return ((i,), {"n": b.integer(1, 3), "axis": _axis(b, ndim)}) if ndim else None
+    t = b.dtype(i)
+    most = 1 if t.is_floating_point and t.itemsize == 2 else 3  # every difference is rounded
+    return ((i,), {"n": b.integer(1, most), "axis": _axis(b, ndim)}) if ndim else None
 
 
 # --- several operands -------------------------------------------------------------------------------------------------
@@ -272,7 +296,7 @@ def dtype(b: Builder, i: int) -> Drawn:
 
 
 def choice(b: Builder, i: int) -> Drawn:
-    other = b.number() if b.chance(3) else b.partner(i)
+    other = b.number() if b.chance(3) else b.partner(i, onto=True)
     return (b.mask(i), *((other, i) if b.chance(2) else (i, other))), {}
 
 
@@ -332,28 +356,30 @@ def lines(b: Builder, i: int) -> Drawn:
     return ((i, b.leaf_or_same(i, x.shape)), {"axis": b.integer(-x.ndim, -1)}) if x.ndim else None
 
 
-# --- in place: the operand is broadcast to the changed tensor, which must be one that NumPy lets change -----------------
+# --- in place: the operand is broadcast to the changed tensor, which NumPy must let change ---------------------------
 
 
 def value(b: Builder, i: int) -> Drawn:
-    return ((i, b.number() if b.chance(3) else b.partner(i, onto=True)), {}) if b.writeable(i) else None
+    return ((i, b.number(b.dtype(i)) if b.chance(3) else b.partner(i, onto=True)), {}) if b.writeable(i) else None
 
 
-onto = value
+def squared(b: Builder, i: int) -> Drawn:
+    return ((i, [b.pick([2, 3, 1, 0])]), {}) if b.writeable(i) else None
+
+
+def shifted(b: Builder, i: int) -> Drawn:
+    return ((i, [b.integer(0, 9)]), {}) if b.writeable(i) else None
 
 
 def constant(b: Builder, i: int) -> Drawn:
-    return ((i, b.number()), {}) if b.writeable(i) else None
+    return ((i, b.number(b.dtype(i))), {}) if b.writeable(i) else None
 
 
 def assigned(b: Builder, i: int) -> Drawn:
-    if not b.writeable(i):
+    x = b.array(i)
+    key = _choosing_key(b, x.shape) if b.chance(3) else _key(b, x.shape)
+    if key is None or not b.writeable(i):
         return None
-    key = _key(b, b.array(i).shape)
-    where = b.array(i)[(*key, ...) if not any(k is ... for k in key) else key]
-    other = b.number() if b.chance(3) else b.partner(i, onto=True, shape=where.shape)
-    return (i, other), {"key": key}
-
-
-def size(shape: tuple[int, ...]) -> int:
-    return math.prod(shape)
+    where = np.asarray(x[indices(key)])
+    other = b.number(b.dtype(i)) if b.chance(3) else b.partner(i, onto=True, shape=where.shape)
+    return ((i, other), {"key": key}) if b.fits((*where.shape, 1)) else None

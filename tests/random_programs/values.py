@@ -74,7 +74,7 @@ def spacing(x: Array, t: DType) -> Array:
 
 
 def largest(t: DType) -> float:
-    return float(np.finfo(np.float32).max * (1 - 2.0**-8) / (1 - 2.0**-24) if t is st.bfloat16 else np.finfo(t.name).max)
+    return (2 - 2.0**-7) * 2.0**127 if t is st.bfloat16 else float(np.finfo(t.name).max)
 
 
 def cast(x: Any, t: DType) -> Array:
@@ -127,6 +127,13 @@ def excess(actual: Array, wanted: Array, t: DType, bound: Array) -> str:
     at = tuple(int(i) for i in np.argwhere(~right)[0])
     of = f"{(~right).sum()} of {right.size} elements are wrong"
     return f"{of}; at {at} it is {actual[at]!r}, not {wanted[at]!r} ± {np.broadcast_to(bound, wanted.shape)[at]:.3g}"
+
+
+def indices(x: Any) -> Any:
+    """Lists of integers as arrays, which NumPy wants where they are empty."""
+    if isinstance(x, list) and not (x and isinstance(x[0], tuple)):
+        return np.asarray(x, None if x else np.int64)
+    return tuple(map(indices, x)) if isinstance(x, tuple) else x
 
 
 def values(t: DType, shape: tuple[int, ...], style: str, seed: int) -> Array:
