@@ -265,7 +265,7 @@ class Builder:
             if drawn is not None:
                 step = Step(op, *drawn)
                 result = perform(step, self.pool)
-                if result is not None and self._tame(result.array, self.array(i)):
+                if result is not None and (op.in_place or self._tame(result.array, self.array(i))):
                     self.program.steps.append(step)
                     self.pool.append(result)
                     return

@@ -83,11 +83,14 @@ def _prod_vjp(g: Tensor, x: Tensor, axis: Any) -> tuple[Tensor]:
     if is_recording() and bool(any(zero)):
         return (g * _products_of_others(x, axes),)
     # The product of the others is prod / x, but beside one zero only the zero's own is not 0, and beside two none is.
+    # Not even these are 0 where the rest is infinite or NaN.
     nonzero = elementwise.where(zero, 1.0, x)
     product = prod(nonzero, axes, keepdims=True)
     zeros = sum(zero, axes, keepdims=True)
     alone = logic.logical_and(zero, logic.equal(zeros, 1))
-    others = elementwise.where(logic.equal(zeros, 0), product / nonzero, elementwise.where(alone, product, 0.0))
+    others = elementwise.where(
+        logic.equal(zeros, 0), product / nonzero, elementwise.where(alone, product, product * 0.0)
+    )
     return (g * others,)
 
 
