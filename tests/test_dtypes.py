@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import numpy as np
@@ -212,6 +213,62 @@ def test_in_place_and_views(t: DType) -> None:
     rows = np.array([3, 0, 3])
     assert_same(st.take(x, st.tensor(rows), 0), x.numpy()[rows])
     assert_same(st.take_along_axis(x, st.argmax(x, 1, keepdims=True), 1), x.numpy().max(1, keepdims=True))
+
+
+AUGMENTED = {
+    "floor_divide": operator.ifloordiv,
+    "remainder": operator.imod,
+    "power": operator.ipow,
+    "bitwise_and": operator.iand,
+    "bitwise_or": operator.ior,
+    "bitwise_xor": operator.ixor,
+    "left_shift": operator.ilshift,
+    "right_shift": operator.irshift,
+}
+
+
+@pytest.mark.parametrize("name", AUGMENTED)
+@pytest.mark.parametrize("t", INTEGERS, ids=ids)
+def test_augmented_operators_change_views(t: DType, name: str) -> None:
+    a = integers(t, 60).reshape(6, 10)
+    x = st.tensor(a)
+    view = same = x[::2].T
+    view = AUGMENTED[name](view, 3)
+    assert view is same
+    with np.errstate(all="ignore"):
+        a[::2] = getattr(np, name)(a[::2], np.array(3, t.name))
+    assert_same(x, a)
+
+
+@pytest.mark.parametrize("t", INTEGERS, ids=ids)
+def test_assigned_integers_must_fit(t: DType) -> None:
+    x, limits = st.zeros(3, dtype=t), np.iinfo(t.name)
+    x[0], x[1:] = limits.max, [limits.min, 1]
+    assert x.tolist() == [limits.max, limits.min, 1]
+    for beyond in (limits.max + 1, limits.min - 1):
+        for change in (lambda v: x.__setitem__(0, v), lambda v: x.__setitem__(slice(2), [v, v]), x.copy_):
+            with pytest.raises(OverflowError, match="does not fit in"):
+                change(beyond)
+
+
+def test_recorded_derivatives_beside_integers_do_not_wrap() -> None:
+    b = st.tensor([100], dtype=st.int8)  # whose square is 16
+    for f in (st.hypot, st.atan2, st.divide, lambda x, y: y / x):
+        x = st.tensor([3.0], dtype=st.float64, requires_grad=True)
+        plain, recorded = (st.grad(f(x, b), x, create_graph=create)[0] for create in (False, True))
+        np.testing.assert_allclose(recorded.detach().numpy(), plain.numpy(), rtol=1e-12)
+        x32 = st.tensor([3.0], requires_grad=True)
+        (g,) = st.grad(st.atan2(x32, st.tensor([True])), x32, create_graph=True)
+        assert abs(g.item() - 0.1) < 1e-6
+
+
+@pytest.mark.parametrize("t", HALVES, ids=ids)
+def test_half_std_and_vecdot_are_rounded_once(t: DType) -> None:
+    x = st.tensor([0.0, 2000.0]).astype(t)  # the variance is not finite in float16
+    assert st.std(x).item() == 1000.0
+    a, b = st.tensor([1.0 + 2.0**-7, -1.0]).astype(t), st.tensor([1.0 - 2.0**-7, 1.0]).astype(t)
+    assert st.vecdot(a, b).item() == -(2.0**-14)
+    assert st.vecdot(a, st.tensor([2, 3], dtype=st.int8)).dtype is t
 
 
 @pytest.mark.parametrize("t", INTEGERS, ids=ids)

@@ -239,6 +239,7 @@ def test_booleans_have_no_arithmetic() -> None:
 
 
 def test_clip_of_integers_by_floats() -> None:
+    assert_same(st.clip(st.tensor([True, False]), 0, 3), np.array([1, 0]))
     assert_same(st.clip(tensor([1, 2, 3]), 1.5, 2.5).numpy(), np.array([1.5, 2, 2.5], "float32"))
     assert_same(st.clip(tensor([1, 2, 3]), 2, None).numpy(), np.array([2, 2, 3]))
 

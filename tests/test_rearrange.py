@@ -195,6 +195,26 @@ ERRORS: list[tuple[Callable[[], Any], type[Exception], str]] = [
 ]
 
 
+@pytest.mark.parametrize(
+    "copied",
+    [
+        lambda x: st.roll(x, 0),
+        lambda x: st.roll(x, 6),
+        lambda x: st.roll(x, (0, 3), (0, 1)),
+        lambda x: st.tile(x, 1),
+        lambda x: st.tile(x, ()),
+        lambda x: st.tile(x[:1, :1], (2, 2)),
+        lambda x: st.pad(x, 0),
+    ],
+)
+def test_results_are_no_views(copied: Callable[[st.Tensor], st.Tensor]) -> None:
+    x = st.arange(6).reshape(2, 3)
+    y = copied(x)
+    y += 1
+    assert x.flatten().tolist() == [0, 1, 2, 3, 4, 5]
+    assert y.min().item() == 1
+
+
 @pytest.mark.parametrize(("call", "error", "message"), ERRORS)
 def test_messages(call: Callable[[], Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):

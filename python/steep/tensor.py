@@ -298,10 +298,16 @@ class Tensor(_core.TensorBase):
 
     def copy_(self, other: Any) -> Tensor:
         """Overwrites the elements with those of ``other``, broadcast, cast, and brought from whatever device."""
-        other = ops.as_tensor(other, self)
+        other = self._value(other)
         self._check_in_place("copy_", other)
         _core.assign(self, other)
         return self
+
+    def _value(self, x: Any) -> Tensor:
+        """x as a tensor whose elements may be assigned. Raises OverflowError for Python integers that don't fit."""
+        if isinstance(x, int | list) and self.dtype.is_integer:
+            ops.creation.check_fits(x, np.asarray(x), self.dtype)
+        return ops.as_tensor(x, self, self.dtype)
 
     def fill_(self, value: builtins.float) -> Tensor:
         """Sets every element to ``value``."""
@@ -339,9 +345,7 @@ class Tensor(_core.TensorBase):
         # requires a gradient would silently lose it, so that raises.
         recorded = autograd.is_grad_enabled() and (self.requires_grad or getattr(other, "requires_grad", False))
         if recorded and not (self.is_leaf and self.requires_grad):
-            return {"add": ops.add, "subtract": ops.subtract, "multiply": ops.multiply, "divide": ops.divide}[name](
-                self, other
-            )
+            return getattr(ops, name)(self, other)
         return self._in_place(name, other)
 
     def __iadd__(self, other: Any) -> Tensor:
@@ -355,6 +359,30 @@ class Tensor(_core.TensorBase):
 
     def __itruediv__(self, other: Any) -> Tensor:
         return self._augmented("divide", other)
+
+    def __ifloordiv__(self, other: Any) -> Tensor:
+        return self._augmented("floor_divide", other)
+
+    def __imod__(self, other: Any) -> Tensor:
+        return self._augmented("remainder", other)
+
+    def __ipow__(self, other: Any) -> Tensor:
+        return self._augmented("pow", other)
+
+    def __iand__(self, other: Any) -> Tensor:
+        return self._augmented("bitwise_and", other)
+
+    def __ior__(self, other: Any) -> Tensor:
+        return self._augmented("bitwise_or", other)
+
+    def __ixor__(self, other: Any) -> Tensor:
+        return self._augmented("bitwise_xor", other)
+
+    def __ilshift__(self, other: Any) -> Tensor:
+        return self._augmented("bitwise_left_shift", other)
+
+    def __irshift__(self, other: Any) -> Tensor:
+        return self._augmented("bitwise_right_shift", other)
 
     # --- operators; + - * / @ are the raw type's --------------------------------------------------------------------
 
@@ -433,7 +461,7 @@ class Tensor(_core.TensorBase):
         return ops.getitem(self, key)
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        value = ops.as_tensor(value, self, self.dtype)
+        value = self._value(value)
         self._check_in_place("an assignment to elements", value)
         ops.setitem(self, key, value)
 

@@ -120,6 +120,8 @@ class BinaryRule:
         ) -> tuple[Tensor | None, Tensor | None]:
             da = db = g
             if is_recording():
+                # The formula runs on tensors: in the dtype of the result, or integers in it would wrap.
+                a, b = (x.astype(g.dtype) if isinstance(x, Tensor) else x for x in (a, b))
                 if not one_a and needs_a:
                     da = g * _core.derivative_a(name, a, b, y)
                 if not one_b and needs_b:

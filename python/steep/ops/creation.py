@@ -63,11 +63,17 @@ def tensor(data: Any, dtype: Any = None, device: Any = None, requires_grad: bool
 
 def _checked(data: Any, x: Tensor, dtype: DType) -> DType:
     """``dtype``, if it holds the Python integers that x was made of. Raises OverflowError if not."""
-    if dtype.is_integer and x.dtype.is_integer and not isinstance(data, Tensor | np.ndarray) and x.size:
-        values, limits = x.numpy(), np.iinfo(dtype.name)
+    if not isinstance(data, Tensor | np.ndarray):
+        check_fits(data, x.numpy(), dtype)
+    return dtype
+
+
+def check_fits(data: Any, values: np.ndarray[Any, Any], dtype: DType) -> None:
+    """Raises OverflowError if one of the integers that ``data`` holds is none of the integer ``dtype``."""
+    if dtype.is_integer and values.dtype.kind in "iu" and values.size:
+        limits = np.iinfo(dtype.name)
         if values.min() < limits.min or values.max() > limits.max:
             raise OverflowError(f"{data!r:.60} does not fit in {dtype.name}")
-    return dtype
 
 
 def asarray(x: Any, dtype: Any = None, device: Any = None, copy: bool | None = None) -> Tensor:

@@ -226,7 +226,7 @@ def softplus(x: Any) -> Tensor:
 def clip(x: Any, min: Any = None, max: Any = None) -> Tensor:
     """x limited to [min, max], elementwise. A bound is a number, a tensor that broadcasts, or None for no bound.
 
-    The derivative is 1 inside and at the bounds, 0 outside. Raises ValueError if both bounds are None or min > max.
+    The derivative is 1 inside and at the bounds, 0 outside. Raises ValueError if min > max.
 
     >>> import steep as st
     >>> st.clip(st.tensor([-2.0, 0.5, 3.0]), 0, 1)
@@ -240,6 +240,8 @@ def clip(x: Any, min: Any = None, max: Any = None) -> Tensor:
     x = as_tensor(x)
     if not x.dtype.is_floating_point and (isinstance(low, float) or isinstance(high, float)):
         x = x.astype(dtypes.float32)  # as x + 1.5 would be
+    elif x.dtype is dtypes.bool and (type(low) is int or type(high) is int):
+        x = x.astype(dtypes.int64)
     low, high = float("-inf") if low is None else low, float("inf") if high is None else high
     if not low <= high:
         raise ValueError(f"clip: min={low} must not be greater than max={high}, and neither may be NaN")

@@ -155,6 +155,9 @@ def vecdot(a: Any, b: Any, axis: int = -1) -> Tensor:
     if a.shape[i] != b.shape[j]:
         raise ValueError(f"vecdot: axis {axis} has {a.shape[i]} elements in {a.shape} and {b.shape[j]} in {b.shape}")
     products = a * b
+    if products.dtype.is_floating_point and products.dtype.itemsize == 2:  # whose products would be rounded
+        a, b = (x.astype(products.dtype).astype(dtypes.float32) for x in (a, b))
+        return vecdot(a, b, axis).astype(products.dtype)
     return reduction.sum(products, axis, dtype=products.dtype)
 
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from .. import _core
 from ..tensor import Tensor
 from ._apply import as_tensor
-from .creation import arange, full
+from .creation import arange, copy, full
 from .elementwise import where
 from .indexing import take
 from .manipulation import as_axis, as_shape, broadcast_to, concat, expand_dims, permute_dims, reshape, transpose
@@ -43,6 +44,11 @@ def _axes(name: str, axis: Any, ndim: int) -> tuple[int, ...]:
 
 def _slice(x: Tensor, axis: int, part: slice) -> Tensor:
     return x[(slice(None),) * axis + (part,)]
+
+
+def _owned(y: Tensor, x: Tensor) -> Tensor:
+    """y with memory of its own, so that a change of one of both doesn't reach the other."""
+    return copy(y) if _core.shares_memory(y, x) else y
 
 
 def flip(x: Any, axis: Any = None) -> Tensor:
@@ -77,12 +83,13 @@ def roll(x: Any, shift: int | Sequence[int], axis: Any = None) -> Tensor:
         shifts *= len(axes)
     if len(shifts) != len(axes):
         raise ValueError(f"roll: {len(shifts)} shifts for {len(axes)} axes")
+    given = x
     for step, i in zip(shifts, axes, strict=True):
         n = x.shape[i]
         at = -step % n if n else 0
         if at:
             x = concat([_slice(x, i, slice(at, None)), _slice(x, i, slice(0, at))], i)
-    return x
+    return _owned(x, given)
 
 
 def moveaxis(x: Any, source: Any, destination: Any) -> Tensor:
@@ -122,7 +129,7 @@ def tile(x: Any, repetitions: int | Sequence[int]) -> Tensor:
     >>> st.tile(st.tensor([1, 2]), 2)
     tensor([1, 2, 1, 2])
     """
-    x = as_tensor(x)
+    x = given = as_tensor(x)
     counts = as_shape(repetitions)
     if any(n < 0 for n in counts):
         raise ValueError(f"tile: repetitions {repetitions} must not be negative")
@@ -141,7 +148,7 @@ def tile(x: Any, repetitions: int | Sequence[int]) -> Tensor:
             wide += [counts[axis], block]
             shape[axis] *= counts[axis]
         x = reshape(broadcast_to(reshape(x, narrow), wide), shape)
-    return x
+    return _owned(x.contiguous(), given)
 
 
 def repeat(x: Any, repeats: Any, axis: int | None = None) -> Tensor:
@@ -178,7 +185,7 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: float =
     >>> st.pad(st.tensor([1, 2, 3]), (1, 2), mode="reflect")
     tensor([2, 1, 2, 3, 2, 1])
     """
-    x = as_tensor(x)
+    x = given = as_tensor(x)
     if mode not in ("constant", "edge", "reflect"):
         raise ValueError(f"pad: mode={mode!r} must be 'constant', 'edge' or 'reflect'")
     try:
@@ -203,7 +210,7 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: float =
             raise ValueError(f"pad: axis {axis} of {n} elements is too short for mode={mode!r} with {before}, {after}")
         else:
             x = take(x, np.pad(np.arange(n), (before, after), mode=mode), axis)  # type: ignore[call-overload]
-    return x
+    return _owned(x, given)
 
 
 def meshgrid(*tensors: Any, indexing: str = "xy") -> list[Tensor]:

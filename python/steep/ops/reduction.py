@@ -83,11 +83,14 @@ def _prod_vjp(g: Tensor, x: Tensor, axis: Any) -> tuple[Tensor]:
     if is_recording() and bool(any(zero)):
         return (g * _products_of_others(x, axes),)
     # The product of the others is prod / x, but beside one zero only the zero's own is not 0, and beside two none is.
+    # Not even these are 0 where the rest is infinite or NaN.
     nonzero = elementwise.where(zero, 1.0, x)
     product = prod(nonzero, axes, keepdims=True)
     zeros = sum(zero, axes, keepdims=True)
     alone = logic.logical_and(zero, logic.equal(zeros, 1))
-    others = elementwise.where(logic.equal(zeros, 0), product / nonzero, elementwise.where(alone, product, 0.0))
+    others = elementwise.where(
+        logic.equal(zeros, 0), product / nonzero, elementwise.where(alone, product, product * 0.0)
+    )
     return (g * others,)
 
 
@@ -132,6 +135,9 @@ def var(x: Any, axis: Any = None, correction: float = 0.0, keepdims: bool = Fals
 
 def std(x: Any, axis: Any = None, correction: float = 0.0, keepdims: bool = False) -> Tensor:
     """Standard deviation over axes: the square root of ``var``. The derivative of equal elements is 0."""
+    x = as_tensor(x)
+    if x.dtype.is_floating_point and x.dtype.itemsize == 2:  # whose variance may not be finite
+        return std(x.astype(dtypes.float32), axis, correction, keepdims).astype(x.dtype)
     return root(var(x, axis, correction, keepdims))
 
 
