@@ -112,6 +112,27 @@ def test_float64_is_rounded_once(t: DType) -> None:
         assert st.tensor(np.float64(halfway + tiny)).astype(t).item() == expected
         assert st.tensor(np.float64(-halfway - tiny)).astype(t).item() == -expected
     assert st.tensor(np.float64(halfway)).astype(t).item() == 1.0
+    far = np.float64([1e-46, -1e-46, 5e-324, -5e-324, 1e-60, -1e-200, 1e300, -1e300])  # beyond float32's range
+    expected = np.float32([0.0, -0.0, 0.0, -0.0, 0.0, -0.0, np.inf, -np.inf])
+    assert_same(st.tensor(np.resize(far, 1001)).astype(t).astype("float32"), np.resize(expected, 1001))
+    assert st.tensor(1e-50, dtype=t).item() == 0.0
+
+
+def test_wide_integers_are_rounded_once_to_bfloat16() -> None:
+    """Where float64 can't tell them from halfway."""
+    halves = [2**62 + 2**54, 2**62 + 3 * 2**54, 2**53 + 2**45, 255 * 2**55 + 2**54]
+    near = [h + d for h in halves for d in (-1, 0, 1)]
+
+    def nearest(v: int) -> int:
+        step = 1 << max(0, abs(v).bit_length() - 8)
+        below, rest = divmod(abs(v), step)
+        up = 2 * rest > step or (2 * rest == step and below % 2)
+        return (below + up) * step * (1 if v > 0 else -1)
+
+    signed = near + [-v for v in near] + [0, 1, -1, 2**53, -(2**53), -(2**63), 2**63 - 1, 2**53 - 1]
+    assert st.tensor(signed).astype(st.bfloat16).tolist() == [nearest(v) for v in signed]
+    unsigned = [*near, 2**64 - 1, 2**63 + 2**55, 2**63 + 2**55 + 1]
+    assert st.tensor(unsigned, dtype="uint64").astype(st.bfloat16).tolist() == [nearest(v) for v in unsigned]
 
 
 @pytest.mark.parametrize("t", INTEGERS, ids=ids)
@@ -124,6 +145,23 @@ def test_limits_of_python_numbers(t: DType) -> None:
             st.tensor([beyond], dtype=t)
         with pytest.raises(OverflowError, match=f"does not fit in a tensor of dtype {t.name}"):
             st.ones(2, dtype=t) + beyond
+
+
+def test_no_integers_become_floats_on_the_way() -> None:
+    """As NumPy makes them of lists of which one part fits int64 and another uint64."""
+    mixed = [[2**53 + 1], [2**64 - 1]]
+    assert st.tensor(mixed, dtype=st.uint64).tolist() == mixed
+    assert st.asarray(mixed, dtype=st.uint64).tolist() == mixed
+    assert st.tensor([np.uint64(2**63 + 1), 1], dtype=st.uint64).tolist() == [2**63 + 1, 1]
+    for given, dtype in (([1, 2**63], None), (mixed, st.int64), ([-1, 2**64 - 1], st.uint64), ([1, 2**63], st.int8)):
+        with pytest.raises(OverflowError, match=r"does not fit in u?int64"):
+            st.tensor(given, dtype=dtype)
+    x = st.zeros(2, dtype=st.uint64)
+    x[:] = [2**53 + 1, 2**64 - 1]
+    assert x.tolist() == [2**53 + 1, 2**64 - 1]
+    assert st.tensor([1, 2**63], dtype=st.float64).tolist() == [1, 2.0**63]
+    assert st.tensor([0.5, 2**63]).tolist() == [0.5, 2.0**63]
+    assert st.tensor([1e30, -1e30, np.inf]).dtype is st.float32
 
 
 def test_python_floats_are_rounded_once() -> None:

@@ -37,6 +37,12 @@ DType from_numpy_dtype(const py::dtype& d) {
       message("NumPy dtype '", std::string(py::str(py::object(d))), "' has no steep counterpart: ", advice));
 }
 
+/// The bytes of a bool array, which kernels expect to be 0 or 1, and NumPy doesn't: numpy.uint8(2).view(bool).
+Array as_bytes(Array a) {
+  a.dtype = DType::uint8;
+  return a;
+}
+
 /// An array over NumPy's memory; std::nullopt-like empty storage where steep's strides cannot express it.
 bool borrow_numpy(const py::array& x, Array& out) {
   out.dtype = from_numpy_dtype(x.dtype());
@@ -74,7 +80,10 @@ Array from_numpy(const py::array& x, bool share) {
     out = Array();
     borrow_numpy(packed, out);
   }
-  return share ? out : copy(out);
+  if (out.dtype != DType::boolean) return share ? out : copy(out);
+  if (!share) return astype(as_bytes(out), DType::boolean);
+  check_truth_values("this NumPy array", out);
+  return out;
 }
 
 /// A NumPy array over the same memory, which it keeps alive, or over a copy of what is on a CUDA device.
@@ -180,6 +189,7 @@ void register_array(py::module_& m) {
     const Unlocked unlocked(to.device() == from.device() ? to.size() : Unlocked::kAlways);
     assign(to, from);
   });
+  m.def("check_writable", [](const std::string& op, const Array& a) { check_writable(op.c_str(), a); });
   m.def("copy", [](const Array& a) {
     const Unlocked unlocked(a.size());
     return copy(a);

@@ -43,6 +43,9 @@ const char* refusal(PyObject* o, int flags) {
     return "a tensor that requires a gradient has no buffer: use x.detach()";
   if (!format_of(a.dtype)) return "this dtype has no buffer format: use x.astype(steep.float32)";
   if ((flags & PyBUF_WRITABLE) && !a.storage->writable) return "this tensor's memory is read-only";
+  int64_t bytes;
+  if (__builtin_mul_overflow(a.size(), int64_t(a.itemsize()), &bytes))
+    return "this tensor, which was broadcast, has more bytes than a buffer can";
   const bool c = a.is_contiguous(), fortran = is_fortran_contiguous(a);
   const auto asks = [flags](int wanted) { return (flags & wanted) == wanted; };
   const bool fits = asks(PyBUF_C_CONTIGUOUS)     ? c

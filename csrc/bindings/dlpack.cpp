@@ -52,7 +52,7 @@ Device device_of(const char* what, int type, int index) {
   return {DeviceType::cuda, int8_t(index)};
 }
 
-/// An Array over somebody else's memory, which `release` gives back.
+/// An Array over somebody else's memory, which `release` gives back. If it throws, the memory is still the caller's.
 template <class NdArray>
 Array lend(const std::string& what, const NdArray& x, void (*release)(void*), void* owner, bool writable) {
   const std::optional<DType> dtype = steep_dtype(x.dtype());
@@ -61,12 +61,24 @@ Array lend(const std::string& what, const NdArray& x, void (*release)(void*), vo
   const Device device = device_of(what.c_str(), x.device_type(), x.device_id());
   Array out;
   out.dtype = *dtype;
+  int64_t elements = 1;
+  bool valid = true;
   for (size_t i = 0; i < x.ndim(); ++i) {
-    out.shape.push(int64_t(x.shape(i)));
+    const auto extent = int64_t(x.shape(i));
+    out.shape.push(extent);
     out.strides.push(x.stride(i));
+    valid = valid && extent >= 0 && !__builtin_mul_overflow(elements, extent, &elements);
   }
+  if (!valid || (elements > 0 && !x.data()))
+    throw std::invalid_argument(message(what, " of shape ", to_string(out.shape),
+                                        " cannot be: ", valid ? "it has no memory" : "no array has these extents"));
   out.data = const_cast<char*>(static_cast<const char*>(static_cast<const void*>(x.data())));
-  out.storage = StorageRef(Storage::lend(out.data, 0, device, release, owner, writable));
+  if (reinterpret_cast<uintptr_t>(out.data) % out.itemsize() != 0 && elements > 0)
+    throw std::invalid_argument(message(what, " begins at an address that is no multiple of its elements' ",
+                                        out.itemsize(), " bytes: copy the array first"));
+  out.storage = StorageRef(Storage::lend(out.data, 0, device, [](void*) {}, nullptr, writable));
+  if (out.dtype == DType::boolean && !on_cuda(out)) check_truth_values(what.c_str(), out);
+  out.storage->release = release, out.storage->owner = owner;  // only now: a failure leaves it to the caller
   return out;
 }
 
@@ -92,8 +104,17 @@ int cuda_index(const char* what, nb::handle x) {
   const nb::object ask = nb::getattr(x, "__dlpack_device__", nb::none());
   if (ask.is_none()) return -1;
   const nb::object answer = ask();
-  const int type = nb::cast<int>(nb::int_(answer[0])), index = nb::cast<int>(nb::int_(answer[1]));
-  const Device device = device_of(what, type, index);
+  int place[2];  // type and number
+  for (int i = 0; i < 2; ++i) {
+    const nb::object part = nb::steal(PySequence_GetItem(answer.ptr(), i));
+    const nb::object number = part.is_valid() ? nb::steal(PyNumber_Long(part.ptr())) : part;
+    if (!number.is_valid() || !nb::try_cast(number, place[i])) {
+      PyErr_Clear();
+      throw TypeError(message(what, " must say by __dlpack_device__ where it is: a pair of integers, not ",
+                              nb::cast<std::string>(nb::repr(answer))));
+    }
+  }
+  const Device device = device_of(what, place[0], place[1]);
   return device.type == DeviceType::cuda ? device.index : -1;
 }
 

@@ -197,8 +197,7 @@ void scatter_lines(const Chosen& c, T* to, const T* values, const F& write) {
 }  // namespace
 
 Array checked_indices(const char* op, const Array& index, int64_t extent, int axis) {
-  if (!is_integer(index.dtype))
-    throw TypeError(message(op, ": indices must be integers, not ", name(index.dtype)));
+  if (!is_integer(index.dtype)) throw TypeError(message(op, ": indices must be integers, not ", name(index.dtype)));
   Array out = index.dtype == DType::int64 ? contiguous(index) : astype(index, DType::int64);
   const int64_t n = out.size();
   if (n == 0) return out;
@@ -212,6 +211,9 @@ Array checked_indices(const char* op, const Array& index, int64_t extent, int ax
     if (!wrong) return out;
   }
   const auto [low, high] = bounds(out);
+  if (low < 0 && index.dtype == DType::uint64)
+    throw std::out_of_range(message(op, ": index ", uint64_t(low), " is out of range for axis ", axis, " with ", extent,
+                                    extent == 1 ? " element" : " elements"));
   if (low < -extent || high >= extent)
     throw std::out_of_range(message(op, ": index ", low < -extent ? low : high, " is out of range for axis ", axis,
                                     " with ", extent, extent == 1 ? " element" : " elements"));

@@ -25,8 +25,19 @@ STEEP_HALF To same_bits(From x) {
 /// would be, by S. Boldo, G. Melquiond, Emulation of a FMA and correctly rounded sums (2008).
 STEEP_HALF float round_to_odd(double x) {
   const float nearest = float(x);
-  const bool beyond = nearest > 0 ? nearest > x : nearest < x;
+  const bool beyond = __builtin_fabs(double(nearest)) > __builtin_fabs(x);  // not where it is 0
   return same_bits<float>((same_bits<uint32_t>(nearest) - beyond) | (double(nearest) != x));
+}
+
+/// The same of an integer, whose lowest bits a double may not hold.
+template <class I>
+STEEP_HALF double round_to_odd(I x)
+  requires std::is_integral_v<I>
+{
+  if constexpr (sizeof(I) == 8)
+    if (x >= I(1) << 53 || (std::is_signed_v<I> && x <= -(I(1) << 53)))
+      return double(x >> 11 | I((x & 2047) != 0)) * 2048;
+  return double(x);
 }
 
 /// IEEE 754 binary16: 5 bits of exponent, 10 of fraction.
@@ -69,7 +80,7 @@ struct bfloat16 {
   STEEP_HALF explicit bfloat16(double x) : bfloat16(round_to_odd(x)) {}
   template <class I>
     requires std::is_integral_v<I>
-  STEEP_HALF explicit bfloat16(I x) : bfloat16(double(x)) {}
+  STEEP_HALF explicit bfloat16(I x) : bfloat16(round_to_odd(x)) {}
 
   STEEP_HALF operator float() const { return same_bits<float>(uint32_t(bits) << 16); }
 

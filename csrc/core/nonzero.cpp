@@ -13,7 +13,13 @@ namespace {
 constexpr int64_t kGrain = 32768;  // elements a thread takes at least
 constexpr int64_t kBlock = 4096;   // elements that are counted together
 
-/// How many of n ≤ kBlock bytes that are 0 or 1 are 1.
+/// 1 in each byte that is not 0: memory lent by others may hold anything.
+uint64_t ones(uint64_t bytes) {
+  constexpr uint64_t kLow = 0x7F7F7F7F7F7F7F7F;
+  return (((bytes & kLow) + kLow) | bytes) >> 7 & 0x0101010101010101;
+}
+
+/// How many of n ≤ kBlock bytes are not 0.
 int64_t count_true(const uint8_t* x, int64_t n) {
   constexpr uint64_t kEven = 0x00FF00FF00FF00FF;
   int64_t total = 0, i = 0;
@@ -22,23 +28,25 @@ int64_t count_true(const uint8_t* x, int64_t n) {
     for (const int64_t end = std::min(n - n % 8, i + 255 * 8); i < end; i += 8) {
       uint64_t word;
       std::memcpy(&word, x + i, 8);
-      sums += word;
+      sums += ones(word);
     }
     total += int64_t(((sums & kEven) + (sums >> 8 & kEven)) * 0x0001000100010001 >> 48);
   }
-  for (; i < n; ++i) total += x[i];
+  for (; i < n; ++i) total += x[i] != 0;
   return total;
 }
 
-/// Writes the positions begin + i of the true ones among n ≤ kBlock.
-void write_positions(const uint8_t* x, int64_t begin, int64_t n, int64_t* out) {
+/// Writes the positions begin + i of the true ones among n ≤ kBlock, of which `total` have been counted: exactly as
+/// many even if another thread changes them meanwhile.
+void write_positions(const uint8_t* x, int64_t begin, int64_t n, int64_t total, int64_t* out) {
   int64_t found[kBlock + 1];  // one more than can be kept: writing always and keeping sometimes needs no branch
   int64_t count = 0;
   for (int64_t i = 0; i < n; ++i) {
     found[count] = begin + i;
-    count += x[i];
+    count += x[i] != 0;
   }
-  std::memcpy(out, found, size_t(count) * sizeof(int64_t));
+  while (count < total) found[count++] = begin;
+  std::memcpy(out, found, size_t(total) * sizeof(int64_t));
 }
 
 /// Positions in C order over all axes, in the last of `rows` rows.
@@ -56,7 +64,8 @@ Array positions(const Array& mask, int64_t rows) {
   int64_t* const y = out.as<int64_t>() + (rows - 1) * total;
   parallel_range(blocks, kGrain / kBlock, [&](int64_t begin, int64_t end) {
     for (int64_t b = begin; b < end; ++b)
-      write_positions(x + b * kBlock, b * kBlock, std::min(kBlock, n - b * kBlock), y + starts[size_t(b)]);
+      write_positions(x + b * kBlock, b * kBlock, std::min(kBlock, n - b * kBlock),
+                      starts[size_t(b) + 1] - starts[size_t(b)], y + starts[size_t(b)]);
   });
   return out;
 }

@@ -147,7 +147,7 @@ void write_values(const T* row, const Item* items, int64_t n, bool descending, T
       const Item wanted{descending ? Key<T>(~shared) : shared};
       const Item* found = std::lower_bound(items, items + n, wanted);
       const Item* const end = std::upper_bound(found, items + n, wanted);
-      for (const T* x = row; found < end; ++x)
+      for (const T* x = row; found < end && x < row + n; ++x)
         if (sorting::key(*x, descending) == wanted.key()) y[found++ - items] = *x;
     }
   }

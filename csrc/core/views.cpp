@@ -7,6 +7,7 @@
 #include "elementwise.h"
 #include "errors.h"
 #include "kernels.h"
+#include "reduce.h"
 
 namespace steep {
 
@@ -229,6 +230,17 @@ void check_writable(const char* op, const Array& a) {
     if (a.strides[i] == 0 && a.shape[i] > 1)
       throw std::invalid_argument(message(op, ": several elements of this view of shape ", to_string(a.shape),
                                           " share one memory location (it was broadcast): copy it before writing"));
+}
+
+void check_truth_values(const char* what, const Array& a) {
+  if (a.size() == 0) return;
+  Array bytes = a;
+  bytes.dtype = DType::uint8;
+  for (int i = 0; i < a.ndim(); ++i)
+    if (a.strides[i] == 0) bytes.shape[i] = 1;
+  const Array largest = to_device(reduce(reduction("max"), bytes, (1u << a.ndim()) - 1, false), Device());
+  if (*largest.as<uint8_t>() > 1)
+    throw std::invalid_argument(message(what, " holds bytes other than 0 and 1 for truth values: copy it first"));
 }
 
 void assign(Array& to, const Array& from) {

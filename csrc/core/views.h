@@ -38,6 +38,8 @@ Array computable(const Array& a);
 Array astype(const Array& a, DType dtype);
 /// Throws std::invalid_argument unless a's memory may be written and no two of its elements share it.
 void check_writable(const char* op, const Array& a);
+/// Throws std::invalid_argument unless the bytes of a bool array, which somebody else has written, are 0 and 1.
+void check_truth_values(const char* what, const Array& a);
 /// to[...] = from, broadcast and cast; `to` may be any view. Counts as a change in place.
 void assign(Array& to, const Array& from);
 

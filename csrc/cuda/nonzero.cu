@@ -33,7 +33,7 @@ __device__ int count_of_thread(int64_t n, const uint8_t* mask) {
   int count = 0;
 #pragma unroll
   for (int i = 0; i < kEach; ++i)
-    if (first_of_thread() + i < n) count += mask[first_of_thread() + i];
+    if (first_of_thread() + i < n) count += mask[first_of_thread() + i] != 0;
   return count;
 }
 

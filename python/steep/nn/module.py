@@ -206,6 +206,11 @@ class Module(Trainable):
         Raises ValueError, with nothing changed, if a shape differs, or, if ``strict``, if names are missing or
         unexpected; otherwise returns those names.
         """
+        if not isinstance(state, Mapping):
+            raise TypeError(
+                f"{type(self).__name__}.load_state_dict: expected a dict of tensors by path, as state_dict() returns "
+                f"it, not {state!r:.60}"
+            )
         own = self._state()
         values = {path: _as_values(state[path]) for path in own if path in state}
         report = LoadReport([path for path in own if path not in state], [path for path in state if path not in own])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ..autograd import no_grad
+from ..dtypes import float32
 from ..ops import clip, isfinite, stack, to_device, vector_norm, zeros
 from ..tensor import Tensor
 
@@ -18,8 +19,9 @@ def clip_grad_norm_(
     """Scales the gradients of ``parameters`` in place so that their total norm is at most ``max_norm``; returns it.
 
     The norm, as it was before, is that of all gradients as one vector: (Σ |g|^norm_type)^(1/norm_type), or the largest
-    |g| for inf. The factor is max_norm / (norm + 1e-6) if that is below 1, as PyTorch's; nothing waits for a CUDA
-    device, so a norm that is NaN makes every gradient NaN. Pascanu et al. 2013, arXiv:1211.5063.
+    |g| for inf; of 16-bit floats it is a float32. The factor is max_norm / (norm + 1e-6) if that is below 1, as
+    PyTorch's; nothing waits for a CUDA device, so a norm that is NaN makes every gradient NaN. Pascanu et al. 2013,
+    arXiv:1211.5063.
 
     Raises ValueError for max_norm < 0, and, with ``error_if_nonfinite``, RuntimeError for a norm that is NaN or
     infinite, with nothing changed.
@@ -38,7 +40,7 @@ def clip_grad_norm_(
     if not gradients:
         return zeros(())
     place = gradients[0].device
-    norms = [to_device(vector_norm(g, ord=norm_type), place) for g in gradients]
+    norms = [to_device(vector_norm(_wide(g), ord=norm_type), place) for g in gradients]
     total = vector_norm(stack(norms), ord=norm_type)
     if error_if_nonfinite and not bool(isfinite(total)):
         raise RuntimeError(
@@ -47,7 +49,11 @@ def clip_grad_norm_(
         )
     factor = clip(max_norm / (total + 1e-6), max=1.0)
     for g in gradients:
-        g.mul_(to_device(factor, g.device).astype(g.dtype))
+        scale = to_device(factor, g.device)
+        if g.dtype.itemsize == 2:  # in which the factor itself may vanish
+            g.copy_(_wide(g) * scale)
+        else:
+            g.mul_(scale.astype(g.dtype))
     return total
 
 
@@ -68,6 +74,11 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -
         raise ValueError(f"clip_grad_value_: clip_value={clip_value} must not be negative")
     for g in _gradients(parameters):
         g.copy_(clip(g, -clip_value, clip_value))
+
+
+def _wide(g: Tensor) -> Tensor:
+    """In a dtype whose range holds the norm: an infinite one would make every gradient 0."""
+    return g.astype(float32) if g.dtype.itemsize == 2 else g
 
 
 def _gradients(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:

@@ -51,6 +51,8 @@ def host_tensor(x: Any, dtype: DType | None = None) -> Tensor:
         raise ValueError(f"cannot make a tensor of this {type(x).__name__}: {error}") from None
     if array.dtype.kind in "uO" and _has_huge_integer(x) and (dtype is not uint64 or array.dtype.kind == "O"):
         raise OverflowError(f"{x!r:.60} does not fit in int64" + (", nor in uint64" if dtype is uint64 else ""))
+    if array.dtype.kind == "f" and (dtype is None or dtype.is_integer) and _are_huge_integers(x, array):
+        array = _unsigned(x, dtype)
     if array.dtype.kind == "f" and dtype is None:
         array = array.astype(np.float32)
     elif array.dtype == object or array.dtype.kind not in "biuf":
@@ -64,6 +66,24 @@ def _has_huge_integer(x: Any) -> bool:
     if isinstance(x, list | tuple):
         return any(map(_has_huge_integer, x))
     return isinstance(x, int) and not -(2**63) <= x < 2**63
+
+
+def _are_huge_integers(x: Any, array: np.ndarray[Any, Any]) -> bool:
+    """Whether NumPy has made floats of integers, as it does where no integer type of its own holds all of them."""
+    return bool((np.abs(array) >= 2.0**63).any()) and _are_integers(x)
+
+
+def _are_integers(x: Any) -> bool:
+    return all(map(_are_integers, x)) if isinstance(x, list | tuple) else isinstance(x, int | np.integer)
+
+
+def _unsigned(x: Any, dtype: DType | None) -> np.ndarray[Any, Any]:
+    if dtype is uint64:
+        try:
+            return np.asarray(x, np.uint64)
+        except OverflowError:
+            pass
+    raise OverflowError(f"{x!r:.60} does not fit in {'uint64' if dtype is uint64 else 'int64'}")
 
 
 def operand(x: Any, beside: Any = None) -> Any:

@@ -221,7 +221,9 @@ def empty_like(x: Tensor, dtype: Any = None, device: Any = None) -> Tensor:
 
 
 def arange(start: float, stop: float | None = None, step: float = 1, dtype: Any = None, device: Any = None) -> Tensor:
-    """start, start + step, … below stop; int64 if all are integers, else float32. Raises ValueError for step 0.
+    """start, start + step, … below stop; int64 if all are integers, else float32.
+
+    Raises ValueError for step 0, OverflowError for integers that the dtype doesn't hold.
 
     >>> import steep as st
     >>> st.arange(1, 7, 2)
@@ -238,7 +240,13 @@ def arange(start: float, stop: float | None = None, step: float = 1, dtype: Any 
         raise OverflowError(f"arange: start={start}, stop={stop} and step={step} must fit in int64")
     default = dtypes.int64 if integers else dtypes.float32
     values = np.arange(start, stop, step, dtype=np.int64 if integers else np.float64)
-    return _placed(values, default if dtype is None else as_dtype(dtype), device)
+    wanted = default if dtype is None else as_dtype(dtype)
+    if wanted.is_integer and values.size:
+        limits = np.iinfo(wanted.name)
+        for end in (int(values[0]), int(values[-1])):
+            if not limits.min <= end <= limits.max:
+                raise OverflowError(f"arange: {end} does not fit in {wanted.name}")
+    return _placed(values, wanted, device)
 
 
 def _placed(values: np.ndarray[Any, Any], dtype: DType, device: Any) -> Tensor:

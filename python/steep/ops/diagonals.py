@@ -37,6 +37,7 @@ def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
 
 
 def _diagonal(x: Tensor, offset: int, axis1: int, axis2: int) -> Tensor:
+    offset = max(-(2**62), min(offset, 2**62))  # beyond which there are no elements either
     y = _core.diagonal(x, offset, axis1, axis2)
     return record(y, _diagonal_vjp, (x,), (offset, axis1, axis2, x.shape))
 

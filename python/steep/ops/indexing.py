@@ -380,4 +380,6 @@ def one_hot(labels: Any, num_classes: int | None = None, dtype: Any = dtypes.flo
     labels = _integer_indices(labels)
     if num_classes is None:
         num_classes = int(labels.max()) + 1 if labels.size else 0
+    if not 0 <= num_classes < 2**48:
+        raise ValueError(f"one_hot: num_classes={num_classes} must be the number of classes")
     return _core.one_hot(labels, num_classes, as_dtype(dtype))

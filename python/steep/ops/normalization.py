@@ -8,10 +8,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from .. import _core
 from .._core import is_recording, record
+from ..dtypes import float32
 from ..tensor import Tensor
 from . import elementwise, manipulation, reduction, rows
 from ._apply import as_tensor, first_tensor
+from .dtype_functions import result_type
 
 __all__ = [
     "batch_norm",
@@ -50,6 +53,10 @@ def batch_norm(
     channels = x.shape[1]
     weight, bias = _by_channel("batch_norm", x, weight=weight, bias=bias)
     mean, var = _by_channel("batch_norm", x, running_mean=running_mean, running_var=running_var)
+    if x.dtype.itemsize == 2:  # whose squares may overflow or vanish
+        w, b = (None if t is None else manipulation.flatten(t) for t in (weight, bias))
+        y = batch_norm(x.astype(float32), running_mean, running_var, w, b, training, momentum, eps)
+        return y.astype(result_type(*(t for t in (x, weight, bias) if t is not None)))
     if training:
         count = math.prod(x.shape) // channels if channels else 0
         if count == 1:
@@ -73,6 +80,9 @@ def _by_batch(
     momentum: float,
     eps: float,
 ) -> Tensor:
+    for running in (running_mean, running_var):  # before one of them changes
+        if running is not None:
+            _core.check_writable("batch_norm", running)
     axes = (0, *range(2, x.ndim))
     mean, centred, var = _moments(x.detach(), axes)
     rstd = elementwise.rsqrt(var + eps)
@@ -155,7 +165,9 @@ def rms_norm(x: Any, normalized_shape: Any, weight: Any = None, eps: float | Non
     if eps is None:
         eps = 2.0**-52 if x.dtype.itemsize == 8 else 2.0**-23
     axes = tuple(range(-len(shape), 0))
-    y = x * elementwise.rsqrt(reduction.mean(elementwise.square(x), axes, keepdims=True) + eps)
+    wide = x.astype(float32) if x.dtype.itemsize == 2 else x  # for squares that overflow or vanish
+    y = wide * elementwise.rsqrt(reduction.mean(elementwise.square(wide), axes, keepdims=True) + eps)
+    y = y.astype(x.dtype)
     if weight is None:
         return y
     weight = as_tensor(weight, x)

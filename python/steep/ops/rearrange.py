@@ -172,6 +172,9 @@ def repeat(x: Any, repeats: Any, axis: int | None = None) -> Tensor:
         raise ValueError(
             f"repeat: repeats {repeats} must be one number, or one for each of {n} elements, none negative"
         )
+    total = float(counts.sum(dtype=np.float64)) * (n if counts.size == 1 else 1)
+    if total >= 2**48:  # where NumPy's own sum may wrap
+        raise MemoryError(f"repeat: {total:.4g} elements along an axis are more than any machine can hold")
     return take(x, np.repeat(np.arange(n), counts.astype(np.int64)), axis)
 
 

@@ -136,7 +136,7 @@ def var(x: Any, axis: Any = None, correction: float = 0.0, keepdims: bool = Fals
 def std(x: Any, axis: Any = None, correction: float = 0.0, keepdims: bool = False) -> Tensor:
     """Standard deviation over axes: the square root of ``var``. The derivative of equal elements is 0."""
     x = as_tensor(x)
-    if x.dtype.is_floating_point and x.dtype.itemsize == 2:  # whose variance may not be finite
+    if x.dtype.is_floating_point and x.dtype.itemsize == 2:  # whose variance may overflow or vanish
         return std(x.astype(dtypes.float32), axis, correction, keepdims).astype(x.dtype)
     return root(var(x, axis, correction, keepdims))
 

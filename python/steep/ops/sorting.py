@@ -74,7 +74,8 @@ def topk(x: Any, k: int, axis: int = -1, largest: bool = True, sorted: bool = Tr
     """
     x = as_tensor(x)
     axis = as_axis("topk", axis, x.ndim)
-    values, indices = _core.topk(x, operator.index(k), axis, bool(largest))
+    count = max(-1, min(operator.index(k), 2**62))  # what the engine can say is out of range
+    values, indices = _core.topk(x, count, axis, bool(largest))
     return ValuesAndIndices(record(values, _take_along_axis_vjp, (x,), (indices, axis, x.shape)), indices)
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from .. import _core
 from ..autograd import no_grad
+from ..dtypes import float32
 from ..tensor import Tensor
 from .optimizer import Group, Optimizer
 
@@ -36,21 +38,51 @@ class Formula(Optimizer):
     def _update(self, group: Group, state: dict[str, list[Tensor]], steps: list[int]) -> None:
         self._follow(group["params"], state)
         decay = group["weight_decay"] if self._decays_gradient else 0
-        for i, p in enumerate(group["params"]):
-            if p.grad is not None:
+        trained = [(i, p) for i, p in enumerate(group["params"]) if p.grad is not None]
+        for _, p in trained:  # before anything changes
+            _core.check_writable(self._name(), p)
+        for i, parameter in trained:
+            wide = _Wide()
 
-                def keep(name: str, i: int = i) -> Tensor:
-                    return self._kept(group, state, name)[i]
+            def keep(name: str, i: int = i, wide: _Wide = wide) -> Tensor:
+                return wide.of(self._kept(group, state, name)[i])
 
-                self._change(p, p.grad + decay * p if decay else p.grad, keep, steps[i], group)
+            p, g = wide.of(parameter), _computable(parameter.grad)
+            self._change(p, g + decay * p if decay else g, keep, steps[i], group)
+            wide.write_back()
 
     def _change(self, p: Tensor, g: Tensor, keep: Keep, step: int, options: Group) -> None:
         """Changes ``p`` in place, by its gradient ``g``.
 
         ``keep(name)`` is the tensor of that name that is kept for the parameter, zeros at first, to be changed in
-        place; ``step`` counts from 1.
+        place; ``step`` counts from 1. In place of 16-bit tensors they are float32, rounded once all has been computed.
         """
         raise NotImplementedError(f"{self._name()} needs a method _change(self, p, g, keep, step, options)")
+
+
+def _computable(x: Tensor) -> Tensor:
+    """In a dtype in which squares neither overflow nor vanish so soon."""
+    return x.astype(float32) if x.dtype.itemsize == 2 else x
+
+
+class _Wide:
+    """What is computed with in place of 16-bit tensors, until it is written back to them."""
+
+    def __init__(self) -> None:
+        self._pairs: list[tuple[Tensor, Tensor]] = []
+
+    def of(self, x: Tensor) -> Tensor:
+        if x.dtype.itemsize > 2:
+            return x
+        for known, wide in self._pairs:
+            if known is x:
+                return wide
+        self._pairs.append((x, _computable(x)))
+        return self._pairs[-1][1]
+
+    def write_back(self) -> None:
+        for x, wide in self._pairs:
+            x.copy_(wide)
 
 
 def average(kept: Tensor, x: Tensor, share: float) -> Tensor:

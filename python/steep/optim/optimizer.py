@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -106,8 +107,9 @@ class Optimizer:
         return {"state": state, "param_groups": groups}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Takes over options and state. Raises ValueError, with nothing changed, if groups or shapes differ."""
-        groups, state = state_dict["param_groups"], state_dict["state"]
+        """Takes over options and state. Raises ValueError, with nothing changed, if groups or shapes differ, and for
+        options out of range; TypeError for what is no state_dict of an optimizer."""
+        groups, state = self._parts(state_dict)
         if [len(g["params"]) for g in groups] != [len(g["params"]) for g in self.param_groups]:
             raise ValueError(
                 f"{self._name()}.load_state_dict: the groups have {[len(g['params']) for g in groups]} parameters, "
@@ -116,8 +118,9 @@ class Optimizer:
         new_steps: list[list[int]] = []
         new_state: list[dict[str, list[Tensor]]] = []
         for group, saved in zip(self.param_groups, groups, strict=True):
+            self._check_options({**group, **{key: saved[key] for key in self._options if key in saved}})
             entries = [state.get(number, {}) for number in saved["params"]]
-            new_steps.append([int(entry.get("step", 0)) for entry in entries])
+            new_steps.append([self._loaded_step(entry) for entry in entries])
             names = [name for name in self.state_names if any(name in entry for entry in entries)]
             new_state.append(
                 {
@@ -132,6 +135,33 @@ class Optimizer:
             group.update({key: value for key, value in saved.items() if key in self._options})
         self._steps, self._state = new_steps, new_state
 
+    def _parts(self, state_dict: Any) -> tuple[list[Any], Mapping[Any, Any]]:
+        """The groups and the state of a state_dict."""
+        wrong = TypeError(
+            f"{self._name()}.load_state_dict: expected what an optimizer's state_dict() returns, a dict of 'state' and "
+            f"'param_groups', not {state_dict!r:.60}"
+        )
+        if not isinstance(state_dict, Mapping):
+            raise wrong
+        groups, state = state_dict.get("param_groups"), state_dict.get("state")
+        if not isinstance(groups, list | tuple) or not isinstance(state, Mapping):
+            raise wrong
+        if not all(isinstance(g, Mapping) and isinstance(g.get("params"), list | tuple) for g in groups):
+            raise wrong
+        if not all(isinstance(entry, Mapping) for entry in state.values()):
+            raise wrong
+        return list(groups), state
+
+    def _loaded_step(self, entry: Mapping[str, Any]) -> int:
+        step = entry.get("step", 0)
+        try:
+            count = int(step)
+        except (TypeError, ValueError):
+            count = -1
+        if not 0 <= count < 2**63:
+            raise ValueError(f"{self._name()}.load_state_dict: step={step!r} must be a number of steps")
+        return count
+
     def _update(self, group: Group, state: dict[str, list[Tensor]], steps: list[int]) -> None:
         """Updates the parameters of one group that have gradients; ``steps[i]`` counts this step already."""
         raise NotImplementedError(f"{self._name()} needs a method _update(self, group, state, steps)")
@@ -139,10 +169,19 @@ class Optimizer:
     def _check_options(self, group: Group) -> None:
         """Raises ValueError for options out of range."""
         for name in ("lr", "weight_decay", "eps", "momentum"):
-            if name in group and not group[name] >= 0:
+            if name in group and not self._number(name, group[name]) >= 0:
                 raise ValueError(f"{self._name()}: {name}={group[name]} must not be negative")
-        if not all(0 <= beta < 1 for beta in group.get("betas", ())):
-            raise ValueError(f"{self._name()}: betas={group['betas']} must be at least 0 and less than 1")
+        betas = group.get("betas", (0, 0))
+        if not isinstance(betas, list | tuple) or len(betas) != 2:
+            raise TypeError(f"{self._name()}: betas={betas!r:.60} must be a pair of numbers")
+        if not all(0 <= self._number("betas", beta) < 1 for beta in betas):
+            raise ValueError(f"{self._name()}: betas={betas} must be at least 0 and less than 1")
+
+    def _number(self, name: str, value: Any) -> Any:
+        """``value``, if it is a real number or a tensor of one."""
+        if isinstance(value, Real) or (isinstance(value, Tensor | np.ndarray) and value.size == 1):
+            return value
+        raise TypeError(f"{self._name()}: {name} must be a number, not {value!r:.60}")
 
     def _kept(self, group: Group, state: dict[str, list[Tensor]], name: str) -> list[Tensor]:
         """The state tensors called ``name``, zeros at first."""

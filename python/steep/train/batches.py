@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import _core, cuda
 from ..devices import Device, cpu
-from ..dtypes import DType, int64
+from ..dtypes import DType, bfloat16, float32, int64
 from ..ops import asarray, take, to_device
 from ..tensor import Tensor
 
@@ -31,7 +31,7 @@ def as_rows(name: str, x: Any, dtype: DType) -> Tensor:
         if array.dtype.kind in "iu" and array.dtype.name not in ("int32", "int64"):
             array = array.astype(np.int64)
         elif array.dtype.kind == "f":
-            array = array.astype(dtype.name, copy=False)
+            array = array.astype(_in_numpy(array, dtype), copy=False)
         elif array.dtype.kind not in "biu":
             raise TypeError(
                 f"{name} holds {array.dtype} values, not numbers: encode them first, classes as the integers 0, 1, 2, …"
@@ -42,6 +42,11 @@ def as_rows(name: str, x: Any, dtype: DType) -> Tensor:
     if rows.shape[0] == 0:
         raise ValueError(f"{name} of shape {rows.shape} has no samples")
     return rows.astype(dtype) if rows.dtype.is_floating_point else rows
+
+
+def _in_numpy(array: np.ndarray[Any, Any], dtype: DType) -> str:
+    """NumPy's dtype on the way to ``dtype``: a wider one on the way to bfloat16, which it doesn't have."""
+    return dtype.name if dtype is not bfloat16 else "float32" if array.dtype.itemsize <= 4 else "float64"
 
 
 def as_data(x: Any, y: Any, dtype: DType, kind: str) -> Data:
@@ -99,7 +104,7 @@ def split(data: Data, fraction: float) -> tuple[Data, Data]:
     if not 0 < fraction < 1:
         raise ValueError(f"validation_split={fraction} is a share of the samples: it must be between 0 and 1")
     shuffled = _core.random.permutation(n, 0, 0).numpy()
-    labels = _classes(data[1].numpy())
+    labels = _classes(np.asarray(data[1].astype(float32) if data[1].dtype is bfloat16 else data[1]))
     if labels is not None:  # neighbours in `shuffled` get the same class, so that evenly spaced ones meet every class
         shuffled = shuffled[np.argsort(labels[shuffled], kind="stable")]
     marks = np.floor(np.arange(n + 1) * fraction + 0.5)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...dtypes import float32
 from ...tensor import Tensor
 from .. import elementwise, linalg, logic
 from .. import reduction as reductions
+from ..dtype_functions import result_type
 from .common import check_not_negative, hinge, pair, reduced, signs
 
 __all__ = [
@@ -51,9 +53,12 @@ def cosine_embedding_loss(
     if a.ndim not in (1, 2):
         raise ValueError(f"{name}: inputs must have the shape (N, D) or (D,), not {a.shape}")
     t = signs(name, target, a, a.shape[:-1])
+    given = result_type(a, b)
+    if given.itemsize == 2:  # whose squares may overflow or vanish
+        a, b = a.astype(float32), b.astype(float32)
     tiny = 1e-12  # PyTorch's, against division by 0
     lengths = (reductions.sum(elementwise.square(a), -1) + tiny) * (reductions.sum(elementwise.square(b), -1) + tiny)
-    cos = reductions.sum(a * b, -1) / elementwise.sqrt(lengths)
+    cos = (reductions.sum(a * b, -1) / elementwise.sqrt(lengths)).astype(given)
     return reduced(name, elementwise.where(logic.greater(t, 0), 1.0 - cos, hinge(cos - margin)), reduction)
 
 
