@@ -192,8 +192,8 @@ __global__ void __launch_bounds__(kThreads)
   each_element(a.outer * moves, a.inner, log_columns, [&](int64_t row, int64_t i) {
     const int64_t o = row / moves, m = row - o * moves;
     const Move move = sorted[m];
-    if (m + 1 < moves && sorted[m + 1].target == move.target) return;
-    y[(o * a.extent + move.target) * a.inner + i] = x[(o * a.count + move.source) * a.inner + i];
+    if (m + 1 < moves && sorted[m + 1].key() == move.key()) return;
+    y[(o * a.extent + int64_t(move.key())) * a.inner + i] = x[(o * a.count + move.place()) * a.inner + i];
   });
 }
 
