@@ -28,6 +28,8 @@ class Optimizer:
 
     state_names: tuple[str, ...] = ()
     scalar_names: tuple[str, ...] = ()  # those of state_names that are one number for each parameter
+    _not_negative: tuple[str, ...] = ("lr", "weight_decay", "eps", "momentum")  # options, if it has them
+    _shares: tuple[str, ...] = ()  # options from 0 to 1
 
     def __init__(self, params: Iterable[Any], defaults: Group) -> None:
         self._options = tuple(defaults)
@@ -138,9 +140,12 @@ class Optimizer:
 
     def _check_options(self, group: Group) -> None:
         """Raises ValueError for options out of range."""
-        for name in ("lr", "weight_decay", "eps", "momentum"):
+        for name in self._not_negative:
             if name in group and not group[name] >= 0:
                 raise ValueError(f"{self._name()}: {name}={group[name]} must not be negative")
+        for name in self._shares:
+            if not 0 <= group[name] <= 1:
+                raise ValueError(f"{self._name()}: {name}={group[name]} must be between 0 and 1")
         if not all(0 <= beta < 1 for beta in group.get("betas", ())):
             raise ValueError(f"{self._name()}: betas={group['betas']} must be at least 0 and less than 1")
 
