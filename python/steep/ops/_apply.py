@@ -87,6 +87,18 @@ def first_tensor(items: Iterable[Any]) -> Tensor | None:
     return next((x for x in items if isinstance(x, Tensor)), None)
 
 
+def as_tensors(*items: Any) -> tuple[Tensor, ...]:
+    """All as tensors, on the device of the first that is one."""
+    beside = first_tensor(items)
+    return tuple([as_tensor(x, beside) for x in items])
+
+
+def check_floating(name: str, x: Tensor, called: str = "input") -> None:
+    """Raises TypeError for other dtypes."""
+    if not x.dtype.is_floating_point:
+        raise TypeError(f"{name}: {called} must be floating-point, not {x.dtype.name}")
+
+
 class UnaryRule:
     """A row of the unary table: its kernel and its vjp."""
 
