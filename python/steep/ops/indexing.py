@@ -307,11 +307,13 @@ def embedding(indices: Any, weight: Any, padding_idx: int | None = None) -> Tens
     if not indices.dtype.is_integer:
         raise TypeError(f"embedding: indices must be integers, not {indices.dtype.name}: use x.astype(steep.int64)")
     rows = weight.shape[0]
-    if indices.size and not (int(indices.min()) >= 0 and int(indices.max()) < rows):
+    try:
+        indices = _core.checked_labels("embedding", indices, rows)
+    except ValueError:
         raise IndexError(
             f"embedding: indices range from {int(indices.min())} to {int(indices.max())}, but with {rows} rows "
             f"they must lie in 0…{rows - 1}"
-        )
+        ) from None
     if padding_idx is None:
         return take(weight, indices, 0)
     if not -rows <= padding_idx < rows:
