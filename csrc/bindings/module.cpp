@@ -18,6 +18,7 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used(), py::multiple_interpreters::not
     }
   });
   steep::register_tensor_type(m);
+  steep::register_node_type(m);
   steep::register_operators(m);
   steep::register_backward(m);
   steep::register_watch(m);

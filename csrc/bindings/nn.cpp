@@ -97,9 +97,8 @@ struct Update {
   Array parameter, gradient, state[2], stored[3];
 
   void add(Array& computed, Array& kept, const Array& a) {
-    const DType t = computed_in(a.dtype);
     kept = a;
-    computed = t == a.dtype ? a : astype(a, t);
+    computed = in_dtype(a, computed_in(a.dtype));
   }
   /// After the update.
   void finish() {
@@ -122,7 +121,7 @@ std::vector<Update> updates(const char* op, const py::list& params, std::initial
     Update u;
     u.index = i;
     u.add(u.parameter, u.stored[0], p);
-    u.gradient = contiguous(g.dtype == u.parameter.dtype ? g : astype(g, u.parameter.dtype));
+    u.gradient = contiguous(in_dtype(g, u.parameter.dtype));
     if (!p.is_contiguous() || !is_floating(p.dtype))
       throw std::invalid_argument(message(op, ": parameter ", i, " must be a contiguous floating-point tensor"));
     check_writable(op, p);
@@ -235,7 +234,7 @@ Array any_matmul(const Array& a, const Array& b) {
                                         ": operands need at least one dimension; use * to multiply by a number"));
   if (a.dtype != b.dtype) {
     const DType t = promote_types(a.dtype, b.dtype);
-    return any_matmul(a.dtype == t ? a : astype(a, t), b.dtype == t ? b : astype(b, t));
+    return any_matmul(in_dtype(a, t), in_dtype(b, t));
   }
   // A vector is a row on the left and a column on the right; the axis it gets is taken off the result.
   const Array x = a.ndim() == 1 ? expand_dims(a, 0) : a, y = b.ndim() == 1 ? expand_dims(b, 1) : b;

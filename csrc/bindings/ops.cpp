@@ -71,15 +71,14 @@ std::pair<Array, Array> operands(const char* op, py::handle a, py::handle b) {
     check_same_device(op, {&x, &y});
     if (x.dtype == y.dtype) return {x, y};
     const DType t = promote_types(x.dtype, y.dtype);
-    return {x.dtype == t ? x : astype(x, t), y.dtype == t ? y : astype(y, t)};
+    return {in_dtype(x, t), in_dtype(y, t)};
   }
   const DType t = tensor_a   ? weak_dtype(b, array_of(a.ptr()).dtype)
                   : tensor_b ? weak_dtype(a, array_of(b.ptr()).dtype)
                              : weak_dtype(a, weak_dtype(b, dtype_of_number(a)));
   const auto convert = [&](py::handle h, bool tensor) {
     if (!tensor) return number_array(h, t);
-    const Array& x = array_of(h.ptr());
-    return x.dtype == t ? x : astype(x, t);
+    return in_dtype(array_of(h.ptr()), t);
   };
   return {convert(a, tensor_a), convert(b, tensor_b)};
 }
@@ -211,8 +210,7 @@ Array binary_backward(const BinaryKernel& k, const ByDType<ElementwiseKernel>& k
     if (h.is_none()) return g;
     if (is_python_number(h)) return number_array(h, g.dtype);
     check_saved(k.name, h);
-    const Array& x = array_of(h.ptr());
-    return x.dtype == g.dtype ? x : astype(x, g.dtype);
+    return in_dtype(array_of(h.ptr()), g.dtype);
   };
   const Array x = operand(a), z = operand(b), out = operand(y);
   Array d(g.dtype, g.shape, g.device());
@@ -228,7 +226,7 @@ Array binary_backward(const BinaryKernel& k, const ByDType<ElementwiseKernel>& k
 
 Array where(const Array& condition, py::handle left, py::handle right) {
   auto [a, b] = operands("where", left, right);
-  const Array c = condition.dtype == DType::boolean ? condition : astype(condition, DType::boolean);
+  const Array c = in_dtype(condition, DType::boolean);
   for (const auto& [h, x] : {std::pair(left, &a), std::pair(right, &b)})
     if (is_tensor(h.ptr())) check_same_device("where", {&c, x});
   Array y(a.dtype, broadcast_shapes("where", c.shape, broadcast_shapes("where", a.shape, b.shape)), c.device());

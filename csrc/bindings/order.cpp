@@ -16,44 +16,42 @@ namespace py = pybind11;
 namespace steep {
 namespace {
 
-int axis_of(const char* op, const Array& a, int64_t axis) { return normalize_axis(op, axis, a.ndim()); }
+/// f of an array and an axis of it, without the lock if the work pays for it.
+template <class F>
+auto along(const char* op, const Array& a, int64_t axis, int64_t work, const F& f) {
+  const int i = normalize_axis(op, axis, a.ndim());
+  const Unlocked unlocked(work);
+  return f(a, i);
+}
 
 template <Scan kind>
 Array bound_scan(const Array& a, int64_t axis) {
-  const int i = axis_of("scan", a, axis);
-  const Unlocked unlocked(a.size());
-  return scan(kind, a, i);
+  return along("scan", a, axis, a.size(), [](const Array& x, int i) { return scan(kind, x, i); });
 }
 
 template <bool largest>
 std::pair<Array, Array> bound_extreme_scan(const Array& a, int64_t axis) {
-  const int i = axis_of("scan", a, axis);
-  const Unlocked unlocked(a.size());
-  return extreme_scan(largest, a, i);
+  return along("scan", a, axis, a.size(), [](const Array& x, int i) { return extreme_scan(largest, x, i); });
 }
 
 Array bound_linear_scan(const Array& a, const Array& b, int64_t axis) {
-  const int i = axis_of("linear_scan", b, axis);
   if (a.shape != b.shape || a.dtype != b.dtype || !is_floating(b.dtype))
     throw std::invalid_argument(message("linear_scan: factors of shape ", to_string(a.shape), " and dtype ",
                                         name(a.dtype), ", terms ", to_string(b.shape), " and ", name(b.dtype),
                                         ": both must be floats of one dtype and shape"));
-  const Unlocked unlocked(b.size());
-  return linear_scan(a, b, i);
+  return along("linear_scan", b, axis, b.size(), [&](const Array& terms, int i) { return linear_scan(a, terms, i); });
 }
 
-/// f of an array and an axis of it, without the lock: a sort takes longer than a pass over the elements.
+/// The same of a sort, which takes longer than a pass over the elements.
 template <class F>
 auto sorting_call(const char* op, const Array& a, int64_t axis, const F& f) {
-  const int i = axis_of(op, a, axis);
-  const Unlocked unlocked(a.size() * 16);
-  return f(a, i);
+  return along(op, a, axis, a.size() * 16, f);
 }
 
 Array bound_searchsorted(const Array& sorted, const Array& values, bool right) {
   const DType t = promote_types(sorted.dtype, values.dtype);
   const Unlocked unlocked(values.size() * 16);
-  return searchsorted(astype(sorted, t), astype(values, t), right);
+  return searchsorted(in_dtype(sorted, t), in_dtype(values, t), right);
 }
 
 }  // namespace

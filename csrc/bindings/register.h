@@ -4,7 +4,8 @@
 
 namespace steep {
 
-void register_tensor_type(pybind11::module_& m);  // the raw types of the tape
+void register_tensor_type(pybind11::module_& m);  // what steep.Tensor derives from
+void register_node_type(pybind11::module_& m);    // recording, and the nodes of the tape
 void register_operators(pybind11::module_& m);    // + - * / @
 void register_backward(pybind11::module_& m);     // the walk over the tape
 void register_watch(pybind11::module_& m);        // detect_anomaly and checkpoint

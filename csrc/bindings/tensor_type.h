@@ -82,8 +82,6 @@ bool to_device(PyObject* o, Device& d);
 
 pybind11::tuple to_tuple(const Dims& d);
 
-void register_tensor_type(pybind11::module_& m);
-
 }  // namespace steep
 
 namespace pybind11::detail {

@@ -56,10 +56,8 @@ struct AlongAxis {
 };
 
 cuda::IndexSizes sizes_of(const Array& part, const Array& index, int axis) {
-  cuda::IndexSizes sizes{1, part.shape[axis], index.shape[axis], 1};
-  for (int d = 0; d < part.ndim(); ++d)
-    if (d != axis) (d < axis ? sizes.outer : sizes.inner) *= part.shape[d];
-  return sizes;
+  const auto [outer, inner] = sizes_around(part.shape, axis);
+  return {outer, part.shape[axis], index.shape[axis], inner};
 }
 
 /// Checks, and then on_device(sizes, index, values, contiguous array) or on_host(place, offset in the array, values).
@@ -106,7 +104,7 @@ Array gather_along_axis(const char* op, const Array& a, const Array& indices, in
     return out;
   }
   const AlongAxis all(part, index, axis);
-  visit_words(a.itemsize(), [&](auto zero) {
+  visit_words(int64_t(a.itemsize()), [&](auto zero) {
     using Word = decltype(zero);
     const Word* const x = a.as<Word>();
     Word* const y = out.as<Word>();
@@ -125,7 +123,7 @@ void scatter_along_axis(const char* op, Array& to, const Array& index, int axis,
         cuda::table()->put_along_axis(int64_t(y.itemsize()), sizes, from, at, y.data);
       },
       [&](const AlongAxis& all, const Array& from) {
-        visit_words(to.itemsize(), [&](auto zero) {
+        visit_words(int64_t(to.itemsize()), [&](auto zero) {
           using Word = decltype(zero);
           scatter_rows(all, [x = from.as<Word>(), y = to.as<Word>()](int64_t at, int64_t i) { y[at] = x[i]; });
         });

@@ -1,6 +1,5 @@
 // What reads and writes chosen elements share: the places of an array's elements, and of values to be written.
 #pragma once
-#include <type_traits>
 #include <vector>
 
 #include "array.h"
@@ -63,24 +62,6 @@ struct Line : Axes {
   }
 };
 
-/// f(an unsigned integer of `item` bytes), for what only moves elements.
-template <class F>
-void visit_words(size_t item, const F& f) {
-  if (item == 1) return f(uint8_t());
-  if (item == 2) return f(uint16_t());
-  if (item == 4) return f(uint32_t());
-  f(uint64_t());
-}
-
-/// a + b; integers wrap.
-template <class T>
-T sum_of(T a, T b) {
-  if constexpr (std::is_integral_v<T>)
-    return T(uint64_t(a) + uint64_t(b));
-  else
-    return T(a + b);
-}
-
 /// `values` as they are written to `to`: of its dtype and the chosen shape, dense, in memory that `to` doesn't share.
 inline Array dense_values(const char* op, const Array& to, const Array& values, const Dims& shape) {
   const bool number = values.ndim() == 0 && !on_cuda(values);
@@ -93,7 +74,7 @@ inline Array dense_values(const char* op, const Array& to, const Array& values, 
   if (!fits)
     throw std::invalid_argument(message(op, ": values of shape ", to_string(here.shape),
                                         " do not fit the chosen elements of shape ", to_string(shape)));
-  const Array out = broadcast_to(here.dtype == to.dtype ? here : astype(here, to.dtype), shape);
+  const Array out = broadcast_to(in_dtype(here, to.dtype), shape);
   const auto [to_begin, to_end] = extent(to);
   const auto [from_begin, from_end] = extent(out);
   return to_begin < from_end && from_begin < to_end ? copy(out) : contiguous(out);

@@ -119,4 +119,28 @@ decltype(auto) visit_computed(DType t, F&& f) {
   return detail::visit(t, static_cast<F&&>(f), ComputedTypes());
 }
 
+/// An unsigned integer of so many bytes: what elements are where they are only moved, or compared as bits.
+template <int bytes>
+using Word =
+    std::conditional_t<bytes == 1, uint8_t,
+                       std::conditional_t<bytes == 2, uint16_t, std::conditional_t<bytes == 4, uint32_t, uint64_t>>>;
+
+/// f with a Word of `item` bytes.
+template <class F>
+void visit_words(int64_t item, const F& f) {
+  if (item == 1) return f(uint8_t());
+  if (item == 2) return f(uint16_t());
+  if (item == 4) return f(uint32_t());
+  f(uint64_t());
+}
+
+/// a + b; integers wrap.
+template <class T>
+STEEP_HD T sum_of(T a, T b) {
+  if constexpr (std::is_integral_v<T>)
+    return T(uint64_t(a) + uint64_t(b));
+  else
+    return a + b;
+}
+
 }  // namespace steep

@@ -57,18 +57,12 @@ struct Work : ElementwisePlan {
   unsigned stored = 0;  // bit i: operand i is of a dtype that is converted to the one it is computed in
 };
 
-template <class Word>
-void copy_strided(int64_t n, const char* from, int64_t from_step, char* to, int64_t to_step) {
-  const Word* x = reinterpret_cast<const Word*>(from);
-  Word* y = reinterpret_cast<Word*>(to);
-  for (int64_t i = 0; i < n; ++i) y[i * to_step] = x[i * from_step];
-}
-
 void copy_strided(int64_t item, int64_t n, const char* from, int64_t from_step, char* to, int64_t to_step) {
-  if (item == 1) return copy_strided<uint8_t>(n, from, from_step, to, to_step);
-  if (item == 2) return copy_strided<uint16_t>(n, from, from_step, to, to_step);
-  if (item == 4) return copy_strided<uint32_t>(n, from, from_step, to, to_step);
-  copy_strided<uint64_t>(n, from, from_step, to, to_step);
+  visit_words(item, [=]<class Item>(Item) {
+    const Item* x = reinterpret_cast<const Item*>(from);
+    Item* y = reinterpret_cast<Item*>(to);
+    for (int64_t i = 0; i < n; ++i) y[i * to_step] = x[i * from_step];
+  });
 }
 
 /// Elements of operand i, one after another, in the dtype that it is computed in.

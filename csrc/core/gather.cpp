@@ -198,7 +198,7 @@ void scatter_lines(const Chosen& c, T* to, const T* values, const F& write) {
 
 Array checked_indices(const char* op, const Array& index, int64_t extent, int axis) {
   if (!is_integer(index.dtype)) throw TypeError(message(op, ": indices must be integers, not ", name(index.dtype)));
-  Array out = index.dtype == DType::int64 ? contiguous(index) : astype(index, DType::int64);
+  Array out = contiguous(in_dtype(index, DType::int64));
   const int64_t n = out.size();
   if (n == 0) return out;
   if (!on_cuda(out)) {
@@ -243,7 +243,7 @@ Array gather(const Array& a, const Selection& s) {
   }
   const Chosen chosen = choose(a, s, shape);
   if (out.size() == 0) return out;
-  visit_words(a.itemsize(), [&](auto zero) {
+  visit_words(int64_t(a.itemsize()), [&](auto zero) {
     using Word = decltype(zero);
     gather_lines(chosen, a.as<Word>(), out.as<Word>());
   });
@@ -284,7 +284,7 @@ void scatter(Array& to, const Selection& s, const Array& values) {
         cuda::table()->put(int64_t(y.itemsize()), sizes, s.distinct, from, index, y.data);
       },
       [&](const Chosen& chosen, const Array& from) {
-        visit_words(to.itemsize(), [&](auto zero) {
+        visit_words(int64_t(to.itemsize()), [&](auto zero) {
           using Word = decltype(zero);
           scatter_lines(chosen, to.as<Word>(), from.as<Word>(), [](Word& y, Word x) { y = x; });
         });

@@ -5,16 +5,12 @@
 #include <cstring>
 #include <type_traits>
 
-#if defined(__CUDACC__)
-#define STEEP_HALF __host__ __device__ __forceinline__
-#else
-#define STEEP_HALF inline __attribute__((always_inline))
-#endif
+#include "host_device.h"
 
 namespace steep {
 
 template <class To, class From>
-STEEP_HALF To same_bits(From x) {
+STEEP_HD To same_bits(From x) {
   static_assert(sizeof(To) == sizeof(From));
   To y;
   memcpy(&y, &x, sizeof y);
@@ -23,7 +19,7 @@ STEEP_HALF To same_bits(From x) {
 
 /// x toward zero, with the last bit set where that left something out. Rounded again to fewer bits it is what x itself
 /// would be, by S. Boldo, G. Melquiond, Emulation of a FMA and correctly rounded sums (2008).
-STEEP_HALF float round_to_odd(double x) {
+STEEP_HD float round_to_odd(double x) {
   const float nearest = float(x);
   const bool beyond = __builtin_fabs(double(nearest)) > __builtin_fabs(x);  // not where it is 0
   return same_bits<float>((same_bits<uint32_t>(nearest) - beyond) | (double(nearest) != x));
@@ -31,7 +27,7 @@ STEEP_HALF float round_to_odd(double x) {
 
 /// The same of an integer, whose lowest bits a double may not hold.
 template <class I>
-STEEP_HALF double round_to_odd(I x)
+STEEP_HD double round_to_odd(I x)
   requires std::is_integral_v<I>
 {
   if constexpr (sizeof(I) == 8)
@@ -45,13 +41,13 @@ struct float16 {
   uint16_t bits;
 
   float16() = default;
-  STEEP_HALF explicit float16(float x) : bits(round(x)) {}
-  STEEP_HALF explicit float16(double x) : float16(round_to_odd(x)) {}
+  STEEP_HD explicit float16(float x) : bits(round(x)) {}
+  STEEP_HD explicit float16(double x) : float16(round_to_odd(x)) {}
   template <class I>
     requires std::is_integral_v<I>
-  STEEP_HALF explicit float16(I x) : float16(double(x)) {}
+  STEEP_HD explicit float16(I x) : float16(double(x)) {}
 
-  STEEP_HALF operator float() const {
+  STEEP_HD operator float() const {
     const uint32_t magnitude = uint32_t(bits & 0x7fff) << 13, sign = uint32_t(bits & 0x8000) << 16;
     // 2^112 makes up for the exponents' biases, of normal and subnormal numbers; only infinity and NaN stay apart.
     const float value = same_bits<float>(magnitude) * 0x1p112f;
@@ -60,7 +56,7 @@ struct float16 {
   }
 
  private:
-  static STEEP_HALF uint16_t round(float x) {
+  static STEEP_HD uint16_t round(float x) {
     const uint32_t all = same_bits<uint32_t>(x), magnitude = all & 0x7fffffff;
     // In the sum with 1/2 a multiple of 2^-24, the step of subnormal numbers, is what is left of the fraction.
     const uint32_t subnormal = same_bits<uint32_t>(same_bits<float>(magnitude) + 0.5f) - 0x3f000000;
@@ -76,16 +72,16 @@ struct bfloat16 {
   uint16_t bits;
 
   bfloat16() = default;
-  STEEP_HALF explicit bfloat16(float x) : bits(round(x)) {}
-  STEEP_HALF explicit bfloat16(double x) : bfloat16(round_to_odd(x)) {}
+  STEEP_HD explicit bfloat16(float x) : bits(round(x)) {}
+  STEEP_HD explicit bfloat16(double x) : bfloat16(round_to_odd(x)) {}
   template <class I>
     requires std::is_integral_v<I>
-  STEEP_HALF explicit bfloat16(I x) : bfloat16(round_to_odd(x)) {}
+  STEEP_HD explicit bfloat16(I x) : bfloat16(round_to_odd(x)) {}
 
-  STEEP_HALF operator float() const { return same_bits<float>(uint32_t(bits) << 16); }
+  STEEP_HD operator float() const { return same_bits<float>(uint32_t(bits) << 16); }
 
  private:
-  static STEEP_HALF uint16_t round(float x) {
+  static STEEP_HD uint16_t round(float x) {
     const uint32_t all = same_bits<uint32_t>(x);
     const uint32_t nan = all >> 16 | 0x40, rounded = (all + 0x7fff + (all >> 16 & 1)) >> 16;
     return uint16_t((all & 0x7fffffff) > 0x7f800000 ? nan : rounded);

@@ -88,7 +88,7 @@ void unravel(const Dims& shape, const Array& out) {
 
 /// Coordinates over the axes of `shape`, into which the positions in the mask are split.
 Array find(const Array& a, const Dims& shape) {
-  const Array mask = contiguous(a.dtype == DType::boolean ? a : astype(a, DType::boolean));
+  const Array mask = contiguous(in_dtype(a, DType::boolean));
   if (!on_cuda(mask)) {
     const Array out = positions(mask, shape.n);
     if (shape.n > 1) unravel(shape, out);

@@ -257,12 +257,7 @@ Array arg_reduce(const ArgReduceKernel& kernel, const Array& a, int axis, bool k
   if (a.shape[axis] == 0)
     throw std::invalid_argument(message(kernel.name, ": axis ", axis, " of shape ", to_string(a.shape),
                                         " has no elements, and an empty ", kernel.name, " has no value"));
-  const int last = a.ndim() - 1;
-  Dims order;
-  for (int d = 0; d <= last; ++d)
-    if (d != axis) order.push(d);
-  order.push(axis);
-  const Array rows = on_cuda(a) ? computable(permute(a, order)) : contiguous(permute(a, order));
+  const Array rows = on_cuda(a) ? rows_of(a, axis) : contiguous(move_axis(a, axis, a.ndim() - 1));
   Dims out_shape = a.shape;
   if (keepdims)
     out_shape[axis] = 1;

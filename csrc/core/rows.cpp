@@ -43,9 +43,6 @@ void over_rows(const Array& out, int64_t rows, int64_t n, const F& f) {
 /// The same of what may be null.
 Array computable(const Array* a) { return a ? computable(*a) : Array(); }
 
-/// Such rows along `axis`.
-Array rows_of(const Array& a, int axis) { return computable(move_axis(a, axis, a.ndim() - 1)); }
-
 enum class Row { softmax, log_softmax };
 
 /// kernel(zero, row count, row length, offset of the first row, its output) over the rows of `out` along `axis`.

@@ -122,10 +122,8 @@ void scan_lines(const Op& op, const cuda::ScanSizes& s) {
 }
 
 cuda::ScanSizes sizes_of(const Array& a, int axis) {
-  cuda::ScanSizes s{1, a.shape[axis], 1};
-  for (int d = 0; d < a.ndim(); ++d)
-    if (d != axis) (d < axis ? s.outer : s.inner) *= a.shape[d];
-  return s;
+  const auto [outer, inner] = sizes_around(a.shape, axis);
+  return {outer, a.shape[axis], inner};
 }
 
 constexpr const char* kNames[] = {"cumulative_sum", "cumulative_prod", "logcumsumexp"};

@@ -171,8 +171,7 @@ struct Rows {
   Dims shape;  // of the results
   int64_t rows, n;
 
-  Rows(const Array& a, int axis, int64_t count)
-      : x(computable(move_axis(a, axis, a.ndim() - 1))), shape(x.shape), n(a.shape[axis]) {
+  Rows(const Array& a, int axis, int64_t count) : x(rows_of(a, axis)), shape(x.shape), n(a.shape[axis]) {
     shape[shape.n - 1] = count;
     rows = n ? x.size() / n : 0;
   }

@@ -5,16 +5,13 @@
 #include <cstring>
 #include <type_traits>
 
+#include "dtype.h"
 #include "host_device.h"
 
 namespace steep::sorting {
 
-template <int bytes>
-using Unsigned =
-    std::conditional_t<bytes == 1, uint8_t,
-                       std::conditional_t<bytes == 2, uint16_t, std::conditional_t<bytes == 4, uint32_t, uint64_t>>>;
 template <class T>
-using Key = Unsigned<sizeof(T)>;
+using Key = Word<sizeof(T)>;
 
 template <class T>
 inline constexpr Key<T> kSign = Key<T>(Key<T>(1) << (8 * sizeof(T) - 1));

@@ -192,6 +192,13 @@ Array select(const Array& a, int axis, int64_t index) {
   return out;
 }
 
+std::pair<int64_t, int64_t> sizes_around(const Dims& shape, int axis) {
+  std::pair<int64_t, int64_t> sizes{1, 1};
+  for (int d = 0; d < shape.n; ++d)
+    if (d != axis) (d < axis ? sizes.first : sizes.second) *= shape[d];
+  return sizes;
+}
+
 Array diagonal(const Array& a, int64_t offset, int axis1, int axis2) {
   const int64_t row = offset < 0 ? -offset : 0, column = offset > 0 ? offset : 0;
   const int64_t n = std::max<int64_t>(0, std::min(a.shape[axis1] - row, a.shape[axis2] - column));
@@ -222,6 +229,8 @@ Array computable(const Array& a) {
   const DType t = computed_in(a.dtype);
   return t == a.dtype ? contiguous(a) : astype(a, t);
 }
+
+Array rows_of(const Array& a, int axis) { return computable(move_axis(a, axis, a.ndim() - 1)); }
 
 void check_writable(const char* op, const Array& a) {
   if (!a.storage->writable)

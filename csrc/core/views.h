@@ -1,6 +1,7 @@
 // Shapes and views: what needs no kernel.
 #pragma once
 #include <span>
+#include <utility>
 
 #include "array.h"
 
@@ -26,6 +27,8 @@ Array reshape(const Array& a, Dims shape);
 Array slice(const Array& a, int axis, int64_t start, int64_t step, int64_t count);
 /// Element `index` along an axis, which disappears.
 Array select(const Array& a, int axis, int64_t index);
+/// The numbers of elements on the axes in front of an axis and on those behind it.
+std::pair<int64_t, int64_t> sizes_around(const Dims& shape, int axis);
 /// Elements [i, i + offset] of two different axes, as a new last axis in place of both.
 Array diagonal(const Array& a, int64_t offset, int axis1, int axis2);
 
@@ -35,6 +38,8 @@ Array contiguous(const Array& a);  // a itself where it already is
 Array in_dtype(const Array& a, DType dtype);
 /// Contiguous, and in the dtype that kernels compute in: the array itself where it is so.
 Array computable(const Array& a);
+/// The same with `axis` as the last: its rows as kernels read them.
+Array rows_of(const Array& a, int axis);
 Array astype(const Array& a, DType dtype);
 /// Throws std::invalid_argument unless a's memory may be written and no two of its elements share it.
 void check_writable(const char* op, const Array& a);

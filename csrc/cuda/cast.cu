@@ -13,31 +13,26 @@ struct Convert {
   STEEP_FORMULA To operator()(From x) const { return convert<To>(x); }
 };
 
-template <class Word>
+/// Elements that are only moved, as words: those of one size share a kernel.
+template <class Item>
 struct Same {
-  STEEP_FORMULA Word operator()(Word x) const { return x; }
+  STEEP_FORMULA Item operator()(Item x) const { return x; }
 };
 
-template <class Word>
+template <class Item>
 struct Choose {
-  STEEP_FORMULA Word operator()(uint8_t condition, Word a, Word b) const { return condition ? a : b; }
+  STEEP_FORMULA Item operator()(uint8_t condition, Item a, Item b) const { return condition ? a : b; }
 };
 
-/// Bytes that are moved only: elements of one size share a kernel.
-template <int bytes>
-using Word =
-    std::conditional_t<bytes == 1, uint8_t,
-                       std::conditional_t<bytes == 2, uint16_t, std::conditional_t<bytes == 4, uint32_t, uint64_t>>>;
-
-/// f with a value of T if t is its dtype and its size is that of a Word.
-template <class Word, class T, class F>
+/// f with a value of T if t is its dtype and its size is that of an Item.
+template <class Item, class T, class F>
 __device__ void with_type(DType t, const F& f) {
-  if constexpr (sizeof(T) == sizeof(Word))
+  if constexpr (sizeof(T) == sizeof(Item))
     if (t == dtype_of<T>()) f(T());
 }
-template <class Word, class F, class... T>
+template <class Item, class F, class... T>
 __device__ void with_type_of_size(DType t, const F& f, Types<T...>) {
-  (with_type<Word, T>(t, f), ...);
+  (with_type<Item, T>(t, f), ...);
 }
 
 /// The conversions that few programs wait for: one kernel for each pair of sizes asks for the dtypes as it runs.
@@ -80,9 +75,9 @@ void cast(const ElementwisePlan& plan, const double*) {
   }
 }
 
-template <class Word>
+template <class Item>
 void where(const ElementwisePlan& plan, const double*) {
-  launch_elementwise<Word, uint8_t, Word, Word>("where", plan, Choose<Word>());
+  launch_elementwise<Item, uint8_t, Item, Item>("where", plan, Choose<Item>());
 }
 
 }  // namespace

@@ -35,8 +35,7 @@ struct Rectangle {
 
   Rectangle(int64_t rows, int64_t inner) {
     log_columns = std::countr_zero(std::bit_ceil(uint64_t(std::clamp<int64_t>(inner, 1, kThreads))));
-    const int64_t across = ceil_div(rows, int64_t(kThreads) >> log_columns);
-    grid.x = unsigned(std::min<int64_t>(across, int64_t(1) << 20));
+    grid.x = grid_for(rows, kThreads >> log_columns);
     grid.y = unsigned(std::min<int64_t>(ceil_div(inner, int64_t(1) << log_columns), 1 << 10));
   }
 };
@@ -70,14 +69,6 @@ void launch_gather(const char* op, const Indexed& a, const void* x, void* y) {
          shape.log_columns);
 }
 
-template <class F>
-void visit_words(int64_t item, const F& f) {
-  if (item == 8) return f(uint64_t());
-  if (item == 4) return f(uint32_t());
-  if (item == 2) return f(uint16_t());
-  f(uint8_t());
-}
-
 bool is_empty(const IndexSizes& s) { return s.outer == 0 || s.count == 0 || s.inner == 0; }
 
 void take(int64_t item, const IndexSizes& s, const void* x, const int64_t* index, void* y) {
@@ -105,14 +96,6 @@ void take_along_axis(int64_t item, const IndexSizes& s, const void* x, const int
 
 // --- scatters -------------------------------------------------------------------------------------------------------
 
-template <class T>
-__device__ T plus(T a, T b) {
-  if constexpr (std::is_same_v<T, int32_t> || std::is_same_v<T, int64_t>)  // wraps
-    return T(std::make_unsigned_t<T>(a) + std::make_unsigned_t<T>(b));
-  else
-    return T(a + b);
-}
-
 enum class Write { add, put };
 
 /// A thread writes to all the elements of a line y[o, :, i], one after the other.
@@ -133,7 +116,7 @@ __global__ void __launch_bounds__(kThreads) scatter_lines(Indexed a, const T* g,
 #pragma unroll
       for (int u = 0; u < kAhead; ++u)
         if (k + u < a.count)
-          line[to[u] * a.inner] = how == Write::add ? plus(line[to[u] * a.inner], value[u]) : value[u];
+          line[to[u] * a.inner] = how == Write::add ? sum_of(line[to[u] * a.inner], value[u]) : value[u];
     }
   });
 }
@@ -178,7 +161,7 @@ __global__ void __launch_bounds__(kThreads)
       }
 #pragma unroll
       for (int u = 0; u < kAhead; ++u)
-        if (same[u]) sum = plus(sum, value[u]);
+        if (same[u]) sum = sum_of(sum, value[u]);
       more = same[kAhead - 1];
     }
     element = sum;
@@ -223,8 +206,8 @@ void scatter(const char* op, const IndexSizes& s, Indexed a, bool per_element, c
   const SortedRows<Move> sorted(op, 1, moves, LoadMove{a, per_element});
   if (per_element) a.outer = a.inner = 1;
   const Rectangle shape(a.outer * moves, a.inner);
-  launch(op, how == Write::add ? scatter_sorted<T> : put_sorted<T>, shape.grid, kThreads, 0, a, moves, sorted.items(), g,
-         y, shape.log_columns);
+  launch(op, how == Write::add ? scatter_sorted<T> : put_sorted<T>, shape.grid, kThreads, 0, a, moves, sorted.items(),
+         g, y, shape.log_columns);
 }
 
 void scatter(const char* op, DType t, const IndexSizes& s, const Indexed& a, bool per_element, const void* g, void* y) {
@@ -276,17 +259,15 @@ __global__ void __launch_bounds__(kThreads)
   for (int64_t i = int64_t(blockIdx.x) * kThreads + threadIdx.x; i < n; i += step) y[i * classes + label[i]] = one;
 }
 
-unsigned blocks_for(int64_t n) { return unsigned(std::min<int64_t>(ceil_div(n, int64_t(kThreads)), int64_t(1) << 20)); }
-
 void wrap_indices(int64_t n, int64_t extent, int64_t* index) {
-  if (n > 0) launch("wrap indices", wrap, blocks_for(n), kThreads, 0, n, extent, index);
+  if (n > 0) launch("wrap indices", wrap, grid_for(n, kThreads), kThreads, 0, n, extent, index);
 }
 
 void one_hot(DType t, int64_t n, int64_t classes, const int64_t* label, void* y) {
   if (n == 0) return;
   visit(t, [&](auto zero) {
     using T = decltype(zero);
-    launch("one_hot", set_labels<T>, blocks_for(n), kThreads, 0, n, classes, label, T(1), static_cast<T*>(y));
+    launch("one_hot", set_labels<T>, grid_for(n, kThreads), kThreads, 0, n, classes, label, T(1), static_cast<T*>(y));
   });
 }
 

@@ -4,6 +4,7 @@
 #pragma once
 #include <cuda_runtime.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <utility>
 
@@ -44,6 +45,11 @@ void launch(const char* op, void (*kernel)(Parameter...), dim3 grid, dim3 block,
 template <class T>
 __host__ __device__ constexpr T ceil_div(T a, T b) {
   return (a + b - 1) / b;
+}
+
+/// Blocks for n elements, `each` at a time, up to a limit: kernels that go on in steps of the grid do the rest.
+inline unsigned grid_for(int64_t n, int each) {
+  return unsigned(std::min<int64_t>(ceil_div(n, int64_t(each)), int64_t(1) << 20));
 }
 
 }  // namespace steep::cuda

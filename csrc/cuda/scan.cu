@@ -127,25 +127,23 @@ __global__ void __launch_bounds__(kThreads) scan_pieces(int64_t lines, int64_t p
   }
 }
 
-unsigned grid_for(int64_t blocks) { return unsigned(std::min<int64_t>(blocks, int64_t(1) << 20)); }
-
 template <class Op>
 void launch_scan(const char* name, const Op& op, const ScanSizes& s) {
   using State = typename Op::State;
   const int64_t lines = s.outer * s.inner;
   // Threads of neighbouring lines read neighbours, unless lines lie behind each other.
   if (s.n <= 16 || (s.inner >= 32 && lines >= 1 << 14))
-    return launch(name, scan_by_thread<Op>, grid_for(ceil_div(lines, int64_t(kThreads))), kThreads, 0, op, s);
+    return launch(name, scan_by_thread<Op>, grid_for(lines, kThreads), kThreads, 0, op, s);
   const bool cuts = s.n > kPiece && lines < 1 << 10;
   const Cut cut{s, cuts ? kPiece : s.n, cuts ? ceil_div(s.n, kPiece) : 1};
   const int64_t blocks = lines * cut.pieces;
   const Workspace states(cuts ? size_t(blocks) * sizeof(State) : 0);
   if (cuts) {
-    launch(name, scan_by_block<false, Op>, grid_for(blocks), kThreads, 0, op, cut, states.as<State>());
+    launch(name, scan_by_block<false, Op>, grid_for(blocks, 1), kThreads, 0, op, cut, states.as<State>());
     launch(name, scan_pieces<Op>, unsigned(ceil_div(lines, int64_t(kThreads))), kThreads, 0, lines, cut.pieces,
            states.as<State>());
   }
-  launch(name, scan_by_block<true, Op>, grid_for(blocks), kThreads, 0, op, cut, states.as<State>());
+  launch(name, scan_by_block<true, Op>, grid_for(blocks, 1), kThreads, 0, op, cut, states.as<State>());
 }
 
 void scan(Scan kind, DType t, const ScanSizes& s, const void* x, void* y) {

@@ -8,8 +8,6 @@ namespace {
 
 constexpr int kThreads = 256;
 
-unsigned blocks_for(int64_t n) { return unsigned(std::min<int64_t>(ceil_div(n, int64_t(kThreads)), int64_t(1) << 20)); }
-
 /// The item of an element.
 template <class Item, class T>
 struct LoadItem {
@@ -35,7 +33,7 @@ void argsort(DType t, bool descending, int64_t rows, int64_t n, const void* x, i
       using Item = decltype(item);
       const LoadItem<Item, T> load{static_cast<const T*>(x), n, descending};
       const SortedRows<Item> sorted("sort", rows, n, load);
-      launch("sort", write_places<Item>, blocks_for(rows * n), kThreads, 0, rows * n, sorted.items(), index);
+      launch("sort", write_places<Item>, grid_for(rows * n, kThreads), kThreads, 0, rows * n, sorted.items(), index);
     });
   });
 }
@@ -53,7 +51,7 @@ void searchsorted(DType t, bool right, int64_t rows, int64_t n, int64_t count, c
                   int64_t* out) {
   visit_computed(t, [&](auto zero) {
     using T = decltype(zero);
-    launch("searchsorted", search_rows<T>, blocks_for(rows * count), kThreads, 0, rows * count, n, count,
+    launch("searchsorted", search_rows<T>, grid_for(rows * count, kThreads), kThreads, 0, rows * count, n, count,
            static_cast<const T*>(sorted), static_cast<const T*>(values), right, out);
   });
 }

@@ -7,6 +7,7 @@ High level: layers (``st.nn``), optimizers (``st.optim``), ``model.compile(…)`
 """
 
 from . import _core, autograd, cuda, dtypes, kernels, nn, ops, optim, random, train
+from . import hints as _hints
 from ._core import empty_cache, memory_stats
 from .array_api import __array_api_version__, __array_namespace_info__, e, from_dlpack, inf, nan, newaxis, pi
 from .autograd import enable_grad, grad, is_grad_enabled, no_grad, value_and_grad
@@ -78,3 +79,7 @@ __all__ = [
     *(name for name in _dtypes if name != "as_dtype"),
     *_operations,
 ]
+
+
+def __getattr__(name: str) -> object:
+    raise AttributeError(f"module 'steep' has no attribute {name!r}{_hints.of_function(name)}")

@@ -11,6 +11,8 @@ import os
 import threading
 from typing import Any
 
+import steep
+
 from . import _core, dtypes
 from .devices import cpu, resolve
 from .dtypes import as_dtype
@@ -73,12 +75,6 @@ def _advance(shape: tuple[int, ...]) -> tuple[int, int]:
         return _seed, start
 
 
-def _shape(shape: Any) -> tuple[int, ...]:
-    from .ops.manipulation import as_shape
-
-    return as_shape(shape)
-
-
 def _index(name: str, argument: str, value: Any) -> int:
     try:
         return operator.index(value)
@@ -109,7 +105,7 @@ def uniform(
     requires_grad: bool = False,
 ) -> Tensor:
     """Uniform on [low, high). Raises ValueError unless low ≤ high and both are finite."""
-    t, shape, target = _floating("uniform", dtype), _shape(shape), resolve(device)
+    t, shape, target = _floating("uniform", dtype), steep.ops.manipulation.as_shape(shape), resolve(device)
     limit = {"float16": 65504, "float64": 1.79e308}.get(t.name, 3.38e38)
     if not (low <= high and max(-low, high, high - low) <= limit):
         raise ValueError(f"random.uniform: low={low} ≤ high={high} and their distance must be finite {t.name} numbers")
@@ -127,7 +123,7 @@ def normal(
     requires_grad: bool = False,
 ) -> Tensor:
     """Normal with the given mean and standard deviation, by Box and Muller. Raises ValueError if std < 0."""
-    t, shape, target = _floating("normal", dtype), _shape(shape), resolve(device)
+    t, shape, target = _floating("normal", dtype), steep.ops.manipulation.as_shape(shape), resolve(device)
     if not std >= 0:
         raise ValueError(f"random.normal: std={std} must not be negative")
     out: Tensor = _core.random.normal(_drawn(t), shape, mean, std, *_advance(shape), target).astype(t)
@@ -137,7 +133,7 @@ def normal(
 
 def randint(low: int, high: int, shape: Any = (), dtype: Any = dtypes.int64, device: Any = None) -> Tensor:
     """Uniform integers from low to high − 1. Raises ValueError unless low < high."""
-    t, shape, target = as_dtype(dtype), _shape(shape), resolve(device)
+    t, shape, target = as_dtype(dtype), steep.ops.manipulation.as_shape(shape), resolve(device)
     if not t.is_integer:
         raise TypeError(f"random.randint: dtype must be an integer one, not {t.name}")
     low, high = _index("randint", "low", low), _index("randint", "high", high)
@@ -155,7 +151,7 @@ def bernoulli(shape: Any, p: float = 0.5, device: Any = None) -> Tensor:
     """True with probability p, as a bool tensor. Raises ValueError unless 0 ≤ p ≤ 1."""
     if not 0 <= p <= 1:
         raise ValueError(f"random.bernoulli: p={p} must be a probability, from 0 to 1")
-    shape, target = _shape(shape), resolve(device)
+    shape, target = steep.ops.manipulation.as_shape(shape), resolve(device)
     out: Tensor = _core.random.bernoulli(shape, p, *_advance(shape), target)
     return out
 

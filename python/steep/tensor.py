@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import _core, devices, dtypes
+from . import _core, devices, dtypes, hints
+from .methods import Methods
 
 if TYPE_CHECKING:
     from ._core import Node
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Parameter", "Tensor"]
 
 
-class Tensor(_core.TensorBase):
+class Tensor(Methods):
     """An n-dimensional array of one dtype on one device. Make one with ``steep.tensor``, ``steep.zeros``, ….
 
     Arithmetic, comparison, ``@`` and indexing work as in NumPy. If ``requires_grad`` is set, operations on the tensor
@@ -66,6 +67,10 @@ class Tensor(_core.TensorBase):
     def __dlpack_device__(self) -> tuple[int, int]:
         device = self.device
         return (1, 0) if device is devices.cpu else (2, device.index)  # kDLCPU, kDLCUDA
+
+    def __getattr__(self, name: str) -> Any:
+        hint = "" if name.startswith("_") else hints.of_method(name)
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{hint}")
 
     def _readable(self) -> Tensor:
         """The values in a dtype that NumPy has."""
@@ -288,8 +293,11 @@ class Tensor(_core.TensorBase):
 
     # --- changes in place -----------------------------------------------------------------------------------------
 
+    def _is_recorded_with(self, other: Any) -> builtins.bool:
+        return autograd.is_grad_enabled() and (self.requires_grad or getattr(other, "requires_grad", False))
+
     def _check_in_place(self, operation: str, other: Any = None) -> None:
-        if autograd.is_grad_enabled() and (self.requires_grad or getattr(other, "requires_grad", False)):
+        if self._is_recorded_with(other):
             what = "a leaf that requires a gradient" if self.is_leaf and self.requires_grad else "a recorded tensor"
             raise RuntimeError(
                 f"{operation} would change {what} in place, which backward could not follow: "
@@ -343,9 +351,9 @@ class Tensor(_core.TensorBase):
     def _augmented(self, name: str, other: Any) -> Tensor:
         # x += y in a recorded computation gives x a new value: the old one may be needed for the gradient. A leaf that
         # requires a gradient would silently lose it, so that raises.
-        recorded = autograd.is_grad_enabled() and (self.requires_grad or getattr(other, "requires_grad", False))
-        if recorded and not (self.is_leaf and self.requires_grad):
-            return getattr(ops, name)(self, other)
+        if self._is_recorded_with(other) and not (self.is_leaf and self.requires_grad):
+            out: Tensor = getattr(ops, name)(self, other)
+            return out
         return self._in_place(name, other)
 
     def __iadd__(self, other: Any) -> Tensor:
@@ -384,79 +392,6 @@ class Tensor(_core.TensorBase):
     def __irshift__(self, other: Any) -> Tensor:
         return self._augmented("bitwise_right_shift", other)
 
-    # --- operators; + - * / @ are the raw type's --------------------------------------------------------------------
-
-    def __pow__(self, other: Any) -> Tensor:
-        return ops.pow(self, other)
-
-    def __rpow__(self, other: Any) -> Tensor:
-        return ops.pow(other, self)
-
-    def __neg__(self) -> Tensor:
-        return ops.neg(self)
-
-    def __pos__(self) -> Tensor:
-        return self
-
-    def __abs__(self) -> Tensor:
-        return ops.abs(self)
-
-    def __floordiv__(self, other: Any) -> Tensor:
-        return ops.floor_divide(self, other)
-
-    def __rfloordiv__(self, other: Any) -> Tensor:
-        return ops.floor_divide(other, self)
-
-    def __mod__(self, other: Any) -> Tensor:
-        return ops.remainder(self, other)
-
-    def __rmod__(self, other: Any) -> Tensor:
-        return ops.remainder(other, self)
-
-    def __invert__(self) -> Tensor:
-        return ops.bitwise_invert(self)
-
-    def __and__(self, other: Any) -> Tensor:
-        return ops.bitwise_and(self, other)
-
-    def __or__(self, other: Any) -> Tensor:
-        return ops.bitwise_or(self, other)
-
-    def __xor__(self, other: Any) -> Tensor:
-        return ops.bitwise_xor(self, other)
-
-    __rand__, __ror__, __rxor__ = __and__, __or__, __xor__
-
-    def __lshift__(self, other: Any) -> Tensor:
-        return ops.bitwise_left_shift(self, other)
-
-    def __rlshift__(self, other: Any) -> Tensor:
-        return ops.bitwise_left_shift(other, self)
-
-    def __rshift__(self, other: Any) -> Tensor:
-        return ops.bitwise_right_shift(self, other)
-
-    def __rrshift__(self, other: Any) -> Tensor:
-        return ops.bitwise_right_shift(other, self)
-
-    def __eq__(self, other: object) -> Tensor:  # type: ignore[override]
-        return ops.equal(self, other) if ops.is_operand(other) else NotImplemented
-
-    def __ne__(self, other: object) -> Tensor:  # type: ignore[override]
-        return ops.not_equal(self, other) if ops.is_operand(other) else NotImplemented
-
-    def __lt__(self, other: Any) -> Tensor:
-        return ops.less(self, other)
-
-    def __le__(self, other: Any) -> Tensor:
-        return ops.less_equal(self, other)
-
-    def __gt__(self, other: Any) -> Tensor:
-        return ops.greater(self, other)
-
-    def __ge__(self, other: Any) -> Tensor:
-        return ops.greater_equal(self, other)
-
     def __getitem__(self, key: Any) -> Tensor:
         return ops.getitem(self, key)
 
@@ -464,158 +399,6 @@ class Tensor(_core.TensorBase):
         value = self._value(value)
         self._check_in_place("an assignment to elements", value)
         ops.setitem(self, key, value)
-
-    # --- methods that are functions of the same name --------------------------------------------------------------
-
-    def square(self) -> Tensor:
-        """See ``steep.square``."""
-        return ops.square(self)
-
-    def sqrt(self) -> Tensor:
-        """See ``steep.sqrt``."""
-        return ops.sqrt(self)
-
-    def exp(self) -> Tensor:
-        """See ``steep.exp``."""
-        return ops.exp(self)
-
-    def log(self) -> Tensor:
-        """See ``steep.log``."""
-        return ops.log(self)
-
-    def sin(self) -> Tensor:
-        """See ``steep.sin``."""
-        return ops.sin(self)
-
-    def cos(self) -> Tensor:
-        """See ``steep.cos``."""
-        return ops.cos(self)
-
-    def tanh(self) -> Tensor:
-        """See ``steep.tanh``."""
-        return ops.tanh(self)
-
-    def sigmoid(self) -> Tensor:
-        """See ``steep.sigmoid``."""
-        return ops.sigmoid(self)
-
-    def relu(self) -> Tensor:
-        """See ``steep.relu``."""
-        return ops.relu(self)
-
-    def abs(self) -> Tensor:
-        """See ``steep.abs``."""
-        return ops.abs(self)
-
-    def clip(self, min: Any = None, max: Any = None) -> Tensor:
-        """See ``steep.clip``."""
-        return ops.clip(self, min, max)
-
-    def sum(self, axis: Any = None, keepdims: bool = False) -> Tensor:
-        """See ``steep.sum``."""
-        return ops.sum(self, axis, keepdims)
-
-    def prod(self, axis: Any = None, keepdims: bool = False) -> Tensor:
-        """See ``steep.prod``."""
-        return ops.prod(self, axis, keepdims)
-
-    def mean(self, axis: Any = None, keepdims: bool = False) -> Tensor:
-        """See ``steep.mean``."""
-        return ops.mean(self, axis, keepdims)
-
-    def var(self, axis: Any = None, correction: builtins.float = 0.0, keepdims: bool = False) -> Tensor:
-        """See ``steep.var``."""
-        return ops.var(self, axis, correction, keepdims)
-
-    def max(self, axis: Any = None, keepdims: bool = False) -> Tensor:
-        """See ``steep.max``."""
-        return ops.max(self, axis, keepdims)
-
-    def min(self, axis: Any = None, keepdims: bool = False) -> Tensor:
-        """See ``steep.min``."""
-        return ops.min(self, axis, keepdims)
-
-    def argmax(self, axis: int | None = None, keepdims: bool = False) -> Tensor:
-        """See ``steep.argmax``."""
-        return ops.argmax(self, axis, keepdims)
-
-    def argmin(self, axis: int | None = None, keepdims: bool = False) -> Tensor:
-        """See ``steep.argmin``."""
-        return ops.argmin(self, axis, keepdims)
-
-    def cumulative_sum(self, axis: int | None = None, dtype: Any = None, include_initial: bool = False) -> Tensor:
-        """See ``steep.cumulative_sum``."""
-        return ops.cumulative_sum(self, axis, dtype, include_initial)
-
-    def sort(self, axis: int = -1, descending: bool = False, stable: bool = True) -> Tensor:
-        """See ``steep.sort``."""
-        return ops.sort(self, axis, descending, stable)
-
-    def argsort(self, axis: int = -1, descending: bool = False, stable: bool = True) -> Tensor:
-        """See ``steep.argsort``."""
-        return ops.argsort(self, axis, descending, stable)
-
-    def any(self, axis: Any = None, keepdims: bool = False) -> Tensor:
-        """See ``steep.any``."""
-        return ops.any(self, axis, keepdims)
-
-    def all(self, axis: Any = None, keepdims: bool = False) -> Tensor:
-        """See ``steep.all``."""
-        return ops.all(self, axis, keepdims)
-
-    def softmax(self, axis: int = -1) -> Tensor:
-        """See ``steep.softmax``."""
-        return ops.softmax(self, axis)
-
-    def log_softmax(self, axis: int = -1) -> Tensor:
-        """See ``steep.log_softmax``."""
-        return ops.log_softmax(self, axis)
-
-    def reshape(self, *shape: Any) -> Tensor:
-        """See ``steep.reshape``; the extents may be given one by one."""
-        return ops.reshape(self, shape[0] if len(shape) == 1 and not isinstance(shape[0], int) else shape)
-
-    def flatten(self, start_axis: int = 0, end_axis: int = -1) -> Tensor:
-        """See ``steep.flatten``."""
-        return ops.flatten(self, start_axis, end_axis)
-
-    def permute_dims(self, *axes: Any) -> Tensor:
-        """See ``steep.permute_dims``; the axes may be given one by one."""
-        return ops.permute_dims(self, axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes)
-
-    def transpose(self, axis0: int, axis1: int) -> Tensor:
-        """See ``steep.transpose``."""
-        return ops.transpose(self, axis0, axis1)
-
-    @property
-    def T(self) -> Tensor:
-        """The transpose of a matrix. Raises ValueError for other numbers of dimensions."""
-        if self.ndim != 2:
-            raise ValueError(f".T is the transpose of a matrix; for shape {self.shape} use .mT or permute_dims")
-        return ops.transpose(self, 0, 1)
-
-    @property
-    def mT(self) -> Tensor:
-        """The transpose of each matrix in the last two axes."""
-        return ops.transpose(self, -2, -1)
-
-    def squeeze(self, axis: Any = None) -> Tensor:
-        """See ``steep.squeeze``."""
-        return ops.squeeze(self, axis)
-
-    def expand_dims(self, axis: int) -> Tensor:
-        """See ``steep.expand_dims``."""
-        return ops.expand_dims(self, axis)
-
-    unsqueeze = expand_dims
-
-    def broadcast_to(self, shape: tuple[int, ...]) -> Tensor:
-        """See ``steep.broadcast_to``."""
-        return ops.broadcast_to(self, shape)
-
-    def split(self, sections: Any, axis: int = 0) -> list[Tensor]:
-        """See ``steep.split``."""
-        return ops.split(self, sections, axis)
 
 
 class Parameter(Tensor):
@@ -642,6 +425,8 @@ def move_target(target: tuple[Any, ...], dtype: Any, device: Any) -> tuple[dtype
     for t in target:
         is_device = isinstance(t, devices.Device) or (isinstance(t, str) and t.startswith(("cpu", "cuda")))
         device, dtype = (t, dtype) if is_device else (device, t)
+        if isinstance(dtype, str) and not dtype.startswith(("complex", *(t.name for t in dtypes.ALL))):
+            raise TypeError(f"to: {dtype!r} is neither a device ('cpu', 'cuda', 'cuda:1') nor a dtype of steep")
     return (
         None if dtype is None else dtypes.as_dtype(dtype),
         None if device is None else devices.device(device),

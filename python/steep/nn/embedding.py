@@ -7,7 +7,7 @@ from typing import Any
 from .. import ops, random
 from ..ops._apply import as_tensor
 from ..tensor import Parameter, Tensor
-from .module import Module
+from .module import Module, check_sizes
 
 __all__ = ["Embedding"]
 
@@ -28,9 +28,7 @@ class Embedding(Module):
     """
 
     def __init__(self, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None) -> None:
-        for name, value in (("num_embeddings", num_embeddings), ("embedding_dim", embedding_dim)):
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"Embedding: {name}={value!r} must be a positive integer")
+        check_sizes("Embedding", num_embeddings=num_embeddings, embedding_dim=embedding_dim)
         if padding_idx is not None and not -num_embeddings <= padding_idx < num_embeddings:
             raise ValueError(f"Embedding: padding_idx={padding_idx} is out of range for {num_embeddings} embeddings")
         self.num_embeddings = num_embeddings

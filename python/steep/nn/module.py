@@ -377,6 +377,13 @@ class Module(Trainable):
         return "\n".join([f"{type(self).__name__}({extra}", *children, ")"])
 
 
+def check_sizes(layer: str, **sizes: int) -> None:
+    """Raises ValueError unless all are positive integers."""
+    for name, value in sizes.items():
+        if not isinstance(value, int) or value < 1:
+            raise ValueError(f"{layer}: {name}={value!r} must be a positive integer")
+
+
 def _as_values(x: Any) -> Tensor:
     return x if isinstance(x, Tensor) else host_tensor(np.asarray(x))  # in the dtype of any library's array
 

@@ -6,8 +6,9 @@ from typing import Any
 
 from .. import dtypes, ops
 from ..ops._apply import as_tensor
+from ..ops.manipulation import as_shape
 from ..tensor import Parameter, Tensor
-from .module import Module
+from .module import Module, check_sizes
 
 __all__ = ["BatchNorm1d", "GroupNorm", "LayerNorm", "RMSNorm"]
 
@@ -30,7 +31,7 @@ class LayerNorm(Module):
         elementwise_affine: bool = True,
         bias: bool = True,
     ) -> None:
-        self.normalized_shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+        self.normalized_shape = as_shape(normalized_shape)
         self.eps = eps
         self.weight = Parameter(ops.ones(self.normalized_shape)) if elementwise_affine else None
         self.bias = Parameter(ops.zeros(self.normalized_shape)) if elementwise_affine and bias else None
@@ -59,7 +60,7 @@ class RMSNorm(Module):
     def __init__(
         self, normalized_shape: int | tuple[int, ...], eps: float | None = None, elementwise_affine: bool = True
     ) -> None:
-        self.normalized_shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+        self.normalized_shape = as_shape(normalized_shape)
         self.eps = eps
         self.weight = Parameter(ops.ones(self.normalized_shape)) if elementwise_affine else None
 
@@ -152,8 +153,7 @@ class BatchNorm1d(Module):
         affine: bool = True,
         track_running_stats: bool = True,
     ) -> None:
-        if not isinstance(num_features, int) or num_features < 1:
-            raise ValueError(f"{type(self).__name__}: num_features={num_features!r} must be a positive integer")
+        check_sizes(type(self).__name__, num_features=num_features)
         self.num_features = num_features
         self.eps = eps
         self.momentum = momentum

@@ -16,7 +16,7 @@ from ..devices import Device, cpu, resolve
 from ..dtypes import DType, as_dtype
 from ..tensor import Tensor
 from ._apply import as_tensor, host_tensor
-from .manipulation import as_shape
+from .manipulation import as_shape, with_extent
 
 __all__ = [
     "arange",
@@ -169,6 +169,16 @@ def full(shape: Any, fill_value: Any, dtype: Any = None, device: Any = None, req
     _core.assign(out, value)
     out.requires_grad = requires_grad
     return out
+
+
+def number_like(value: Any, x: Tensor) -> Tensor:
+    """A number in x's dtype and on its device."""
+    return full((), value, x.dtype, x.device)
+
+
+def constant_part(value: Any, x: Tensor, axis: int, n: int) -> Tensor:
+    """One value in x's dtype and on its device, for n elements of an axis."""
+    return full(with_extent(x.shape, axis, n), value, x.dtype, x.device)
 
 
 def _extents(shape: Any, more: tuple[int, ...]) -> tuple[int, ...]:

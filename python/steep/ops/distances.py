@@ -8,7 +8,7 @@ from typing import Any
 from .._core import is_recording, record
 from ..tensor import Tensor
 from . import elementwise, linalg, logic, manipulation, reduction
-from ._apply import as_tensor
+from ._apply import as_tensors
 
 __all__ = ["cdist"]
 
@@ -26,8 +26,7 @@ def cdist(a: Any, b: Any, p: float = 2.0) -> Tensor:
     >>> st.cdist(st.tensor([[0.0, 0.0]]), st.tensor([[3.0, 4.0], [1.0, 0.0]]))
     tensor([[5., 1.]])
     """
-    a = as_tensor(a, b)
-    b = as_tensor(b, a)
+    a, b = as_tensors(a, b)
     if a.ndim < 2 or b.ndim < 2 or a.shape[-1] != b.shape[-1]:
         raise ValueError(f"cdist: shapes {a.shape} and {b.shape} must be (…, n, d) and (…, m, d)")
     if not p >= 0:

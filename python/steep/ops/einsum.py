@@ -8,7 +8,7 @@ from typing import Any
 
 from ..tensor import Tensor
 from . import creation, elementwise, linalg, logic, manipulation, reduction
-from ._apply import as_tensor, first_tensor
+from ._apply import as_tensors
 
 __all__ = ["einsum"]
 
@@ -28,8 +28,7 @@ def einsum(subscripts: str, *operands: Any) -> Tensor:
     >>> st.einsum("ij,j->i", st.tensor([[1.0, 2.0], [3.0, 4.0]]), st.tensor([1.0, 10.0]))
     tensor([21., 43.])
     """
-    beside = first_tensor(operands)
-    tensors = [as_tensor(x, beside) for x in operands]
+    tensors = list(as_tensors(*operands))
     labels, result = _parsed(subscripts, tensors)
     sizes: dict[Label, int] = {}
     for x, names in zip(tensors, labels, strict=True):

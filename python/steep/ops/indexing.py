@@ -12,7 +12,7 @@ from .._core import record
 from ..dtypes import as_dtype
 from ..tensor import Tensor
 from . import elementwise, logic, manipulation
-from ._apply import as_tensor
+from ._apply import as_tensor, as_tensors
 
 __all__ = [
     "argwhere",
@@ -34,8 +34,8 @@ def _array_index(key: Any, x: Tensor) -> Any:
     """Lists, arrays and truth values in an index, as tensors beside x."""
     if not isinstance(key, _ARRAYS):
         return key
-    empty = not isinstance(key, np.ndarray) and np.size(key) == 0  # which would be float32
-    return _integer_indices(key, x) if empty else as_tensor(key, x)
+    empty = not isinstance(key, np.ndarray) and np.size(key) == 0
+    return as_indices(key, x) if empty else as_tensor(key, x)
 
 
 def _parts(key: Any, x: Tensor) -> tuple[Any, ...]:
@@ -254,8 +254,7 @@ def masked_select(x: Any, mask: Any) -> Tensor:
     >>> st.masked_select(st.tensor([[1, 2], [3, 4]]), st.tensor([True, False]))
     tensor([1, 3])
     """
-    x = as_tensor(x, mask)
-    mask = as_tensor(mask, x)
+    x, mask = as_tensors(x, mask)
     if mask.dtype is not dtypes.bool:
         raise TypeError(f"masked_select: the mask must be bool, not {mask.dtype.name}")
     shape = np.broadcast_shapes(x.shape, mask.shape)
@@ -272,16 +271,13 @@ def take(x: Any, indices: Any, axis: int | None = None) -> Tensor:
     tensor([30, 10])
     """
     x = as_tensor(x, indices)
-    indices = _integer_indices(indices, x)
-    if axis is None:
-        if x.ndim != 1:
-            raise ValueError(f"take: axis must be given for a tensor of shape {x.shape}")
-        axis = 0
-    axis = manipulation.as_axis("take", axis, x.ndim)
+    indices = as_indices(indices, x)
+    axis = manipulation.line_axis("take", axis, x)
     return record(_core.take(x, indices, axis), _take_vjp, (x,), (indices, axis, x.shape))
 
 
-def _integer_indices(indices: Any, beside: Any = None) -> Tensor:
+def as_indices(indices: Any, beside: Any = None) -> Tensor:
+    """Indices as a tensor; an empty list is one of integers."""
     indices = as_tensor(indices, beside)
     return indices.astype(dtypes.int64) if indices.size == 0 else indices
 
@@ -305,18 +301,19 @@ def embedding(indices: Any, weight: Any, padding_idx: int | None = None) -> Tens
     tensor([[2. , 2.5],
             [0. , 0.5]])
     """
-    indices = as_tensor(indices, weight)
-    weight = as_tensor(weight, indices)
+    indices, weight = as_tensors(indices, weight)
     if weight.ndim == 0:
         raise ValueError("embedding: weight is a single number: it needs a first axis of rows")
     if not indices.dtype.is_integer:
         raise TypeError(f"embedding: indices must be integers, not {indices.dtype.name}: use x.astype(steep.int64)")
     rows = weight.shape[0]
-    if indices.size and not (int(indices.min()) >= 0 and int(indices.max()) < rows):
+    try:
+        indices = _core.checked_labels("embedding", indices, rows)
+    except ValueError:
         raise IndexError(
             f"embedding: indices range from {int(indices.min())} to {int(indices.max())}, but with {rows} rows "
             f"they must lie in 0…{rows - 1}"
-        )
+        ) from None
     if padding_idx is None:
         return take(weight, indices, 0)
     if not -rows <= padding_idx < rows:
@@ -337,9 +334,9 @@ def gather(x: Any, axis: int, index: Any) -> Tensor:
     tensor([[2, 2, 1]])
     """
     x = as_tensor(x, index)
-    index = _integer_indices(index, x)
+    index = as_indices(index, x)
     axis = manipulation.as_axis("gather", axis, x.ndim)
-    return record(_core.gather_along_axis(x, index, axis), _take_along_axis_vjp, (x,), (index, axis, x.shape))
+    return record(_core.gather_along_axis(x, index, axis), take_along_axis_vjp, (x,), (index, axis, x.shape))
 
 
 def take_along_axis(x: Any, indices: Any, axis: int = -1) -> Tensor:
@@ -353,12 +350,12 @@ def take_along_axis(x: Any, indices: Any, axis: int = -1) -> Tensor:
             [3]])
     """
     x = as_tensor(x, indices)
-    indices = _integer_indices(indices, x)
+    indices = as_indices(indices, x)
     axis = manipulation.as_axis("take_along_axis", axis, x.ndim)
-    return record(_core.take_along_axis(x, indices, axis), _take_along_axis_vjp, (x,), (indices, axis, x.shape))
+    return record(_core.take_along_axis(x, indices, axis), take_along_axis_vjp, (x,), (indices, axis, x.shape))
 
 
-def _take_along_axis_vjp(g: Tensor, indices: Tensor, axis: int, shape: tuple[int, ...]) -> tuple[Tensor]:
+def take_along_axis_vjp(g: Tensor, indices: Tensor, axis: int, shape: tuple[int, ...]) -> tuple[Tensor]:
     dx = _core.take_along_axis_backward(g, indices, axis, shape)
     return (record(dx, _take_along_axis_backward_vjp, (g,), (indices, axis)),)
 
@@ -377,7 +374,7 @@ def one_hot(labels: Any, num_classes: int | None = None, dtype: Any = dtypes.flo
     tensor([[0., 1., 0.],
             [1., 0., 0.]])
     """
-    labels = _integer_indices(labels)
+    labels = as_indices(labels)
     if num_classes is None:
         num_classes = int(labels.max()) + 1 if labels.size else 0
     if not 0 <= num_classes < 2**48:

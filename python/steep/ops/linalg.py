@@ -9,7 +9,7 @@ from .. import _core, dtypes
 from .._core import is_recording, record, record_binary
 from ..tensor import Tensor
 from . import diagonals, elementwise, manipulation, reduction
-from ._apply import UNARY, as_tensor, first_tensor
+from ._apply import UNARY, as_tensor, as_tensors, check_floating, first_tensor
 
 __all__ = [
     "bilinear",
@@ -135,8 +135,7 @@ def outer(a: Any, b: Any) -> Tensor:
 
     Raises ValueError for other dimensions.
     """
-    a = as_tensor(a, b)
-    b = as_tensor(b, a)
+    a, b = as_tensors(a, b)
     if a.ndim != 1 or b.ndim != 1:
         raise ValueError(f"outer: shapes {a.shape} and {b.shape} must have one dimension")
     return manipulation.expand_dims(a, 1) * b
@@ -149,8 +148,7 @@ def vecdot(a: Any, b: Any, axis: int = -1) -> Tensor:
     >>> st.vecdot(st.tensor([1.0, 2.0]), st.tensor([3.0, 4.0]))
     tensor(11.)
     """
-    a = as_tensor(a, b)
-    b = as_tensor(b, a)
+    a, b = as_tensors(a, b)
     i, j = (manipulation.as_axis("vecdot", axis, x.ndim) for x in (a, b))
     if a.shape[i] != b.shape[j]:
         raise ValueError(f"vecdot: axis {axis} has {a.shape[i]} elements in {a.shape} and {b.shape[j]} in {b.shape}")
@@ -166,8 +164,7 @@ def tensordot(a: Any, b: Any, axes: Any = 2) -> Tensor:
 
     The result has the other axes of a, then those of b. Raises ValueError if extents differ.
     """
-    a = as_tensor(a, b)
-    b = as_tensor(b, a)
+    a, b = as_tensors(a, b)
     if isinstance(axes, tuple | list):
         pairs = [axis if isinstance(axis, tuple | list) else (axis,) for axis in axes]
         if len(pairs) != 2 or len(pairs[0]) != len(pairs[1]):
@@ -206,8 +203,7 @@ def vector_norm(x: Any, axis: Any = None, keepdims: bool = False, ord: float = 2
     tensor(5.)
     """
     x = as_tensor(x)
-    if not x.dtype.is_floating_point:
-        raise TypeError(f"vector_norm: x must be floating-point, not {x.dtype.name}")
+    check_floating("vector_norm", x, "x")
     if x.dtype.itemsize == 2:  # whose squares may not be finite
         return vector_norm(x.astype(dtypes.float32), axis, keepdims, ord).astype(x.dtype)
     if ord == 2:
@@ -228,8 +224,7 @@ def vector_norm(x: Any, axis: Any = None, keepdims: bool = False, ord: float = 2
 
 def cosine_similarity(a: Any, b: Any, axis: int = 1, eps: float = 1e-8) -> Tensor:
     """Σ a·b / (max(‖a‖, eps) · max(‖b‖, eps)) along an axis of both, broadcast."""
-    a = as_tensor(a, b)
-    b = as_tensor(b, a)
+    a, b = as_tensors(a, b)
     if a.shape != b.shape:
         shape = (a.detach() * b.detach()).shape
         a, b = manipulation.broadcast_to(a, shape), manipulation.broadcast_to(b, shape)

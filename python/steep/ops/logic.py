@@ -6,7 +6,7 @@ from typing import Any
 
 from .. import _core, dtypes
 from ..tensor import Tensor
-from ._apply import as_tensor, operands
+from ._apply import as_tensor, as_tensors, operands
 
 __all__ = [
     "bitwise_and",
@@ -133,5 +133,5 @@ def bitwise_right_shift(a: Any, b: Any) -> Tensor:
 
 
 def _truths(a: Any, b: Any) -> tuple[Tensor, Tensor]:
-    a = as_tensor(a, b)
-    return a.astype(dtypes.bool), as_tensor(b, a).astype(dtypes.bool)
+    a, b = as_tensors(a, b)
+    return a.astype(dtypes.bool), b.astype(dtypes.bool)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import operator
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +11,7 @@ from typing import Any
 from .. import _core
 from .._core import record
 from ..tensor import Tensor
-from ._apply import as_tensor, first_tensor
+from ._apply import as_tensor, as_tensors
 
 __all__ = [
     "broadcast_arrays",
@@ -35,6 +37,23 @@ def as_axis(name: str, axis: Any, ndim: int) -> int:
     if not -ndim <= axis < ndim:
         raise IndexError(f"{name}: axis {axis} is out of range for a tensor of {ndim} dimension{'s' * (ndim != 1)}")
     return int(axis % ndim)
+
+
+def line_axis(name: str, axis: Any, x: Tensor) -> int:
+    """``as_axis`` of one that may be left out if x has one dimension. Raises ValueError if x has others."""
+    if axis is None and x.ndim != 1:
+        raise ValueError(f"{name}: axis must be given for a tensor of shape {x.shape}")
+    return 0 if axis is None else as_axis(name, axis, x.ndim)
+
+
+def as_axes(name: str, axis: Any, ndim: int) -> tuple[int, ...]:
+    """One axis, several, or all of them (None), counted from the front. Raises ValueError if one is given twice."""
+    if axis is None:
+        return tuple(range(ndim))
+    axes = tuple(as_axis(name, i, ndim) for i in (axis if isinstance(axis, tuple | list) else (axis,)))
+    if len(set(axes)) != len(axes):
+        raise ValueError(f"{name}: an axis is given twice in {axis}")
+    return axes
 
 
 def as_shape(shape: Any) -> tuple[int, ...]:
@@ -80,10 +99,7 @@ def flatten(x: Any, start_axis: int = 0, end_axis: int = -1) -> Tensor:
     first, last = (as_axis("flatten", axis, x.ndim) for axis in (start_axis, end_axis))
     if first > last:
         raise ValueError(f"flatten: start_axis={start_axis} is behind end_axis={end_axis}")
-    size = 1
-    for extent in x.shape[first : last + 1]:
-        size *= extent
-    return reshape(x, (*x.shape[:first], size, *x.shape[last + 1 :]))
+    return reshape(x, (*x.shape[:first], math.prod(x.shape[first : last + 1]), *x.shape[last + 1 :]))
 
 
 def permute_dims(x: Any, axes: Sequence[int]) -> Tensor:
@@ -133,8 +149,7 @@ def broadcast_arrays(*arrays: Any) -> list[Tensor]:
     >>> [x.shape for x in st.broadcast_arrays(st.ones(3), st.ones((2, 1)))]
     [(2, 3), (2, 3)]
     """
-    beside = first_tensor(arrays)
-    tensors = [as_tensor(x, beside) for x in arrays]
+    tensors = as_tensors(*arrays)
     shape = _core.broadcast_shapes("broadcast_arrays", [x.shape for x in tensors])
     return [broadcast_to(x, shape) for x in tensors]
 
@@ -159,7 +174,7 @@ def concat(tensors: Sequence[Any], axis: int | None = 0) -> Tensor:
     >>> st.concat([st.zeros(2), st.ones(1)])
     tensor([0., 0., 1.])
     """
-    tensors = _all_tensors(tensors)
+    tensors = as_tensors(*tensors)
     if not tensors:
         raise ValueError("concat: there are no tensors to join")
     if axis is None:
@@ -171,19 +186,13 @@ def concat(tensors: Sequence[Any], axis: int | None = 0) -> Tensor:
     return record(_core.concat(tensors, axis), _concat_vjp, tensors, (axis, extents))
 
 
-def _all_tensors(items: Sequence[Any]) -> tuple[Tensor, ...]:
-    items = tuple(items)
-    beside = first_tensor(items)
-    return tuple(as_tensor(x, beside) for x in items)
-
-
 def _concat_vjp(g: Tensor, axis: int, extents: tuple[int, ...]) -> tuple[Tensor, ...]:
     return tuple(_parts(g, extents, axis))
 
 
 def stack(tensors: Sequence[Any], axis: int = 0) -> Tensor:
     """Tensors of one shape joined along a new axis. Raises ValueError if the shapes differ or there are no tensors."""
-    tensors = _all_tensors(tensors)
+    tensors = as_tensors(*tensors)
     if not tensors:
         raise ValueError("stack: there are no tensors to join")
     for x in tensors:
@@ -192,14 +201,19 @@ def stack(tensors: Sequence[Any], axis: int = 0) -> Tensor:
     return concat([expand_dims(x, axis) for x in tensors], axis)
 
 
+def with_extent(shape: tuple[int, ...], axis: int, extent: int) -> tuple[int, ...]:
+    """The shape with another extent of an axis, which is counted from the front."""
+    return (*shape[:axis], extent, *shape[axis + 1 :])
+
+
+def slice_axis(x: Tensor, axis: int, part: slice) -> Tensor:
+    """A view of a part of an axis, which is counted from the front."""
+    return x[(slice(None),) * axis + (part,)]
+
+
 def _parts(x: Tensor, extents: Sequence[int], axis: int) -> list[Tensor]:
-    lead = (slice(None),) * axis
-    parts, at = [], 0
-    for extent in extents:
-        key = (*lead, slice(at, at + extent))
-        parts.append(x[key])
-        at += extent
-    return parts
+    ends = itertools.accumulate(extents)
+    return [slice_axis(x, axis, slice(end - n, end)) for n, end in zip(extents, ends, strict=True)]
 
 
 def split(x: Any, sections: int | Sequence[int], axis: int = 0) -> list[Tensor]:

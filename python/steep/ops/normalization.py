@@ -13,7 +13,7 @@ from .._core import is_recording, record
 from ..dtypes import float32
 from ..tensor import Tensor
 from . import elementwise, manipulation, reduction, rows
-from ._apply import as_tensor, first_tensor
+from ._apply import as_tensor, check_floating, first_tensor
 from .dtype_functions import result_type
 
 __all__ = [
@@ -160,8 +160,7 @@ def rms_norm(x: Any, normalized_shape: Any, weight: Any = None, eps: float | Non
     shape = manipulation.as_shape(normalized_shape)
     if not shape or x.shape[-len(shape) :] != shape:
         raise ValueError(f"rms_norm: the last axes of input shape {x.shape} must be normalized_shape={shape}")
-    if not x.dtype.is_floating_point:
-        raise TypeError(f"rms_norm: input must be floating-point, not {x.dtype.name}")
+    check_floating("rms_norm", x)
     if eps is None:
         eps = 2.0**-52 if x.dtype.itemsize == 8 else 2.0**-23
     axes = tuple(range(-len(shape), 0))
@@ -178,8 +177,7 @@ def rms_norm(x: Any, normalized_shape: Any, weight: Any = None, eps: float | Non
 
 def _by_channel(name: str, x: Tensor, **values: Any) -> list[Tensor | None]:
     """Numbers for each channel, in a shape that broadcasts to x's."""
-    if not x.dtype.is_floating_point:
-        raise TypeError(f"{name}: input must be floating-point, not {x.dtype.name}")
+    check_floating(name, x)
     channels, result = x.shape[1], []
     for what, value in values.items():
         if value is not None:

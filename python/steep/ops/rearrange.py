@@ -12,10 +12,21 @@ import numpy as np
 from .. import _core
 from ..tensor import Tensor
 from ._apply import as_tensor
-from .creation import arange, copy, full
+from .creation import arange, constant_part, copy, number_like
 from .elementwise import where
 from .indexing import take
-from .manipulation import as_axis, as_shape, broadcast_to, concat, expand_dims, permute_dims, reshape, transpose
+from .manipulation import (
+    as_axes,
+    as_axis,
+    as_shape,
+    broadcast_to,
+    concat,
+    expand_dims,
+    permute_dims,
+    reshape,
+    slice_axis,
+    transpose,
+)
 
 __all__ = [
     "diff",
@@ -34,18 +45,6 @@ __all__ = [
 ]
 
 
-def _axes(name: str, axis: Any, ndim: int) -> tuple[int, ...]:
-    """One axis or several, counted from the front. Raises ValueError if one is given twice."""
-    axes = tuple(as_axis(name, i, ndim) for i in (axis if isinstance(axis, tuple | list) else (axis,)))
-    if len(set(axes)) != len(axes):
-        raise ValueError(f"{name}: an axis is given twice in {axis}")
-    return axes
-
-
-def _slice(x: Tensor, axis: int, part: slice) -> Tensor:
-    return x[(slice(None),) * axis + (part,)]
-
-
 def _owned(y: Tensor, x: Tensor) -> Tensor:
     """y with memory of its own, so that a change of one of both doesn't reach the other."""
     return copy(y) if _core.shares_memory(y, x) else y
@@ -59,7 +58,7 @@ def flip(x: Any, axis: Any = None) -> Tensor:
     tensor([3, 2, 1])
     """
     x = as_tensor(x)
-    axes = range(x.ndim) if axis is None else _axes("flip", axis, x.ndim)
+    axes = as_axes("flip", axis, x.ndim)
     return x[tuple(slice(None, None, -1) if i in axes else slice(None) for i in range(x.ndim))]
 
 
@@ -88,14 +87,15 @@ def roll(x: Any, shift: int | Sequence[int], axis: Any = None) -> Tensor:
         n = x.shape[i]
         at = -step % n if n else 0
         if at:
-            x = concat([_slice(x, i, slice(at, None)), _slice(x, i, slice(0, at))], i)
+            x = concat([slice_axis(x, i, slice(at, None)), slice_axis(x, i, slice(0, at))], i)
     return _owned(x, given)
 
 
 def moveaxis(x: Any, source: Any, destination: Any) -> Tensor:
     """A view with axes moved to other places; the rest keep their order. Raises ValueError unless both are as many."""
     x = as_tensor(x)
-    sources, places = _axes("moveaxis", source, x.ndim), _axes("moveaxis", destination, x.ndim)
+    pairs = (axes if isinstance(axes, tuple | list) else (axes,) for axes in (source, destination))  # None is no axis
+    sources, places = (as_axes("moveaxis", axes, x.ndim) for axes in pairs)
     if len(sources) != len(places):
         raise ValueError(f"moveaxis: {len(sources)} axes for {len(places)} places")
     order = [i for i in range(x.ndim) if i not in sources]
@@ -204,11 +204,8 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: float =
         if not before and not after:
             continue
         if mode == "constant":
-            ends = (
-                full((*x.shape[:axis], width, *x.shape[axis + 1 :]), constant_values, dtype=x.dtype, device=x.device)
-                for width in (before, after)
-            )
-            x = concat([next(ends), x, next(ends)], axis)
+            ends = [constant_part(constant_values, x, axis, width) for width in (before, after)]
+            x = concat([ends[0], x, ends[1]], axis)
         elif n == 0 or (mode == "reflect" and max(before, after) >= n):
             raise ValueError(f"pad: axis {axis} of {n} elements is too short for mode={mode!r} with {before}, {after}")
         else:
@@ -241,7 +238,7 @@ def tril(x: Any, k: int = 0) -> Tensor:
     """The lower triangles of the last two axes, up to the k-th diagonal above the main one, and 0 elsewhere."""
     x = as_tensor(x)
     rows, columns = _positions("tril", x)
-    return where(columns - rows <= operator.index(k), x, _constant(0, x))
+    return where(columns - rows <= operator.index(k), x, number_like(0, x))
 
 
 def triu(x: Any, k: int = 0) -> Tensor:
@@ -254,11 +251,7 @@ def triu(x: Any, k: int = 0) -> Tensor:
     """
     x = as_tensor(x)
     rows, columns = _positions("triu", x)
-    return where(columns - rows >= operator.index(k), x, _constant(0, x))
-
-
-def _constant(value: Any, x: Tensor) -> Tensor:
-    return full((), value, dtype=x.dtype, device=x.device)
+    return where(columns - rows >= operator.index(k), x, number_like(0, x))
 
 
 def _positions(name: str, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -285,11 +278,11 @@ def diff(x: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = 
     if len(parts) > 1:
         x = concat(parts, axis)
     for _ in range(n):
-        x = _slice(x, axis, slice(1, None)) - _slice(x, axis, slice(None, -1))
+        x = slice_axis(x, axis, slice(1, None)) - slice_axis(x, axis, slice(None, -1))
     return x
 
 
 def masked_fill(x: Any, mask: Any, value: Any) -> Tensor:
     """x with ``value`` where the bool tensor ``mask`` is true, broadcast together; a number takes x's dtype."""
     x = as_tensor(x, mask)
-    return where(mask, value if isinstance(value, Tensor) else _constant(value, x), x)
+    return where(mask, value if isinstance(value, Tensor) else number_like(value, x), x)

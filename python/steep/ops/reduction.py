@@ -11,6 +11,7 @@ from .._core import is_recording, record
 from ..tensor import Tensor
 from . import creation, elementwise, indexing, logic, manipulation
 from ._apply import as_tensor
+from .manipulation import as_axes
 
 __all__ = [
     "all",
@@ -29,19 +30,9 @@ __all__ = [
 ]
 
 
-def _axes(axis: Any, ndim: int, name: str = "sum") -> tuple[int, ...]:
-    """The reduced axes, counted from the front. Raises TypeError, IndexError or ValueError naming the operation."""
-    if axis is None:
-        return tuple(range(ndim))
-    axes = tuple(manipulation.as_axis(name, i, ndim) for i in (axis if isinstance(axis, tuple | list) else (axis,)))
-    if len(set(axes)) != len(axes):
-        raise ValueError(f"{name}: an axis is given twice in {axis}")
-    return axes
-
-
-def _count(x: Tensor, axis: Any) -> int:
+def _count(x: Tensor, axes: tuple[int, ...]) -> int:
     """The number of elements behind each result."""
-    return math.prod(x.shape[i] for i in _axes(axis, x.ndim))
+    return math.prod(x.shape[i] for i in axes)
 
 
 def _kept(x: Tensor, shape: tuple[int, ...], axes: tuple[int, ...]) -> Tensor:
@@ -65,7 +56,7 @@ def sum(x: Any, axis: Any = None, keepdims: bool = False, dtype: Any = None) -> 
 
 
 def _sum_vjp(g: Tensor, shape: tuple[int, ...], axis: Any) -> tuple[Tensor]:
-    return (manipulation.broadcast_to(_kept(g, shape, _axes(axis, len(shape))), shape),)
+    return (manipulation.broadcast_to(_kept(g, shape, as_axes("sum", axis, len(shape))), shape),)
 
 
 def prod(x: Any, axis: Any = None, keepdims: bool = False, dtype: Any = None) -> Tensor:
@@ -77,7 +68,7 @@ def prod(x: Any, axis: Any = None, keepdims: bool = False, dtype: Any = None) ->
 
 
 def _prod_vjp(g: Tensor, x: Tensor, axis: Any) -> tuple[Tensor]:
-    axes = _axes(axis, x.ndim)
+    axes = as_axes("prod", axis, x.ndim)
     g = _kept(g, x.shape, axes)
     zero = logic.equal(x, 0)
     if is_recording() and bool(any(zero)):
@@ -102,7 +93,7 @@ def _products_of_others(x: Tensor, axes: tuple[int, ...]) -> Tensor:
     kept = [i for i in range(x.ndim) if i not in axes]
     order = (*kept, *axes)
     moved = manipulation.permute_dims(x, order)
-    n = math.prod(x.shape[i] for i in axes)
+    n = _count(x, axes)
     lines = manipulation.reshape(moved, (math.prod(moved.shape[: len(kept)]), 1, n))
     diagonal = indexing.one_hot(creation.arange(n, device=x.device), n, dtypes.bool)
     others = manipulation.reshape(prod(elementwise.where(diagonal, 1.0, lines), -1), moved.shape)
@@ -117,7 +108,7 @@ def mean(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
         x = x.astype(dtypes.float32)
     if x.dtype.is_floating_point and x.dtype.itemsize == 2:  # whose sum may, too
         return mean(x.astype(dtypes.float32), axis, keepdims).astype(x.dtype)
-    total = sum(x, axis if axis is None else _axes(axis, x.ndim, "mean"), keepdims)
+    total = sum(x, axis if axis is None else as_axes("mean", axis, x.ndim), keepdims)
     return total / (x.size / total.size if total.size else 1.0)
 
 
@@ -128,7 +119,7 @@ def var(x: Any, axis: Any = None, correction: float = 0.0, keepdims: bool = Fals
         x = x.astype(dtypes.float32)
     if x.dtype.itemsize == 2:
         return var(x.astype(dtypes.float32), axis, correction, keepdims).astype(x.dtype)
-    axis = _axes(axis, x.ndim, "var")
+    axis = as_axes("var", axis, x.ndim)
     squares = sum(elementwise.square(x - mean(x, axis, keepdims=True)), axis, keepdims)
     return squares / builtins.max(_count(x, axis) - correction, 0.0)
 
@@ -152,7 +143,7 @@ def root(x: Tensor, exponent: float = 0.5) -> Tensor:
 def count_nonzero(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
     """How many elements over axes are not 0, as int64."""
     x = as_tensor(x)
-    return sum(logic.not_equal(x, 0), _axes(axis, x.ndim, "count_nonzero"), keepdims)
+    return sum(logic.not_equal(x, 0), as_axes("count_nonzero", axis, x.ndim), keepdims)
 
 
 def max(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
@@ -170,7 +161,7 @@ def min(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
 
 
 def _extremum_vjp(g: Tensor, x: Tensor, y: Tensor, axis: Any) -> tuple[Tensor]:
-    axes = _axes(axis, x.ndim)
+    axes = as_axes("max", axis, x.ndim)
     hit = logic.equal(x, _kept(y, x.shape, axes)).astype(x.dtype)
     return (_kept(g, x.shape, axes) * (hit / sum(hit, axes, keepdims=True)),)
 
@@ -203,7 +194,7 @@ def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
     tensor(0.6931472)
     """
     x = as_tensor(x)
-    axes = _axes(axis, x.ndim, "logsumexp")
+    axes = as_axes("logsumexp", axis, x.ndim)
     kept = [i for i in range(x.ndim) if i not in axes]
     lines = manipulation.permute_dims(x, (*kept, *axes))
     lines = manipulation.reshape(lines, (*lines.shape[: len(kept)], _count(x, axes)))

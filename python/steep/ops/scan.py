@@ -9,12 +9,12 @@ from .._core import record
 from ..dtypes import as_dtype
 from ..tensor import Tensor
 from ._apply import as_tensor
-from .creation import full
+from .creation import constant_part
 from .elementwise import exp, where
-from .indexing import _take_along_axis_vjp
+from .indexing import take_along_axis_vjp
 from .logic import equal
-from .manipulation import as_axis, concat
-from .rearrange import _slice, flip, roll
+from .manipulation import concat, line_axis, slice_axis
+from .rearrange import flip, roll
 
 __all__ = [
     "cummax",
@@ -32,24 +32,10 @@ class ValuesAndIndices(NamedTuple):
     indices: Tensor
 
 
-def _axis(name: str, axis: int | None, x: Tensor) -> int:
-    """The axis counted from the front; that of a tensor of one dimension may be left out."""
-    if axis is None:
-        if x.ndim != 1:
-            raise ValueError(f"{name}: axis must be given for a tensor of shape {x.shape}")
-        return 0
-    return as_axis(name, axis, x.ndim)
-
-
-def _end(x: Tensor, axis: int, value: float, n: int = 1) -> Tensor:
-    """A constant in the place of n elements along the axis."""
-    return full((*x.shape[:axis], n, *x.shape[axis + 1 :]), value, dtype=x.dtype, device=x.device)
-
-
 def _shifted(x: Tensor, axis: int, first: float) -> Tensor:
     """Every element one place later, behind a first one."""
     n = x.shape[axis]
-    return concat([_end(x, axis, first, min(n, 1)), _slice(x, axis, slice(0, max(n - 1, 0)))], axis)
+    return concat([constant_part(first, x, axis, min(n, 1)), slice_axis(x, axis, slice(0, max(n - 1, 0)))], axis)
 
 
 def cumulative_sum(x: Any, axis: int | None = None, dtype: Any = None, include_initial: bool = False) -> Tensor:
@@ -64,13 +50,13 @@ def cumulative_sum(x: Any, axis: int | None = None, dtype: Any = None, include_i
     tensor([0., 1., 3., 6.])
     """
     x = as_tensor(x)
-    axis = _axis("cumulative_sum", axis, x)
+    axis = line_axis("cumulative_sum", axis, x)
     if dtype is not None:
         x = x.astype(as_dtype(dtype))
     y = record(_core.cumulative_sum(x, axis), _cumulative_sum_vjp, (x,), (axis,))
     if dtype is not None:
         y = y.astype(x.dtype)
-    return concat([_end(y, axis, 0), y], axis) if include_initial else y
+    return concat([constant_part(0, y, axis, 1), y], axis) if include_initial else y
 
 
 def _cumulative_sum_vjp(g: Tensor, axis: int) -> tuple[Tensor]:
@@ -87,14 +73,14 @@ def cumulative_prod(x: Any, axis: int | None = None, dtype: Any = None, include_
     tensor([ 2,  6, 24])
     """
     x = as_tensor(x)
-    axis = _axis("cumulative_prod", axis, x)
+    axis = line_axis("cumulative_prod", axis, x)
     if dtype is not None:
         x = x.astype(as_dtype(dtype))
     y = _core.cumulative_prod(x, axis)
     y = record(y, _cumulative_prod_vjp, (x,), (x, y, axis))
     if dtype is not None:
         y = y.astype(x.dtype)
-    return concat([_end(y, axis, 1), y], axis) if include_initial else y
+    return concat([constant_part(1, y, axis, 1), y], axis) if include_initial else y
 
 
 def _cumulative_prod_vjp(g: Tensor, x: Tensor, y: Tensor, axis: int) -> tuple[Tensor]:
@@ -128,14 +114,14 @@ def logcumsumexp(x: Any, axis: int | None = None) -> Tensor:
     tensor([0.       , 0.6931472])
     """
     x = as_tensor(x)
-    axis = _axis("logcumsumexp", axis, x)
+    axis = line_axis("logcumsumexp", axis, x)
     y = _core.logcumsumexp(x, axis)
     return record(y, _logcumsumexp_vjp, (x,), (x, y, axis))
 
 
 def _logcumsumexp_vjp(g: Tensor, x: Tensor, y: Tensor, axis: int) -> tuple[Tensor]:
     # dx[j] = Σ g[i] exp(x[j] - y[i]) over i ≥ j, in factors of at most 1: exp(x[j] - y[j]) and exp(y[i] - y[i+1]).
-    following = concat([_slice(y, axis, slice(1, None)), _slice(y, axis, slice(-1, None))], axis)
+    following = concat([slice_axis(y, axis, slice(1, None)), slice_axis(y, axis, slice(-1, None))], axis)
     total = _backward_recurrence(exp(_difference(y, following)), g, axis)
     return (exp(_difference(x, y)) * total,)
 
@@ -168,6 +154,6 @@ def cummin(x: Any, axis: int | None = None) -> ValuesAndIndices:
 
 def _cumulative_extreme(name: str, x: Any, axis: int | None) -> ValuesAndIndices:
     x = as_tensor(x)
-    axis = _axis(name, axis, x)
+    axis = line_axis(name, axis, x)
     values, indices = (_core.cummax if name == "cummax" else _core.cummin)(x, axis)
-    return ValuesAndIndices(record(values, _take_along_axis_vjp, (x,), (indices, axis, x.shape)), indices)
+    return ValuesAndIndices(record(values, take_along_axis_vjp, (x,), (indices, axis, x.shape)), indices)

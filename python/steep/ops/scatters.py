@@ -8,11 +8,11 @@ from .. import _core, dtypes
 from .._core import record
 from ..tensor import Tensor
 from ._apply import as_tensor
-from .creation import arange, full, zeros
+from .creation import arange, constant_part, number_like, zeros
 from .elementwise import where
-from .indexing import gather, take
+from .indexing import as_indices, gather, take
 from .logic import equal
-from .manipulation import as_axis, reshape
+from .manipulation import as_axis, reshape, with_extent
 
 __all__ = [
     "index_add",
@@ -70,20 +70,15 @@ def _scatter_add_vjp(g: Tensor, axis: int, index: Tensor, needs_src: bool) -> tu
 
 def _operands(name: str, x: Any, axis: int, index: Any, src: Any) -> tuple[Tensor, int, Tensor, Tensor]:
     x = as_tensor(x, index)
-    index = _integers(index, x)
+    index = as_indices(index, x)
     axis = as_axis(name, axis, x.ndim)
     if isinstance(src, bool | int | float):
-        return x, axis, index, full((), src, dtype=x.dtype, device=x.device)
+        return x, axis, index, number_like(src, x)
     src = as_tensor(src, x)
     _check_dtypes(name, x, src)
     if src.ndim != index.ndim or any(n < extent for n, extent in zip(src.shape, index.shape, strict=True)):
         raise ValueError(f"{name}: src of shape {src.shape} has too few elements for indices of shape {index.shape}")
     return x, axis, index, src if src.shape == index.shape else src[tuple(slice(n) for n in index.shape)]
-
-
-def _integers(index: Any, beside: Tensor) -> Tensor:
-    index = as_tensor(index, beside)
-    return index.astype(dtypes.int64) if index.size == 0 else index
 
 
 def _check_dtypes(name: str, x: Tensor, values: Tensor) -> None:
@@ -136,8 +131,7 @@ def index_copy(x: Any, axis: int, index: Any, source: Any) -> Tensor:
 
 
 def _index_copy_vjp(g: Tensor, axis: int, index: Tensor, needs_source: bool) -> tuple[Tensor, Tensor | None]:
-    shape = (*g.shape[:axis], index.size, *g.shape[axis + 1 :])
-    dx = index_copy(g, axis, index, zeros(shape, dtype=g.dtype, device=g.device))
+    dx = index_copy(g, axis, index, constant_part(0, g, axis, index.size))
     if not needs_source:
         return dx, None
     order = arange(index.size, device=g.device)
@@ -148,11 +142,11 @@ def _index_copy_vjp(g: Tensor, axis: int, index: Tensor, needs_source: bool) -> 
 
 def _lines(name: str, x: Any, axis: int, index: Any, source: Any) -> tuple[Tensor, int, Tensor, Tensor]:
     x = as_tensor(x, source)
-    index = _integers(index, x)
+    index = as_indices(index, x)
     source = as_tensor(source, x)
     axis = as_axis(name, axis, x.ndim)
     _check_dtypes(name, x, source)
-    if index.ndim != 1 or source.shape != (*x.shape[:axis], index.size, *x.shape[axis + 1 :]):
+    if index.ndim != 1 or source.shape != with_extent(x.shape, axis, index.size):
         raise ValueError(
             f"{name}: {index.shape} indices and a source of shape {source.shape} do not fit axis {axis} of a tensor of "
             f"shape {x.shape}: there must be one index for each of the source's elements on that axis, and the other "

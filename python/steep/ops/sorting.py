@@ -11,13 +11,12 @@ from typing import Any, NamedTuple
 from .. import _core, dtypes
 from .._core import is_recording, record
 from ..tensor import Tensor
-from ._apply import as_tensor
+from ._apply import as_tensor, as_tensors
 from .creation import ones
-from .indexing import _take_along_axis_vjp, take, take_along_axis
+from .indexing import take, take_along_axis, take_along_axis_vjp
 from .logic import not_equal
 from .manipulation import as_axis, concat, reshape
 from .rearrange import diff
-from .reduction import sum
 from .scan import ValuesAndIndices, cumulative_sum
 
 __all__ = [
@@ -46,7 +45,7 @@ def sort(x: Any, axis: int = -1, descending: bool = False, stable: bool = True) 
     if not (x.requires_grad and is_recording()):
         return _core.sort(x, axis, bool(descending))
     values, indices = _core.sort_with_indices(x, axis, bool(descending))
-    return record(values, _take_along_axis_vjp, (x,), (indices, axis, x.shape))
+    return record(values, take_along_axis_vjp, (x,), (indices, axis, x.shape))
 
 
 def argsort(x: Any, axis: int = -1, descending: bool = False, stable: bool = True) -> Tensor:
@@ -76,7 +75,7 @@ def topk(x: Any, k: int, axis: int = -1, largest: bool = True, sorted: bool = Tr
     axis = as_axis("topk", axis, x.ndim)
     count = max(-1, min(operator.index(k), 2**62))  # what the engine can say is out of range
     values, indices = _core.topk(x, count, axis, bool(largest))
-    return ValuesAndIndices(record(values, _take_along_axis_vjp, (x,), (indices, axis, x.shape)), indices)
+    return ValuesAndIndices(record(values, take_along_axis_vjp, (x,), (indices, axis, x.shape)), indices)
 
 
 def searchsorted(x1: Any, x2: Any, side: str = "left", sorter: Any = None) -> Tensor:
@@ -92,8 +91,7 @@ def searchsorted(x1: Any, x2: Any, side: str = "left", sorter: Any = None) -> Te
     """
     if side not in ("left", "right"):
         raise ValueError(f"searchsorted: side={side!r} must be 'left' or 'right'")
-    x1 = as_tensor(x1, x2)
-    x2 = as_tensor(x2, x1)
+    x1, x2 = as_tensors(x1, x2)
     if sorter is not None:
         x1 = take_along_axis(x1, sorter, -1)
     return _core.searchsorted(x1, x2, side == "right")
@@ -126,7 +124,7 @@ def _runs(ordered: Tensor) -> tuple[Tensor, Tensor]:
     """Of sorted elements: which are the first of their value, and the places of these."""
     n = ordered.size
     is_first = concat([ones(min(n, 1), dtype=dtypes.bool, device=ordered.device), not_equal(ordered[1:], ordered[:-1])])
-    return is_first, argsort(is_first, descending=True)[: int(sum(is_first))]
+    return is_first, _core.flat_nonzero(is_first)
 
 
 def _counts(begins: Tensor, n: int) -> Tensor:
@@ -135,7 +133,7 @@ def _counts(begins: Tensor, n: int) -> Tensor:
 
 def _inverse(is_first: Tensor, order: Tensor, shape: tuple[int, ...]) -> Tensor:
     number = cumulative_sum(is_first) - 1
-    return reshape(_core.take_backward(number, order, 0, number.shape), shape)
+    return reshape(_core.gather_backward(number, [order], 0, number.shape, True), shape)
 
 
 def _flat(x: Any) -> Tensor:

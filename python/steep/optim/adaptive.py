@@ -26,6 +26,7 @@ class RMSprop(Formula):
     """
 
     state_names = ("square_avg", "grad_avg", "momentum_buffer")
+    _shares = ("alpha",)
 
     def __init__(
         self,
@@ -39,11 +40,6 @@ class RMSprop(Formula):
     ) -> None:
         options = {"lr": lr, "alpha": alpha, "eps": eps, "weight_decay": weight_decay}
         super().__init__(params, {**options, "momentum": momentum, "centered": centered})
-
-    def _check_options(self, group: Group) -> None:
-        super()._check_options(group)
-        if not 0 <= group["alpha"] <= 1:
-            raise ValueError(f"RMSprop: alpha={group['alpha']} must be between 0 and 1")
 
     def _change(self, p: Tensor, g: Tensor, keep: Keep, step: int, options: Group) -> None:
         v = average(keep("square_avg"), g * g, options["alpha"])
@@ -67,6 +63,7 @@ class Adagrad(Formula):
     """
 
     state_names = ("sum",)
+    _not_negative = (*Formula._not_negative, "lr_decay", "initial_accumulator_value")
 
     def __init__(
         self,
@@ -79,12 +76,6 @@ class Adagrad(Formula):
     ) -> None:
         options = {"lr": lr, "lr_decay": lr_decay, "weight_decay": weight_decay}
         super().__init__(params, {**options, "initial_accumulator_value": initial_accumulator_value, "eps": eps})
-
-    def _check_options(self, group: Group) -> None:
-        super()._check_options(group)
-        for name in ("lr_decay", "initial_accumulator_value"):
-            if not group[name] >= 0:
-                raise ValueError(f"Adagrad: {name}={group[name]} must not be negative")
 
     def _change(self, p: Tensor, g: Tensor, keep: Keep, step: int, options: Group) -> None:
         total = keep("sum")
@@ -106,6 +97,7 @@ class Adadelta(Formula):
     """
 
     state_names = ("square_avg", "acc_delta")
+    _shares = ("rho",)
 
     def __init__(
         self,
@@ -116,11 +108,6 @@ class Adadelta(Formula):
         weight_decay: float = 0.0,
     ) -> None:
         super().__init__(params, {"lr": lr, "rho": rho, "eps": eps, "weight_decay": weight_decay})
-
-    def _check_options(self, group: Group) -> None:
-        super()._check_options(group)
-        if not 0 <= group["rho"] <= 1:
-            raise ValueError(f"Adadelta: rho={group['rho']} must be between 0 and 1")
 
     def _change(self, p: Tensor, g: Tensor, keep: Keep, step: int, options: Group) -> None:
         rho, eps = options["rho"], options["eps"]

@@ -56,6 +56,7 @@ class NAdam(Formula):
 
     state_names = ("mu_product", "exp_avg", "exp_avg_sq")
     scalar_names = ("mu_product",)
+    _not_negative = (*Formula._not_negative, "momentum_decay")
     _decays_gradient = False
 
     def __init__(
@@ -71,11 +72,6 @@ class NAdam(Formula):
         options = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
         own = {"momentum_decay": momentum_decay, "decoupled_weight_decay": decoupled_weight_decay}
         super().__init__(params, {**options, **own})
-
-    def _check_options(self, group: Group) -> None:
-        super()._check_options(group)
-        if not group["momentum_decay"] >= 0:
-            raise ValueError(f"NAdam: momentum_decay={group['momentum_decay']} must not be negative")
 
     def _change(self, p: Tensor, g: Tensor, keep: Keep, step: int, options: Group) -> None:
         beta1, beta2 = options["betas"]

@@ -29,6 +29,8 @@ class Optimizer:
 
     state_names: tuple[str, ...] = ()
     scalar_names: tuple[str, ...] = ()  # those of state_names that are one number for each parameter
+    _not_negative: tuple[str, ...] = ("lr", "weight_decay", "eps", "momentum")  # options, if it has them
+    _shares: tuple[str, ...] = ()  # options from 0 to 1
 
     def __init__(self, params: Iterable[Any], defaults: Group) -> None:
         self._options = tuple(defaults)
@@ -47,6 +49,17 @@ class Optimizer:
             )
         for group in entries if isinstance(entries[0], dict) else [{"params": entries}]:
             self.add_param_group(group)
+
+    @property
+    def lr(self) -> Any:
+        """The learning rate of the first group of parameters. Setting it sets that of all groups."""
+        return self.param_groups[0]["lr"]
+
+    @lr.setter
+    def lr(self, value: Any) -> None:
+        self._check_options({**self.param_groups[0], "lr": value})
+        for group in self.param_groups:
+            group["lr"] = value
 
     def add_param_group(self, group: Group) -> None:
         """Adds tensors to train, ``{"params": tensors}``, with the default options unless the group has its own."""
@@ -168,9 +181,12 @@ class Optimizer:
 
     def _check_options(self, group: Group) -> None:
         """Raises ValueError for options out of range."""
-        for name in ("lr", "weight_decay", "eps", "momentum"):
+        for name in self._not_negative:
             if name in group and not self._number(name, group[name]) >= 0:
                 raise ValueError(f"{self._name()}: {name}={group[name]} must not be negative")
+        for name in self._shares:
+            if not 0 <= self._number(name, group[name]) <= 1:
+                raise ValueError(f"{self._name()}: {name}={group[name]} must be between 0 and 1")
         betas = group.get("betas", (0, 0))
         if not isinstance(betas, list | tuple) or len(betas) != 2:
             raise TypeError(f"{self._name()}: betas={betas!r:.60} must be a pair of numbers")

@@ -7,8 +7,8 @@ from typing import Any
 from ..._core import record
 from ...tensor import Tensor
 from .. import elementwise, logic
-from .._apply import as_tensor
-from .common import beside, check_floating, check_probabilities, hinge, pair, reduced, signs, weighted
+from .._apply import as_tensor, check_floating
+from .common import beside, check_probabilities, hinge, pair, reduced, signs, weighted
 
 __all__ = [
     "binary_cross_entropy",

@@ -7,9 +7,9 @@ from typing import Any
 from ... import _core
 from ..._core import is_recording, record
 from ...tensor import Tensor
-from .. import elementwise, indexing, logic, manipulation, rows
+from .. import elementwise, indexing, logic, manipulation, rearrange, rows
 from .. import reduction as reductions
-from .._apply import as_tensor
+from .._apply import as_tensor, as_tensors, check_floating
 from .common import check_probabilities, divisor, flat, hinge, reduced
 
 __all__ = [
@@ -130,8 +130,7 @@ def nll_loss(
     >>> st.nll_loss(st.log_softmax(st.tensor([[2.0, 2.0]])), st.tensor([1]))
     tensor(0.6931472)
     """
-    input = as_tensor(input, target)
-    target = as_tensor(target, input)
+    input, target = as_tensors(input, target)
     axis = _class_axis("nll_loss", "input (log-probabilities)", input, axis)
     classes = input.shape[axis]
     weight = _class_weight("nll_loss", weight, input, classes)
@@ -154,8 +153,7 @@ def multi_margin_loss(
     tensor(0.)
     """
     name = "multi_margin_loss"
-    input = as_tensor(input, target)
-    target = as_tensor(target, input)
+    input, target = as_tensors(input, target)
     axis = _class_axis(name, "input", input, 1)
     classes = input.shape[axis]
     if input.ndim > 2 or p not in (1, 2):
@@ -176,8 +174,7 @@ def multi_margin_loss(
 
 
 def _class_axis(name: str, what: str, input: Tensor, axis: int) -> int:
-    if not input.dtype.is_floating_point:
-        raise TypeError(f"{name}: {what} must be floating-point, not {input.dtype.name}")
+    check_floating(name, input, what)
     if input.ndim == 0:
         raise ValueError(f"{name}: input needs a class axis, but it is a single number")
     return manipulation.as_axis(name, axis if input.ndim > 1 else 0, input.ndim)
@@ -205,7 +202,7 @@ def _lines(name: str, input: Tensor, target: Tensor, axis: int) -> tuple[Tensor,
     if not target.dtype.is_integer:
         raise TypeError(f"{name}: labels must be integers, not {target.dtype.name}: use target.astype(steep.int64)")
     if axis != ndim - 1:
-        input = manipulation.permute_dims(input, [*(i for i in range(ndim) if i != axis), axis])
+        input = rearrange.moveaxis(input, axis, -1)
     return input if ndim == 2 else manipulation.reshape(input, (target.size, shape[axis])), flat(target), places
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from ...tensor import Tensor
 from .. import elementwise, logic, manipulation
 from .. import reduction as reductions
-from .._apply import NUMBERS, as_tensor
+from .._apply import NUMBERS, as_tensor, check_floating
 
 __all__: list[str] = []
 
@@ -39,11 +39,6 @@ def pair(name: str, input: Any, target: Any, called: tuple[str, str] = ("input",
         raise ValueError(f"{name}: {called[0]} has shape {input.shape}, {called[1]} {target.shape}; {hint}")
     check_floating(name, input, called[0])
     return input, target.astype(input.dtype)
-
-
-def check_floating(name: str, input: Tensor, called: str = "input") -> None:
-    if not input.dtype.is_floating_point:
-        raise TypeError(f"{name}: {called} must be floating-point, not {input.dtype.name}")
 
 
 def operand(x: Any, input: Tensor) -> Tensor:

@@ -1,0 +1,97 @@
+"""What steep calls the things that other libraries have other names for: part of the message where one is missing."""
+
+from __future__ import annotations
+
+import steep
+
+# Of functions: NumPy's and PyTorch's names.
+FUNCTIONS = {
+    "absolute": "abs",
+    "allclose": "numpy.allclose(a.numpy(), b.numpy())",
+    "amax": "max",
+    "amin": "min",
+    "arccos": "acos",
+    "arcsin": "asin",
+    "arctan": "atan",
+    "arctan2": "atan2",
+    "array": "tensor",
+    "as_tensor": "asarray",
+    "bitwise_not": "bitwise_invert",
+    "bmm": "matmul",
+    "cat": "concat",
+    "chunk": "split",
+    "clamp": "clip",
+    "concatenate": "concat",
+    "cumprod": "cumulative_prod",
+    "cumsum": "cumulative_sum",
+    "div": "divide",
+    "dot": "a @ b, or steep.vecdot",
+    "eq": "equal",
+    "fft": "numpy.fft on x.numpy()",
+    "float": "float32",
+    "from_numpy": "asarray",
+    "ge": "greater_equal",
+    "gt": "greater",
+    "half": "float16",
+    "hstack": "concat",
+    "index_select": "take",
+    "inference_mode": "no_grad",
+    "int": "int32",
+    "isclose": "numpy.isclose(a.numpy(), b.numpy())",
+    "le": "less_equal",
+    "linalg": "numpy.linalg on x.numpy()",
+    "long": "int64",
+    "lt": "less",
+    "mm": "matmul",
+    "movedim": "moveaxis",
+    "mul": "multiply",
+    "ne": "not_equal",
+    "norm": "vector_norm",
+    "permute": "permute_dims",
+    "power": "pow",
+    "rand": "random.uniform(shape)",
+    "randint": "random.randint",
+    "randn": "random.normal(shape)",
+    "randperm": "random.permutation",
+    "ravel": "flatten",
+    "seed": "manual_seed",
+    "sub": "subtract",
+    "swapdims": "swapaxes",
+    "true_divide": "divide",
+    "unique": "unique_values",
+    "unsqueeze": "expand_dims",
+    "view": "reshape",
+    "vstack": "concat",
+}
+# Of a tensor's methods and attributes, where they are not the functions' names.
+METHODS = {
+    "bfloat16": "x.astype(steep.bfloat16)",
+    "bool": "x.astype(steep.bool)",
+    "data": "x.detach()",
+    "dim": "x.ndim",
+    "expand": "steep.broadcast_to(x, shape)",
+    "half": "x.astype(steep.float16)",
+    "int": "x.astype(steep.int32)",
+    "is_cuda": 'x.device.type == "cuda"',
+    "numel": "x.size",
+    "permute": "steep.permute_dims(x, axes)",
+    "t": "x.T",
+    "type": "x.astype(dtype)",
+    "view": "x.reshape(shape)",
+}
+
+
+def of_function(name: str) -> str:
+    """What to use in place of a missing ``steep.<name>``; empty for names that no library has."""
+    there = FUNCTIONS.get(name, "")
+    plain = there.partition("(")[0].replace(".", "").isidentifier() and not there.startswith("numpy")
+    return there and f": use {'steep.' if plain else ''}{there}"
+
+
+def of_method(name: str) -> str:
+    """The same for a method: steep has few of them, beside as many functions."""
+    if name in METHODS:
+        return f": use {METHODS[name]}"
+    if name in steep.ops.__all__:
+        return f": use steep.{name}(x)"
+    return of_function(name)

@@ -1,0 +1,59 @@
+"""Names of other libraries: what a message says to use has to be there."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+import steep as st
+from steep import hints
+
+
+@pytest.mark.parametrize("name", hints.FUNCTIONS)
+def test_functions(name: str) -> None:
+    assert name not in st.__all__
+    message = hints.of_function(name)
+    for used in re.findall(r"steep\.(\w+)", message):
+        assert hasattr(st, used)
+    with pytest.raises(AttributeError, match=re.escape(f"module 'steep' has no attribute {name!r}{message}")):
+        getattr(st, name)
+
+
+@pytest.mark.parametrize("name", [*hints.METHODS, "cumsum", "std", "gather", "masked_fill", "clamp"])
+def test_methods(name: str) -> None:
+    x = st.ones((2, 2))
+    with pytest.raises(AttributeError, match=re.escape(f"'Tensor' object has no attribute {name!r}: use ")):
+        getattr(x, name)
+    for used in re.findall(r"steep\.(\w+)", hints.of_method(name)):
+        assert hasattr(st, used)
+
+
+def test_names_of_no_library() -> None:
+    with pytest.raises(AttributeError, match=r"has no attribute 'flaot32'$"):
+        st.flaot32  # noqa: B018
+    with pytest.raises(AttributeError, match=r"has no attribute '_ipython_display_'$"):
+        st.ones(1)._ipython_display_  # noqa: B018
+    assert not hasattr(st.ones(1), "foo")
+
+
+def test_neither_a_device_nor_a_dtype() -> None:
+    with pytest.raises(TypeError, match=r"'gpu' is neither a device .* nor a dtype"):
+        st.ones(1).to("gpu")
+
+
+def test_lists_beside_a_tensor_are_compared() -> None:
+    x = st.tensor([1, 2, 3])
+    assert (x == [1, 0, 3]).tolist() == [True, False, True]
+    assert (x != (1, 0, 3)).tolist() == [False, True, False]
+    assert (x == None) is False  # noqa: E711
+
+
+def test_the_learning_rate_is_an_attribute_too() -> None:
+    p, q = st.nn.Linear(1, 1).parameters()
+    optimizer = st.optim.SGD([{"params": [p]}, {"params": [q], "lr": 3.0}], lr=1.0)
+    assert optimizer.lr == 1.0
+    optimizer.lr = 0.5
+    assert [group["lr"] for group in optimizer.param_groups] == [0.5, 0.5]
+    with pytest.raises(ValueError, match="lr=-1 must not be negative"):
+        optimizer.lr = -1
