@@ -187,4 +187,4 @@ def gelu(x: Array) -> Any:
 def power(a: Array, b: Array) -> Any:
     """C's pow: with a single exponent of 0.5 NumPy takes the square root, which is NaN of −∞ instead of ∞."""
     a, b = np.broadcast_arrays(a, b)
-    return np.power(np.atleast_1d(a), np.atleast_1d(b)).reshape(a.shape)
+    return np.power(np.atleast_1d(a), np.atleast_1d(b).copy()).reshape(a.shape)
