@@ -256,7 +256,7 @@ class Builder:
         """Adds an operation on value i, if one of a few that it tries is defined for it."""
         for _ in range(4):
             op = self.pick(TABLE[self.pick(groups)])
-            if self.program.smooth and (op.in_place or not op.smooth):
+            if self.program.smooth and (op.in_place or not op.smooth or self.dtype(i) is not st.float64):
                 continue
             if not (self._inside(op, i) or (self.chance(10) and not self.program.smooth)):
                 continue

@@ -182,3 +182,9 @@ def clip(x: Array, low: Any, high: Any) -> Any:
 
 def gelu(x: Array) -> Any:
     return np.where(x == -inf, 0, 0.5 * x * erfc(-x / math.sqrt(2)))
+
+
+def power(a: Array, b: Array) -> Any:
+    """C's pow: with a single exponent of 0.5 NumPy takes the square root, which is NaN of −∞ instead of ∞."""
+    a, b = np.broadcast_arrays(a, b)
+    return np.power(np.atleast_1d(a), np.atleast_1d(b).copy()).reshape(a.shape)

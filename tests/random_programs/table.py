@@ -176,7 +176,7 @@ TABLE: dict[str, list[Operation]] = {
         _exact("subtract", np.subtract, draw=draws.beside),
         _exact("multiply", np.multiply, draw=draws.beside),
         Operation("divide", np.divide, draws.beside, result="float", error=0.5),
-        Operation("pow", np.power, draws.powers, "numbers", domain=(0.05, 1e4)),
+        Operation("pow", forms.power, draws.powers, "numbers", domain=(0.05, 1e4)),
         _exact("maximum", np.maximum, draw=draws.beside),
         _exact("minimum", np.minimum, draw=draws.beside),
         Operation("remainder", np.remainder, draws.beside, "numbers"),
