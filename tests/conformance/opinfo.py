@@ -136,7 +136,7 @@ REFUSED = {
     "axis 1 is out of range for a tensor of 1 dimension": "PyTorch joins an empty 1-d tensor to any others",
     "squeeze: axis": "PyTorch leaves axes of several elements as they are; NumPy and steep refuse",
     "has no steep counterpart": "a dtype that steep doesn't have",
-    "one_hot: labels": "PyTorch takes the number of classes from the labels",
+    "one_hot: ": "PyTorch takes the number of classes from the labels",
     "tensordot: axes": "PyTorch broadcasts extents of 1 in sums",
     "targets must be 1 or -1": "PyTorch does not look at targets of margin losses, and its samples are random numbers",
     "input needs a class axis": "PyTorch takes a single score as one class",
