@@ -237,3 +237,54 @@ def test_matmul_against_torch(rng: np.random.Generator) -> None:
         expected.backward(torch.tensor(g))
         for got, want in ((out, expected), (x.grad, t.grad), (y.grad, u.grad)):
             np.testing.assert_allclose(got.detach().numpy(), want.detach().numpy(), rtol=1e-13, atol=1e-13)
+
+
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        ((3,), (3,)),
+        ((2, 3), (3,)),
+        ((3,), (3, 4)),
+        ((2, 3), (3, 4)),
+        ((5, 2, 3), (4, 3, 6)),
+        ((), (2, 3)),
+        ((0,), (0,)),
+    ],
+)
+def test_dot(a: tuple[int, ...], b: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=a), rng.normal(size=b)
+    np.testing.assert_allclose(st.dot(st.tensor(x), st.tensor(y)).numpy(), np.dot(x, y), rtol=1e-12)
+    with pytest.raises(ValueError, match="matmul"):
+        st.dot(st.ones(3), st.ones((2, 3)))
+
+
+@pytest.mark.parametrize("keepdims", [False, True])
+@pytest.mark.parametrize(
+    ("ord", "axis"),
+    [(None, None), (None, 1), (None, (0, 2)), (3, 0), (np.inf, -1), (0, 2), *(
+        (ord, axis) for ord in ("fro", 1, -1, np.inf, -np.inf) for axis in ((0, 1), (2, 0), (-1, -2))
+    )],
+)  # fmt: skip
+def test_norm(ord: object, axis: object, keepdims: bool) -> None:
+    x = np.random.default_rng(0).normal(size=(3, 4, 5))
+    expected = np.linalg.norm(x, ord, axis, keepdims)  # type: ignore[call-overload]
+    y = st.norm(st.tensor(x), ord, axis, keepdims)
+    assert y.shape == expected.shape
+    np.testing.assert_allclose(y.numpy(), expected, rtol=1e-12)
+    if ord != 0:
+        leaf = st.tensor(x, requires_grad=True)
+        assert st.autograd.gradcheck(lambda v: st.norm(v, ord, axis, keepdims), [leaf])
+
+
+def test_norm_of_whole_tensors() -> None:
+    x = np.random.default_rng(0).normal(size=(3, 4))
+    for ord in (None, "fro", 1, -1, np.inf, -np.inf):
+        np.testing.assert_allclose(st.norm(st.tensor(x), ord).item(), np.linalg.norm(x, ord), rtol=1e-12)
+        if ord != "fro":
+            np.testing.assert_allclose(st.norm(st.tensor(x[0]), ord).item(), np.linalg.norm(x[0], ord), rtol=1e-12)
+    for bad in (2, "nuc", 3):
+        with pytest.raises(ValueError, match=r"use numpy\.linalg\.norm"):
+            st.norm(st.ones((2, 2)), bad)
+    with pytest.raises(ValueError, match="give one axis or two"):
+        st.norm(st.ones((2, 2, 2)), 1)

@@ -14,9 +14,11 @@ from ._apply import UNARY, as_tensor, as_tensors, check_floating, first_tensor
 __all__ = [
     "bilinear",
     "cosine_similarity",
+    "dot",
     "linear",
     "matmul",
     "matrix_transpose",
+    "norm",
     "outer",
     "tensordot",
     "trace",
@@ -159,6 +161,22 @@ def vecdot(a: Any, b: Any, axis: int = -1) -> Tensor:
     return reduction.sum(products, axis, dtype=products.dtype)
 
 
+def dot(a: Any, b: Any) -> Tensor:
+    """NumPy's product: Σ over the last axis of a and the last but one of b (or its only one); of numbers, a · b.
+
+    Of vectors and matrices it is ``a @ b``. Raises ValueError if the extents differ.
+
+    >>> import steep as st
+    >>> st.dot(st.tensor([1.0, 2.0]), st.tensor([3.0, 4.0]))
+    tensor(11.)
+    """
+    a = as_tensor(a, b)
+    b = as_tensor(b, a)
+    if a.ndim == 0 or b.ndim == 0:
+        return a * b
+    return matmul(a, b) if b.ndim <= 2 else tensordot(a, b, ([-1], [-2]))
+
+
 def tensordot(a: Any, b: Any, axes: Any = 2) -> Tensor:
     """Σ of products over axes of a and b: the last ``axes`` of a and the first of b, or two sequences of equal length.
 
@@ -220,6 +238,35 @@ def vector_norm(x: Any, axis: Any = None, keepdims: bool = False, ord: float = 2
     if ord < 0:
         return reduction.sum(size**ord, axis, keepdims) ** (1 / ord)
     return reduction.root(reduction.sum(reduction.root(size, ord), axis, keepdims), 1 / ord)
+
+
+def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Tensor:
+    """The norm of vectors, or of matrices where ``axis`` names two axes, as ``numpy.linalg.norm``.
+
+    Without ``ord`` it is the root of the sum of squares. Of vectors see ``vector_norm``; of matrices ``ord`` may be
+    "fro" (the same root), 1 and ∞ (the largest sum of sizes in a column, or in a row), −1 and −∞ (the smallest). Raises
+    ValueError for others: NumPy has those that need singular values.
+
+    >>> import steep as st
+    >>> st.norm(st.tensor([[3.0, -4.0], [0.0, 1.0]]), 1, axis=(0, 1))
+    tensor(5.)
+    """
+    x = as_tensor(x)
+    if axis is None and ord is not None:
+        axis = tuple(range(x.ndim))
+        if x.ndim not in (1, 2):
+            raise ValueError(f"norm: ord={ord!r} is of vectors and matrices; for shape {x.shape} give one axis or two")
+    if ord is None or ord == "fro":
+        return vector_norm(x, axis, keepdims)
+    if not isinstance(axis, tuple | list) or len(axis) == 1:
+        return vector_norm(x, axis, keepdims, ord)
+    if len(axis) != 2 or ord not in (1, -1, math.inf, -math.inf):
+        raise ValueError(f"norm: ord={ord!r} over the axes {axis}: use numpy.linalg.norm(x.numpy(), ...) for this one")
+    rows, columns = (manipulation.as_axis("norm", i, x.ndim) for i in axis)
+    summed, kept = (rows, columns) if abs(ord) == 1 else (columns, rows)
+    sums = reduction.sum(elementwise.abs(x), summed, keepdims=True)
+    y = (reduction.max if ord > 0 else reduction.min)(sums, kept, keepdims=True)
+    return y if keepdims else manipulation.squeeze(y, (rows, columns))
 
 
 def cosine_similarity(a: Any, b: Any, axis: int = 1, eps: float = 1e-8) -> Tensor:
