@@ -192,6 +192,8 @@ def _class_weight(name: str, weight: Any, input: Tensor, classes: int) -> Tensor
 def _lines(name: str, input: Tensor, target: Tensor, axis: int) -> tuple[Tensor, Tensor, tuple[int, ...]]:
     """The scores as (places, classes), the labels as (places,), and the shape that the places had."""
     shape, ndim = input.shape, input.ndim
+    if ndim == 2 and axis == 1 and target.shape == shape[:1] and target.dtype.is_integer:  # the most frequent
+        return input, target, target.shape
     places = shape[:axis] + shape[axis + 1 :]
     if target.shape != places:
         or_else = f" or {shape} (probabilities)" if name == "cross_entropy" else ""

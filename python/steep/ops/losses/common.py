@@ -22,10 +22,9 @@ def reduced(name: str, loss: Tensor, how: str) -> Tensor:
 
 def divisor(name: str, count: int, how: str) -> float | None:
     """What the sum of all losses is divided by; None where each is wanted."""
-    divisors = {"mean": float(count), "sum": 1.0, "none": None}
-    if not isinstance(how, str) or how not in divisors:
+    if not isinstance(how, str) or how not in ("mean", "sum", "none"):
         raise ValueError(f"{name}: reduction={how!r} must be 'mean', 'sum' or 'none'")
-    return divisors[how]
+    return float(count) if how == "mean" else 1.0 if how == "sum" else None
 
 
 def pair(name: str, input: Any, target: Any, called: tuple[str, str] = ("input", "target")) -> tuple[Tensor, Tensor]:
