@@ -15,6 +15,8 @@ import numpy as np
 from hypothesis import strategies
 
 import steep as st
+from steep.dtypes import ALL, DType
+
 from .table import TABLE, Operation
 from .values import (
     Array,
@@ -22,14 +24,13 @@ from .values import (
     Value,
     cast,
     common,
+    computed_in,
     epsilon,
     indices,
-    computed_in,
     promoted,
     spacing,
     values,
 )
-from steep.dtypes import ALL, DType
 
 MOST_ELEMENTS = 3000
 EXTENTS = (2, 3, 1, 5, 7, 1, 2, 3, 5, 17, 0)
