@@ -79,6 +79,7 @@ void gather_and_scatter(Kind kind) {
       std::vector<T> taken(part.size());
       each(kind, s, index, [&](size_t from, size_t to) { taken[to] = full[from]; });
       CHECK(same_bits(y.host(), taken));
+      if (std::is_same_v<T, uint8_t>) continue;  // truth values are not added
 
       std::vector<T> sums = full;
       each(kind, s, index, [&](size_t to, size_t from) {
