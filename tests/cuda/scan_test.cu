@@ -64,7 +64,7 @@ void sums() {
   for (const ScanSizes& s : kCases) {
     const std::vector<T> x = numbers<T>(s, 1);
     const DeviceArray<T> from(x, 1), to(x.size(), 2);
-    table().scan(Scan::sum, dtype_of<T>(), s, from.data(), to.data());
+    table().scan(Scan::sum, testing::dtype<T>, s, from.data(), to.data());
     std::vector<T> right(x.size());
     expected(scans::Sum<T>{x.data(), right.data()}, s);
     if constexpr (std::is_integral_v<T>) {
@@ -85,7 +85,7 @@ void products() {
     if constexpr (!std::is_integral_v<T>)
       for (T& e : x) e = T((e < 0 ? -1 : 1) * std::exp(double(e) / 100));
     const DeviceArray<T> from(x), to(x.size(), 1);
-    table().scan(Scan::prod, dtype_of<T>(), s, from.data(), to.data());
+    table().scan(Scan::prod, testing::dtype<T>, s, from.data(), to.data());
     std::vector<T> right(x.size());
     expected(scans::Prod<T>{x.data(), right.data()}, s);
     if constexpr (std::is_integral_v<T>) {
@@ -105,7 +105,7 @@ void logsumexps() {
     std::vector<T> x = numbers<T>(s, 3);
     for (size_t i = 0; i < x.size(); i += 5) x[i] = i % 2 ? T(-INFINITY) : T(20 * x[i]);
     const DeviceArray<T> from(x), to(x.size());
-    table().scan(Scan::logsumexp, dtype_of<T>(), s, from.data(), to.data());
+    table().scan(Scan::logsumexp, testing::dtype<T>, s, from.data(), to.data());
     std::vector<T> right(x.size());
     expected(scans::LogSumExp<T>{x.data(), right.data()}, s);
     CHECK_CLOSE(to.host(), right, kClose<T>, kClose<T>);
@@ -121,7 +121,7 @@ void recurrences() {
     for (T& e : a) e = std::tanh(e);
     a[0] = T(NAN);  // is not read
     const DeviceArray<T> factors(a), terms(b, 1), to(b.size());
-    table().linear_scan(dtype_of<T>(), s, factors.data(), terms.data(), to.data());
+    table().linear_scan(testing::dtype<T>, s, factors.data(), terms.data(), to.data());
     std::vector<T> right(b.size());
     expected(scans::Linear<T>{a.data(), b.data(), right.data()}, s);
     CHECK_CLOSE(to.host(), right, kClose<T>, kClose<T>);
@@ -141,7 +141,7 @@ void extremes() {
         x[i] = i < x.size() / 2 ? T(largest ? -INFINITY : INFINITY) : i % 701 == 0 ? T(NAN) : x[i];
     const DeviceArray<T> from(x), to(x.size(), 1);
     const DeviceArray<int64_t> index(x.size());
-    table().extreme_scan(largest, dtype_of<T>(), s, from.data(), to.data(), index.data());
+    table().extreme_scan(largest, testing::dtype<T>, s, from.data(), to.data(), index.data());
     std::vector<T> right(x.size());
     std::vector<int64_t> places(x.size());
     expected(scans::Extreme<T, largest>{x.data(), right.data(), places.data()}, s);

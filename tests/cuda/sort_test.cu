@@ -69,7 +69,7 @@ void sorts() {
       }
       const DeviceArray<T> from(x, 1);
       const DeviceArray<int64_t> index(x.size());
-      table().argsort(dtype_of<T>(), descending, rows, n, from.data(), index.data());
+      table().argsort(testing::dtype<T>, descending, rows, n, from.data(), index.data());
       CHECK(index.host() == places);
     }
 }
@@ -101,7 +101,7 @@ void searches() {
       }
       const DeviceArray<T> sorted(x), wanted(values, 1);
       const DeviceArray<int64_t> out(values.size());
-      table().searchsorted(dtype_of<T>(), right, rows, n, count, sorted.data(), wanted.data(), out.data());
+      table().searchsorted(testing::dtype<T>, right, rows, n, count, sorted.data(), wanted.data(), out.data());
       CHECK(out.host() == expected);
     }
 }
