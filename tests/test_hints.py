@@ -47,6 +47,8 @@ def test_lists_beside_a_tensor_are_compared() -> None:
     assert (x == [1, 0, 3]).tolist() == [True, False, True]
     assert (x != (1, 0, 3)).tolist() == [False, True, False]
     assert (x == None) is False  # noqa: E711
+    assert (x == [x, x]) is False
+    assert (x != (x,)) is True
 
 
 def test_the_learning_rate_is_an_attribute_too() -> None:

@@ -16,7 +16,9 @@ __all__ = ["Methods"]
 
 
 def _is_comparable(x: object) -> bool:
-    return isinstance(x, list | tuple) or steep.ops.is_operand(x)
+    if isinstance(x, list | tuple):  # numbers; a sequence of tensors is another kind of thing, so not equal
+        return not any(isinstance(item, _core.TensorBase) for item in x)
+    return steep.ops.is_operand(x)
 
 
 class Methods(_core.TensorBase):
