@@ -42,15 +42,6 @@ def test_neither_a_device_nor_a_dtype() -> None:
         st.ones(1).to("gpu")
 
 
-def test_lists_beside_a_tensor_are_compared() -> None:
-    x = st.tensor([1, 2, 3])
-    assert (x == [1, 0, 3]).tolist() == [True, False, True]
-    assert (x != (1, 0, 3)).tolist() == [False, True, False]
-    assert (x == None) is False  # noqa: E711
-    assert (x == [x, x]) is False
-    assert (x != (x,)) is True
-
-
 def test_the_learning_rate_is_an_attribute_too() -> None:
     p, q = st.nn.Linear(1, 1).parameters()
     optimizer = st.optim.SGD([{"params": [p]}, {"params": [q], "lr": 3.0}], lr=1.0)

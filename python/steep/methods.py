@@ -15,12 +15,6 @@ if TYPE_CHECKING:
 __all__ = ["Methods"]
 
 
-def _is_comparable(x: object) -> bool:
-    if isinstance(x, list | tuple):  # numbers; a sequence of tensors is another kind of thing, so not equal
-        return not any(isinstance(item, _core.TensorBase) for item in x)
-    return steep.ops.is_operand(x)
-
-
 class Methods(_core.TensorBase):
     """What ``Tensor`` derives from: each method is the function of steep that it names."""
 
@@ -82,10 +76,10 @@ class Methods(_core.TensorBase):
         return steep.bitwise_right_shift(other, self)
 
     def __eq__(self, other: object) -> Tensor:  # type: ignore[override]
-        return steep.equal(self, other) if _is_comparable(other) else NotImplemented
+        return steep.equal(self, other) if steep.ops.is_operand(other) else NotImplemented
 
     def __ne__(self, other: object) -> Tensor:  # type: ignore[override]
-        return steep.not_equal(self, other) if _is_comparable(other) else NotImplemented
+        return steep.not_equal(self, other) if steep.ops.is_operand(other) else NotImplemented
 
     def __lt__(self, other: Any) -> Tensor:
         return steep.less(self, other)
