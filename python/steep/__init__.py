@@ -6,6 +6,9 @@ Low level: tensors (``st.tensor``), operations (``st.exp``, ``@``, …), gradien
 High level: layers (``st.nn``), optimizers (``st.optim``), ``model.compile(…)`` and ``model.fit(…)``.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from . import _core, autograd, cuda, dtypes, kernels, nn, ops, optim, random, train
 from . import hints as _hints
 from ._core import empty_cache, memory_stats
@@ -39,6 +42,9 @@ from .ops.trigonometry import *
 from .random import manual_seed
 from .tensor import Parameter, Tensor
 
+if TYPE_CHECKING:
+    from . import callbacks
+
 __version__: str = _core.version
 
 __all__ = [
@@ -48,6 +54,7 @@ __all__ = [
     "__array_api_version__",
     "__array_namespace_info__",
     "autograd",
+    "callbacks",
     "cuda",
     "device",
     "dtypes",
@@ -81,5 +88,11 @@ __all__ = [
 ]
 
 
+# Imported when they are asked for.
+_LAZY = ("callbacks",)
+
+
 def __getattr__(name: str) -> object:
+    if name in _LAZY:
+        return import_module(f"steep.{name}")
     raise AttributeError(f"module 'steep' has no attribute {name!r}{_hints.of_function(name)}")

@@ -1,21 +1,31 @@
-"""Training data as tensors, in parts, and in batches."""
+"""Training data as tensors, and in parts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from .. import _core, cuda
 from ..devices import Device, cpu
-from ..dtypes import DType, bfloat16, float32, int64
+from ..dtypes import DType, bfloat16, float32, float64, int64
 from ..ops import asarray, take, to_device
 from ..tensor import Tensor
+from .structure import first, leaves, mapped
 
-__all__ = ["Data", "as_data", "as_rows", "batches", "placed", "split"]
+__all__ = ["Data", "Form", "as_data", "as_rows", "class_weights", "placed", "split"]
 
-Data = tuple[Tensor, Tensor]
+Data = tuple[Any, ...]  # (inputs, targets) or (inputs, targets, weights of the samples); see structure
+
+
+class Form(NamedTuple):
+    """What a model wants its data to be."""
+
+    dtype: DType  # of floating-point inputs, and of targets that are values
+    kind: str  # what its loss expects, see objectives; "several" if it has several outputs
+    several_inputs: bool = False  # so that a list of arrays is one for each input, and not the samples
+    class_weight: Tensor | None = None  # by label
 
 
 def as_rows(name: str, x: Any, dtype: DType) -> Tensor:
@@ -49,49 +59,85 @@ def _in_numpy(array: np.ndarray[Any, Any], dtype: DType) -> str:
     return dtype.name if dtype is not bfloat16 else "float32" if array.dtype.itemsize <= 4 else "float64"
 
 
-def as_data(x: Any, y: Any, dtype: DType, kind: str) -> Data:
-    """Inputs and targets as tensors of one length. Targets of a categorical loss may be labels; others are numbers.
+def as_parts(name: str, x: Any, dtype: DType, several: bool) -> Any:
+    """``x`` as rows; those of several inputs or outputs, given as a dict or tuple of arrays, in that structure.
 
-    Raises ValueError if the lengths differ, and see ``as_rows``.
+    A list of arrays is one for each only if the model has ``several``, and the samples otherwise.
     """
-    inputs, targets = as_rows("x", x, dtype), as_rows("y", y, dtype)
-    if len(inputs) != len(targets):
-        raise ValueError(
-            f"x has {len(inputs)} samples and y has {len(targets)} (shapes {inputs.shape} and {targets.shape}): "
-            "each sample needs one target"
-        )
-    if kind in ("categorical", "scores"):
-        return inputs, targets.astype(int64) if targets.dtype.kind == "bool" else targets
-    return inputs, targets if kind == "unknown" else targets.astype(dtype)
+    if isinstance(x, Mapping):
+        return {key: as_rows(f"{name}[{key!r}]", part, dtype) for key, part in x.items()}
+    if (isinstance(x, tuple) and all(getattr(part, "shape", ()) for part in x)) or (several and isinstance(x, list)):
+        return tuple(as_rows(f"{name}[{i}]", part, dtype) for i, part in enumerate(x))
+    return as_rows(name, x, dtype)
 
 
-def placed(x: Tensor, device: Device) -> Tensor:
-    """All of ``x`` on the model's device, if a copy takes at most an eighth of the memory that is free there.
+def as_data(x: Any, y: Any, weight: Any, form: Form) -> Data:
+    """Inputs, targets and weights of the samples, or None, as tensors of one length.
+
+    Targets of a categorical loss may be labels; others are numbers. Raises ValueError if the lengths differ, and see
+    ``as_rows``.
+    """
+    inputs = as_parts("x", x, form.dtype, form.several_inputs)
+    targets = None if y is None else as_parts("y", y, form.dtype, form.kind == "several")
+    weights = None if weight is None else as_parts("sample_weight", weight, form.dtype, form.kind == "several")
+    samples = len(first(inputs))
+    for label, part in (*leaves(inputs, "x"), *leaves(targets, "y"), *leaves(weights, "sample_weight")):
+        if len(part) != samples:
+            raise ValueError(
+                f"x has {samples} samples and {label} has {len(part)} (shapes {first(inputs).shape} and {part.shape}): "
+                "each sample needs one target, and one weight if there are weights"
+            )
+    if isinstance(targets, Tensor):
+        if form.kind in ("categorical", "scores"):
+            targets = targets.astype(int64) if targets.dtype.kind == "bool" else targets
+        elif form.kind not in ("unknown", "several"):
+            targets = targets.astype(form.dtype)
+    for label, part in leaves(weights, "sample_weight"):
+        if part.ndim != 1:
+            raise ValueError(f"{label} has shape {part.shape}: it needs one number for each sample, ({samples},)")
+    if form.class_weight is not None:
+        weights = _by_class(targets, weights, form.class_weight)
+    weights = mapped(lambda part: part.astype(form.dtype), weights)
+    return (inputs, targets) if weights is None else (inputs, targets, weights)
+
+
+def class_weights(weights: Any) -> Tensor | None:
+    """A weight by label, of a dict, whose missing labels weigh 1, or of a sequence. Raises ValueError for others."""
+    if weights is None:
+        return None
+    if not isinstance(weights, Mapping):
+        weights = dict(enumerate(weights))
+    if not weights or not all(isinstance(label, int | np.integer) and label >= 0 for label in weights):
+        raise ValueError(f"class_weight must be a dict of numbers by integer labels from 0, not {weights!r:.60}")
+    return asarray([float(weights.get(label, 1.0)) for label in range(max(weights) + 1)], dtype=float64, device=cpu)
+
+
+def _by_class(targets: Any, weights: Any, class_weight: Tensor) -> Tensor:
+    """Weights of samples: those of their classes, times those that were given."""
+    if not isinstance(targets, Tensor) or isinstance(weights, tuple | dict):
+        raise ValueError("class_weight needs one output and its targets: give sample_weight for several outputs")
+    labels = _classes(_array(targets))
+    if labels is None:
+        raise ValueError(f"class_weight needs targets that are labels or one-hot rows, not shape {targets.shape}")
+    if labels.min() < 0 or labels.max() >= len(class_weight):
+        raise ValueError(f"class_weight is for the classes 0 to {len(class_weight) - 1}, y has {labels.max():g}")
+    own = take(class_weight, asarray(labels.astype(np.int64), device=cpu), 0)
+    return own if weights is None else own * to_device(weights, cpu)
+
+
+def placed(data: Data, device: Device) -> Data:
+    """All of ``data`` on the model's device, if a copy takes at most an eighth of the memory that is free there.
 
     Other data stays where it is, and goes to the device batch by batch.
     """
-    if device is cpu or x.device is device:
-        return x
-    stats = cuda.memory_stats(device)
-    return to_device(x, device) if 8 * x.size * x.dtype.itemsize <= stats["free"] + stats["cached"] else x
 
+    def place(x: Tensor) -> Tensor:
+        if device is cpu or x.device is device:
+            return x
+        stats = cuda.memory_stats(device)
+        return to_device(x, device) if 8 * x.size * x.dtype.itemsize <= stats["free"] + stats["cached"] else x
 
-def batches(data: Data, batch_size: int, order: Tensor | None, device: Device) -> Iterator[Data]:
-    """Consecutive rows of both tensors, in their order or in that of the row numbers in ``order``, on the device."""
-    # Data on a CUDA device is gathered once an epoch: each gather there checks its indices, and waits for the result.
-    x, y = (x if order is None or x.device is cpu else take(x, to_device(order, x.device), 0) for x in data)
-    for start in range(0, len(x), batch_size):
-        stop = start + batch_size
-        rows = None if order is None else _core.basic_index(order, (slice(start, stop),))
-        yield _part(x, start, stop, rows, device), _part(y, start, stop, rows, device)
-
-
-def _part(x: Tensor, start: int, stop: int, rows: Tensor | None, device: Device) -> Tensor:
-    if rows is not None and x.device is cpu:
-        part = _core.take(x, rows, 0)
-    else:
-        part = _core.basic_index(x, (slice(start, stop),))
-    return part if part.device is device else to_device(part, device)
+    return tuple(mapped(place, part) for part in data)
 
 
 def split(data: Data, fraction: float) -> tuple[Data, Data]:
@@ -100,11 +146,11 @@ def split(data: Data, fraction: float) -> tuple[Data, Data]:
     The rows are chosen at random, but always the same ones for the same data, whatever the seed: a second ``fit`` must
     not train on what the first one validated with. Raises ValueError if either part would be empty.
     """
-    n = len(data[0])
+    n = len(first(data))
     if not 0 < fraction < 1:
         raise ValueError(f"validation_split={fraction} is a share of the samples: it must be between 0 and 1")
     shuffled = _core.random.permutation(n, 0, 0).numpy()
-    labels = _classes(np.asarray(data[1].astype(float32) if data[1].dtype is bfloat16 else data[1]))
+    labels = _classes(_array(data[1])) if isinstance(data[1], Tensor) else None
     if labels is not None:  # neighbours in `shuffled` get the same class, so that evenly spaced ones meet every class
         shuffled = shuffled[np.argsort(labels[shuffled], kind="stable")]
     marks = np.floor(np.arange(n + 1) * fraction + 0.5)
@@ -114,9 +160,13 @@ def split(data: Data, fraction: float) -> tuple[Data, Data]:
 
     def part(rows: np.ndarray[Any, Any]) -> Data:
         rows = np.sort(rows)
-        return take(data[0], rows, 0), take(data[1], rows, 0)
+        return tuple(mapped(lambda x: take(x, rows, 0), x) for x in data)
 
     return part(shuffled[~held_out]), part(shuffled[held_out])
+
+
+def _array(x: Tensor) -> np.ndarray[Any, Any]:
+    return np.asarray(x.astype(float32) if x.dtype is bfloat16 else x)
 
 
 def _classes(y: np.ndarray[Any, Any]) -> np.ndarray[Any, Any] | None:

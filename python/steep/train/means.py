@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from .. import _core, dtypes
@@ -14,10 +14,11 @@ from ..tensor import Tensor
 __all__ = ["Means"]
 
 
-class Means:
-    """Loss and metrics of an epoch, each batch weighted by its size.
+class Means(Mapping[str, Any]):
+    """Loss and metrics of an epoch so far, each batch weighted by its size.
 
-    Numbers on a CUDA device are read many at a time, as each reading waits for the device.
+    A value that is a Metric, which counts for itself, stands for its result. Numbers on a CUDA device are read many at
+    a time, as each reading waits for the device.
 
     >>> from steep.train.means import Means
     >>> means = Means()
@@ -30,14 +31,14 @@ class Means:
     INTERVAL = 32  # batches between two readings
 
     def __init__(self) -> None:
-        self.totals: dict[str, float] = {}
+        self.totals: dict[str, Any] = {}  # by name: a sum over the samples, or a Metric
         self.samples = 0
         self.batches = 0
         self.lost: tuple[int, float] | None = None  # the batch in which the loss became infinite or NaN, and which
         self._pending: list[tuple[Mapping[str, Any], int]] = []
 
     def add(self, values: Mapping[str, Any], samples: int, last: bool = False) -> None:
-        """Adds the means of a batch: numbers or 1-element tensors. The ``last`` one's are read at once."""
+        """Adds the means of a batch: numbers, 1-element tensors or Metrics. The ``last`` one's are read at once."""
         self.samples += samples
         self.batches += 1
         if any(map(_waits, values.values())):  # copies: a step may count in place, and a graph would be kept alive
@@ -49,12 +50,44 @@ class Means:
         if last or len(self._pending) >= self.INTERVAL:
             self._read()
 
-    def result(self) -> dict[str, float]:
-        """The means so far."""
+    def result(self) -> dict[str, Any]:
+        """The means so far, and the results of the Metrics: floats, and tensors where a Metric gives one."""
+        return {name: self[name] for name in self}
+
+    def __getitem__(self, name: str) -> Any:
         self._read()
-        return {name: total / self.samples for name, total in self.totals.items()}
+        total = self.totals[name]
+        if isinstance(total, float):
+            return total / self.samples
+        result = total.result()
+        return float(result) if not isinstance(result, Tensor) or result.size == 1 else result
+
+    def __iter__(self) -> Iterator[str]:
+        self._read()
+        return iter(self.totals)
+
+    def __len__(self) -> int:
+        self._read()
+        return len(self.totals)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What is needed to go on in the middle of an epoch; the state of Metrics included."""
+        self._read()
+        totals = {name: x if isinstance(x, float) else x.state_dict() for name, x in self.totals.items()}
+        return {"totals": totals, "samples": self.samples, "batches": self.batches, "lost": self.lost}
+
+    def load_state_dict(self, state: Mapping[str, Any], metrics: Mapping[str, Any]) -> None:
+        """Goes on there; ``metrics`` are the Metrics by name."""
+        self.samples, self.batches, self.lost = state["samples"], state["batches"], state["lost"]
+        self.totals = {}
+        for name, total in state["totals"].items():
+            if name in metrics:
+                metrics[name].load_state_dict(total)
+            self.totals[name] = metrics.get(name, total)
 
     def _read(self) -> None:
+        if not self._pending:
+            return
         pending, self._pending = self._pending, []
         numbers = iter(_numbers([value for values, _ in pending for value in values.values() if _waits(value)]))
         for batch, (values, samples) in enumerate(pending, self.batches - len(pending) + 1):
@@ -64,7 +97,10 @@ class Means:
     def _total(self, values: Mapping[str, Any], samples: int, batch: int) -> None:
         totals = self.totals
         for name, value in values.items():
-            totals[name] = totals.get(name, 0.0) + float(value) * samples
+            if isinstance(value, Tensor) or not hasattr(value, "result"):  # first: a tensor looks for hints
+                totals[name] = totals.get(name, 0.0) + float(value) * samples
+            else:
+                totals[name] = value
         if self.lost is None and not math.isfinite(totals.get("loss", 0.0)):
             self.lost = batch, totals["loss"]
 

@@ -11,7 +11,7 @@ from ..tensor import Tensor
 
 __all__ = ["check_last_layer", "check_output", "loss_function", "metric_functions"]
 
-Function = Callable[[Any, Any], Any]
+Function = Callable[..., Any]
 
 # What a loss expects of the output: logits of classes ("categorical") or other scores of them, probabilities or logits
 # of yes/no questions, or values. "unknown" is a function of the user's own.
@@ -48,23 +48,40 @@ def loss_function(loss: Any) -> tuple[Function, str]:
     return loss, kind if kind in ACCURACIES else KINDS.get(loss, "unknown")
 
 
-def metric_functions(metrics: Any, kind: str) -> dict[str, Function]:
-    """The metrics by the name they have in the history. Each is a mean over a batch. ``kind`` is that of the loss."""
+class Streamed:
+    """A Metric as a function of a batch: it counts on, and stands for its result."""
+
+    def __init__(self, metric: Any) -> None:
+        self.metric = metric
+
+    def __call__(self, output: Any, target: Any, sample_weight: Any = None) -> Any:
+        self.metric.update_state(output, target, sample_weight)
+        return self.metric
+
+
+def metric_functions(metrics: Any, kind: str, weighted: bool = False) -> dict[str, Function]:
+    """The metrics by the name they have in the history. Each is a mean over a batch, or a Metric that counts on.
+
+    ``kind`` is that of the loss. Those that are ``weighted`` take a third argument.
+    """
     functions: dict[str, Function] = {}
     for metric in [metrics] if isinstance(metrics, str) or not isinstance(metrics, Iterable) else metrics:
-        if metric in ("accuracy", "acc"):
+        if isinstance(metric, str) and not weighted and metric in ("accuracy", "acc"):
             functions["accuracy"] = ACCURACIES[kind]
-        elif isinstance(metric, str):
-            if metric not in METRICS:
-                raise ValueError(
-                    f"compile: there is no metric {metric!r}; there are accuracy, {', '.join(METRICS)}, "
-                    "or pass a function"
-                )
+        elif isinstance(metric, str) and not weighted and metric in METRICS:
             functions[metric] = METRICS[metric]
+        elif isinstance(metric, str):
+            from ..metrics import get
+
+            functions["accuracy" if metric == "acc" else metric] = Streamed(get(metric, kind))
+        elif hasattr(metric, "update_state") and not isinstance(metric, type):
+            functions[metric.name] = Streamed(metric)
+        elif weighted:
+            raise TypeError(f"compile: a weighted metric must be a name or a steep.metrics.Metric, not {metric!r}")
         elif callable(metric) and not isinstance(metric, type):
             functions[getattr(metric, "__name__", type(metric).__name__)] = metric
         else:
-            raise TypeError(f"compile: a metric must be a name or a function(output, target), not {metric!r}")
+            raise TypeError(f"compile: a metric must be a name, a Metric or a function(output, target), not {metric!r}")
     return functions
 
 

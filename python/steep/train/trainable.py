@@ -2,41 +2,24 @@
 
 from __future__ import annotations
 
-import math
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from .. import dtypes, random
-from ..autograd import AnomalyError, no_grad
-from ..devices import Device, cpu, get_default_device
+from ..autograd import no_grad
+from ..devices import Device, get_default_device
 from ..dtypes import DType
-from ..ops import empty, isfinite, to_device
 from ..tensor import Parameter, Tensor
-from .history import History
-from .means import Means
 
 if TYPE_CHECKING:
+    from ..callbacks import History
     from ..nn import Module
     from ..optim import Optimizer
-    from .batches import Data
-    from .objectives import Function
+    from .batches import Form
+    from .compiled import Compiled
 
 __all__ = ["Trainable"]
-
-
-class Compiled:
-    """What ``compile`` sets up, and how far ``fit`` has come."""
-
-    def __init__(self, loss: Function | None, kind: str, metrics: dict[str, Function], whole_model: bool) -> None:
-        self.loss = loss
-        self.kind = kind  # what the loss expects of the output: see objectives
-        self.metrics = metrics
-        self.whole_model = whole_model  # the optimizer was made here, for all parameters
-        self.epoch = 0
-        self.checked = False  # the first output was looked at
 
 
 class Trainable:
@@ -57,6 +40,7 @@ class Trainable:
     """
 
     optimizer: Optimizer
+    stop_training: bool = False
     _compiled: Compiled | None = None
 
     if TYPE_CHECKING:  # what Module adds
@@ -65,10 +49,19 @@ class Trainable:
         def parameters(self) -> Iterator[Parameter]: ...
         def named_parameters(self) -> Iterator[tuple[str, Parameter]]: ...
         def modules(self) -> Iterator[Module]: ...
+        def state_dict(self) -> dict[str, Tensor]: ...
+        def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> Any: ...
         def train(self, mode: bool = True) -> Any: ...
         def to(self, *target: Any) -> Any: ...
 
-    def compile(self, optimizer: Any = "adam", loss: Any = None, metrics: Any = ()) -> None:
+    def compile(
+        self,
+        optimizer: Any = "adam",
+        loss: Any = None,
+        metrics: Any = (),
+        loss_weights: Any = None,
+        weighted_metrics: Any = (),
+    ) -> None:
         """Chooses how ``fit`` trains, and starts counting epochs at 0.
 
         ``optimizer``: the name of one in ``steep.optim`` ("sgd", "adam", "adamw", "rmsprop", …), an Optimizer, or a
@@ -76,8 +69,14 @@ class Trainable:
         ``loss``: "cross_entropy" (logits and labels or one-hot; also by Keras' names "categorical_crossentropy" and
         "sparse_categorical_crossentropy"), "nll" (log-probabilities and labels), "binary_crossentropy" (probabilities),
         "bce_with_logits", "mse", "mae", "huber", "smooth_l1", "poisson_nll", a loss module, whose weights go to the
-        model's device, or a function(output, target) of a batch's mean. ``metrics``: "accuracy" (or "acc"),
-        "mse", "mae", or functions(output, target).
+        model's device, or a function(output, target) of a batch's mean, or of shape (N,) with one for each sample.
+        ``metrics``: names ("accuracy" or "acc", "mse", "mae", and those of ``steep.metrics.get``), Metrics of
+        ``steep.metrics``, or functions(output, target) of a batch's mean. ``weighted_metrics`` are Metrics, or names of
+        them, that take the samples' weights into account.
+
+        A model of several outputs, which returns a tuple, list or dict of them, takes a list of losses or a dict of
+        them by name; the loss is their sum, weighted by ``loss_weights`` in the same form. Metrics are for all outputs,
+        or for each, in a dict by name or a list of lists.
 
         Warns if the model ends in the softmax or sigmoid that the loss applies itself. Raises ValueError for unknown
         names and a categorical loss on one output, TypeError for other objects.
@@ -87,34 +86,65 @@ class Trainable:
         >>> model.compile("adam", "cross_entropy", metrics=["accuracy"])
         >>> model.compile(st.optim.SGD(model.parameters(), lr=0.1, momentum=0.9), st.nn.CrossEntropyLoss())
         """
-        from . import objectives
+        from .compiled import goals, make_optimizer
+        from .objectives import check_last_layer
 
-        function, kind = (None, "unknown") if loss is None else objectives.loss_function(loss)
-        functions = objectives.metric_functions(metrics, kind)
-        objectives.check_last_layer(self, kind, stacklevel=2)
-        self.optimizer, whole_model = self._make_optimizer(optimizer)
-        self._compiled = Compiled(function, kind, functions, whole_model)
+        state = goals(self, loss, metrics, loss_weights, weighted_metrics)
+        check_last_layer(self, state.kind, stacklevel=2)
+        self.optimizer, state.whole_model = make_optimizer(optimizer, self.parameters())
+        self._compiled = state
 
     def fit(
         self,
         x: Any,
-        y: Any,
-        batch_size: int = 32,
+        y: Any = None,
+        batch_size: int | None = None,
         epochs: int = 1,
         verbose: int | str = "auto",
+        callbacks: Any = (),
         validation_split: float = 0.0,
-        validation_data: tuple[Any, Any] | None = None,
+        validation_data: Any = None,
         shuffle: bool = True,
+        class_weight: Any = None,
+        sample_weight: Any = None,
+        initial_epoch: int | None = None,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+        validation_batch_size: int | None = None,
+        validation_freq: Any = 1,
+        *,
+        gradient_clip_norm: float | None = None,
+        accumulate_gradients: int = 1,
+        fast_dev_run: bool | int = False,
+        overfit_batches: int = 0,
+        deterministic: bool | int = False,
     ) -> History:
         """Trains for ``epochs`` more epochs and returns their History: "loss", the metrics, and "val_…" of both.
 
-        ``x`` and ``y`` are arrays, tensors or lists whose first axis counts the samples; floating-point numbers are
-        cast to the model's dtype, and all goes to the model's device. Loss and metrics of an epoch are running means
-        over its batches, while the model changes; validation measures the model at the epoch's end.
-        ``validation_split`` holds out that share of the samples, at random and with every class in proportion;
-        ``validation_data`` is a pair (x, y). Another ``fit`` continues: the optimizer's state and the epoch count are
-        kept. ``verbose``: 0 silent, 1 a progress bar, 2 a line an epoch, "auto" a bar in a terminal and lines
-        elsewhere.
+        ``x`` and ``y`` are arrays, tensors, lists or DataFrames whose first axis counts the samples; tuples or dicts of
+        them for several inputs (called as ``model(*x)`` and ``model(**x)``) or outputs. Floating-point numbers are cast
+        to the model's dtype, and all goes to the model's device. Or ``x`` alone is a ``steep.data.Dataset``, a loader,
+        or a generator of batches (x, y) or (x, y, sample_weight). ``batch_size`` is 32 unless given.
+
+        Loss and metrics of an epoch are running means over its batches, while the model changes; validation measures
+        the model at the epoch's end. ``validation_split`` holds out that share of the samples, at random and with every
+        class in proportion; ``validation_data`` is (x, y), (x, y, sample_weight), a Dataset or a loader, and
+        ``validation_freq`` the number of epochs from one validation to the next, or a list of epochs, from 1.
+
+        Another ``fit`` continues: the optimizer's state and the epoch count are kept. With ``initial_epoch``, training
+        goes from that epoch, counted from 0, up to ``epochs``, as in Keras. ``steps_per_epoch`` and
+        ``validation_steps`` bound the number of batches; a loader goes on in the next epoch where it stopped.
+
+        ``class_weight`` (a dict from labels, or a sequence) and ``sample_weight`` (a number for each sample) multiply
+        the samples' losses. ``verbose``: 0 silent, 1 a progress bar, 2 a line an epoch, "auto" a bar in a terminal and
+        lines elsewhere. ``callbacks``: see ``steep.callbacks``.
+
+        ``gradient_clip_norm``: the largest norm of the gradients, see ``nn.utils.clip_grad_norm_``.
+        ``accumulate_gradients``: batches whose gradients are averaged for one step of the optimizer.
+        ``fast_dev_run``: one epoch of so many batches, to see whether all runs; callbacks that write files are left
+        out. ``overfit_batches``: only the first so many batches, in order, for training and validation: a model that
+        cannot learn them by heart has a fault. ``deterministic``: starts the random stream at this seed, True at 0, so
+        that the same call gives the same bits; steep's operations are deterministic in any case.
 
         Warns when the loss becomes NaN or infinite (on CUDA some batches later, as a look at it waits for the
         device). Raises RuntimeError before ``compile``; ValueError for lengths that differ, no data, arguments out of
@@ -129,156 +159,207 @@ class Trainable:
         >>> history["loss"][-1] < 1e-4
         True
         """
-        from .batches import as_data, batches, placed, split
-        from .progress import progress
+        from ..callbacks import CallbackList, History
+        from .batches import as_data, split
+        from .loop import Loop, overfitting_hint, shown, validation_epochs, without_files
+        from .sources import Arrays, gives_batches, source
 
         state, device = self._state_for("fit", "train_step")
-        _check_count("batch_size", batch_size)
         _check_count("epochs", epochs)
-        data = as_data(x, y, self._dtype(), state.kind)
-        validation: Data | None = None
-        if validation_data is not None:
-            if validation_split:
-                raise ValueError("fit: give validation_split or validation_data, not both")
-            validation = as_data(*_pair(validation_data), self._dtype(), state.kind)
-        elif validation_split:
-            data, validation = split(data, validation_split)
-        self._check_optimizer(state)
-        data = placed(data[0], device), placed(data[1], device)
-        if validation is not None:
-            validation = placed(validation[0], device), placed(validation[1], device)
+        _check_count("accumulate_gradients", accumulate_gradients)
+        for name, count in (
+            ("batch_size", batch_size),
+            ("validation_batch_size", validation_batch_size),
+            ("steps_per_epoch", steps_per_epoch),
+            ("validation_steps", validation_steps),
+        ):
+            if count is not None:
+                _check_count(name, count)
+        if gradient_clip_norm is not None and not gradient_clip_norm > 0:
+            raise ValueError(f"gradient_clip_norm={gradient_clip_norm} must be positive")
+        validated = validation_epochs(validation_freq)
+        members = CallbackList(callbacks)
+        if deterministic is not False:
+            random.manual_seed(0 if deterministic is True else deterministic)
+        if fast_dev_run:
+            steps_per_epoch = validation_steps = int(fast_dev_run)
+            epochs, initial_epoch, validated, members = 1, None, lambda epoch: True, without_files(members)
+        if overfit_batches:
+            _check_count("overfit_batches", overfit_batches)
+            steps_per_epoch, shuffle = overfit_batches, False
 
-        samples = len(data[0])
-        last = state.epoch + epochs
-        history = History()
-        finite = True
-        steps = math.ceil(samples / batch_size)
-        display = progress(verbose, state.epoch + 1, last, steps)
-        with self._mode(training=True):
-            try:
-                while state.epoch < last:
-                    means, training = Means(), True
-                    order = random.permutation(samples, cpu) if shuffle else None
-                    for batch in batches(data, batch_size, order, device):
-                        means.add(self.train_step(batch), len(batch[0]), last=means.batches + 1 == steps)
-                        display.step(means)
-                        if finite and means.lost is not None:
-                            finite = False
-                            number, loss = means.lost
-                            first = islice(batches(data, batch_size, order, device), number - 1, None)
-                            self._warn_not_finite(state.epoch + 1, number, loss, next(first)[0])
-                    training = False
-                    results = means.result()
-                    if validation is not None:
-                        measured = self._measure(validation, batch_size, device)
-                        results.update({f"val_{name}": value for name, value in measured.items()})
-                    state.epoch += 1
-                    history.append(state.epoch, results)
-                    display.epoch(state.epoch, results)
-            except AnomalyError as error:
-                error.during(
-                    f"fit: epoch {state.epoch + 1}, " + (f"batch {means.batches + 1}" if training else "validation")
-                )
-                raise
-            finally:
-                display.close()
+        form = self._form(state, class_weight)
+        arrays = None if gives_batches(x) else as_data(x, y, sample_weight, form)
+        held_out = None
+        if validation_split:
+            if validation_data is not None:
+                raise ValueError("fit: give validation_split or validation_data, not both")
+            if arrays is None:
+                raise ValueError("fit: validation_split needs arrays: give validation_data, or see data.random_split")
+            arrays, held_out = split(arrays, validation_split)
+        if arrays is None:
+            training = source("fit", x, y, sample_weight, form, batch_size, device, shuffle, steps_per_epoch)
+        else:
+            training = Arrays(arrays, batch_size or 32, device, shuffle, steps_per_epoch)
+        size = validation_batch_size or batch_size
+        validation = None
+        if overfit_batches and (held_out is not None or validation_data is not None):
+            validation = training
+        elif held_out is not None:
+            validation = Arrays(held_out, size or 32, device, limit=validation_steps)
+        elif validation_data is not None:
+            parts = _parts(validation_data)
+            size = size if arrays is not None or not gives_batches(parts[0]) else validation_batch_size
+            validation = source("fit", *parts, form._replace(class_weight=None), size, device, limit=validation_steps)
+        self._check_optimizer(state)
+
+        history = members.find(History)
+        if history is None:
+            history = History()
+            members = CallbackList([members, history])
+        display = shown(members, verbose)
+        members = CallbackList([members, *display])
+        if initial_epoch is not None:
+            state.epoch = int(initial_epoch)
+        last = state.epoch + epochs if initial_epoch is None else epochs
+        members.set_model(self)  # type: ignore[arg-type]
+        members.set_params({"epochs": last, "initial_epoch": state.epoch, "steps": training.steps, "verbose": verbose})
+        state.clip_norm = gradient_clip_norm
+        self.stop_training = False
+        Loop(self, state, training, validation, validated, members, history, last, accumulate_gradients).run()
+        if display and (hint := overfitting_hint(history, history.epoch)):
+            print(hint, flush=True)
         return history
 
-    def evaluate(self, x: Any, y: Any, batch_size: int = 32) -> dict[str, float]:
+    def evaluate(
+        self,
+        x: Any,
+        y: Any = None,
+        batch_size: int | None = None,
+        sample_weight: Any = None,
+        steps: int | None = None,
+        callbacks: Any = (),
+    ) -> dict[str, Any]:
         """Loss and metrics on this data, as a dict of means over the samples; nothing is trained or dropped.
 
-        Raises what ``fit`` raises.
+        The data is what ``fit`` takes. Raises what ``fit`` raises.
         """
-        from .batches import as_data
+        from ..callbacks import CallbackList
+        from .loop import measure
+        from .sources import source
 
         state, device = self._state_for("evaluate", "validation_step")
-        _check_count("batch_size", batch_size)
-        return self._measure(as_data(x, y, self._dtype(), state.kind), batch_size, device)
+        if batch_size is not None:
+            _check_count("batch_size", batch_size)
+        members = CallbackList(callbacks)
+        members.set_model(self)  # type: ignore[arg-type]
+        data = source("evaluate", x, y, sample_weight, self._form(state), batch_size, device, limit=steps)
+        return measure(self, state, data, members)
 
-    def predict(self, x: Any, batch_size: int = 32) -> Tensor:
+    def predict(self, x: Any, batch_size: int | None = None, steps: int | None = None, callbacks: Any = ()) -> Any:
         """The outputs for ``x``, computed batch by batch, as one tensor; no graph is kept and nothing is dropped.
 
-        They are on the model's device. Raises ValueError without samples, TypeError for an output that is not a Tensor.
+        Of several outputs a tuple or dict. They are on the model's device. ``x`` is what ``fit`` takes; of the batches
+        of a loader the inputs are used. Raises ValueError without samples, TypeError for an output that is not a
+        Tensor.
 
         >>> import steep as st
         >>> st.nn.Linear(4, 3).predict([[0.0, 0.0, 0.0, 0.0]] * 100).shape
         (100, 3)
         """
-        from .batches import as_rows
+        from ..callbacks import CallbackList
+        from .predictions import predictions
+        from .sources import source
 
-        _check_count("batch_size", batch_size)
+        if batch_size is not None:
+            _check_count("batch_size", batch_size)
         device = self._device("predict")
-        rows = as_rows("x", x, self._dtype())
-        samples = len(rows)
-        result: Tensor | None = None
-        with self._mode(training=False), no_grad():
-            for start in range(0, samples, batch_size):
-                output = self(to_device(rows[start : start + batch_size], device))
-                if not isinstance(output, Tensor):
-                    raise TypeError(f"predict: {type(self).__name__} returned a {type(output).__name__}, not a Tensor")
-                count = min(batch_size, samples - start)
-                if output.ndim == 0 or output.shape[0] != count:
-                    raise ValueError(
-                        f"predict: {type(self).__name__} returned shape {output.shape} for {count} samples: "
-                        "the first axis of a model's output must count them"
-                    )
-                if result is None:
-                    result = empty((samples, *output.shape[1:]), dtype=output.dtype, device=output.device)
-                result[start : start + batch_size] = output
-        assert result is not None  # as_rows refuses empty data
-        return result
+        members = CallbackList(callbacks)
+        members.set_model(self)  # type: ignore[arg-type]
+        return predictions(
+            self, source("predict", x, None, None, self._form(None), batch_size, device, limit=steps), members
+        )
 
     # --- steps: override them to train in your own way ------------------------------------------------------------
 
-    def train_step(self, batch: tuple[Tensor, Tensor]) -> Mapping[str, Any]:
-        """Trains on one batch (x, y) and returns what the history shows, as numbers or 1-element tensors.
+    def train_step(self, batch: Any) -> Mapping[str, Any]:
+        """Trains on one batch, (x, y) or (x, y, sample_weight), and returns what the history shows.
 
-        Override it to train in your own way inside ``fit``; ``self.optimizer`` is the one from ``compile``.
+        That is a dict of numbers, 1-element tensors, and Metrics. Override it to train in your own way inside ``fit``;
+        ``self.optimizer`` is the one from ``compile``, and ``self.minimize(loss)`` steps it as ``fit`` was told to.
         """
-        x, y = batch
-        self.optimizer.zero_grad()
-        output = self(x)
-        loss = self.compute_loss(output, y)
-        loss.backward()
-        self.optimizer.step()
-        return {"loss": loss, **self.compute_metrics(output, y)}
+        x, y = batch[0], batch[1]
+        weight = batch[2] if len(batch) > 2 else None
+        output = self._outputs(x)
+        loss = self.compute_loss(output, y, weight)
+        self.minimize(loss)
+        return {"loss": loss, **self.compute_metrics(output, y, weight)}
 
-    def validation_step(self, batch: tuple[Tensor, Tensor]) -> Mapping[str, Any]:
-        """Measures one batch (x, y), in eval mode and without a graph, and returns the same as ``train_step``."""
-        x, y = batch
-        output = self(x)
-        return {"loss": self.compute_loss(output, y), **self.compute_metrics(output, y)}
+    def validation_step(self, batch: Any) -> Mapping[str, Any]:
+        """Measures one batch, in eval mode and without a graph, and returns the same as ``train_step``."""
+        x, y = batch[0], batch[1]
+        weight = batch[2] if len(batch) > 2 else None
+        output = self._outputs(x)
+        return {"loss": self.compute_loss(output, y, weight), **self.compute_metrics(output, y, weight)}
 
-    def compute_loss(self, output: Any, target: Tensor) -> Any:
+    def compute_loss(self, output: Any, target: Any, sample_weight: Any = None) -> Any:
         """The compiled loss. Raises RuntimeError if there is none."""
         state = self._compiled
-        if state is None or state.loss is None:
+        if state is None or (state.only is not None and state.only.loss is None):
             raise RuntimeError(f"{type(self).__name__} has no loss: call model.compile(optimizer, loss) first")
+        if target is None:
+            raise ValueError(f"{type(self).__name__} is trained with a loss of (output, target), and got no targets y")
         if not state.checked:
             from .objectives import check_output
 
             state.checked = True
-            check_output(self, output, state.kind, stacklevel=4)
-        return state.loss(output, target)
+            check_output(self, output, state.kind, stacklevel=6)
+        return state.loss_of(output, target, sample_weight)
 
-    def compute_metrics(self, output: Any, target: Tensor) -> dict[str, Any]:
+    def compute_metrics(self, output: Any, target: Any, sample_weight: Any = None) -> dict[str, Any]:
         """The compiled metrics of a batch."""
         state = self._compiled
-        if state is None or not state.metrics:
+        if state is None:
             return {}
         with no_grad():
-            return {name: function(output, target) for name, function in state.metrics.items()}
+            return state.measures_of(output, target, sample_weight)
+
+    def minimize(self, loss: Tensor) -> None:
+        """A step of the optimizer down the gradient of ``loss``: zero_grad, backward, step.
+
+        In ``fit`` with ``accumulate_gradients`` a step is taken after so many calls; with ``gradient_clip_norm`` the
+        gradients are clipped before it.
+        """
+        state, optimizer = self._compiled, self.optimizer
+        group = None if state is None else state.group
+        if group is None or group.first:
+            optimizer.zero_grad()
+        (loss if group is None else loss / group.size).backward()
+        if group is not None and not group.last:
+            return
+        if state is not None and state.clip_norm is not None:
+            from ..nn.utils import clip_grad_norm_
+
+            clip_grad_norm_(self.parameters(), state.clip_norm)
+        optimizer.step()
 
     # --- helpers --------------------------------------------------------------------------------------------------
 
-    def _measure(self, data: Data, batch_size: int, device: Device) -> dict[str, float]:
-        from .batches import batches
+    def _outputs(self, x: Any) -> Any:
+        """The model's output for one input, or for a tuple or dict of several."""
+        if isinstance(x, Tensor):
+            return self(x)
+        return self(**x) if isinstance(x, dict) else self(*x)
 
-        means = Means()
-        with self._mode(training=False), no_grad():
-            for batch in batches(data, batch_size, None, device):
-                means.add(self.validation_step(batch), len(batch[0]))
-        return means.result()
+    def _form(self, state: Compiled | None, class_weight: Any = None) -> Form:
+        from .batches import Form, class_weights
+
+        return Form(
+            self._dtype(),
+            "unknown" if state is None else state.kind,
+            len(getattr(self, "input_names", ())) > 1,
+            class_weights(class_weight),
+        )
 
     @contextmanager
     def _mode(self, training: bool) -> Iterator[None]:
@@ -312,31 +393,16 @@ class Trainable:
     def _state_for(self, method: str, step: str) -> tuple[Compiled, Device]:
         """What was compiled, and the model's device, to which the loss' weights are brought."""
         if self._compiled is None:
+            from .compiled import goals
+
             if getattr(type(self), step) is getattr(Trainable, step):
                 raise RuntimeError(f"{method}: call {type(self).__name__}.compile(optimizer, loss) first")
-            self._compiled = Compiled(None, "unknown", {}, whole_model=False)
+            self._compiled = goals(None, None, (), None, ())
         device = self._device(method)
-        if isinstance(self._compiled.loss, Trainable):
-            self._compiled.loss.to(device)
+        for goal in self._compiled.goals.values():
+            if isinstance(goal.loss, Trainable):
+                goal.loss.to(device)
         return self._compiled, device
-
-    def _make_optimizer(self, optimizer: Any) -> tuple[Optimizer, bool]:
-        from .. import optim
-
-        if isinstance(optimizer, optim.Optimizer):
-            return optimizer, False
-        if isinstance(optimizer, str):
-            names = ("SGD", "Adam", "AdamW", *sorted({*optim.__all__} - {"SGD", "Adam", "AdamW", "Optimizer"}))
-            by_name = {name.lower(): getattr(optim, name) for name in names}
-            if optimizer.lower() not in by_name:
-                raise ValueError(f"compile: there is no optimizer {optimizer!r}; there are {', '.join(by_name)}")
-            optimizer = by_name[optimizer.lower()]
-        if not callable(optimizer):
-            raise TypeError(f"compile: the optimizer must be a name, an Optimizer or a function, not {optimizer!r}")
-        made = optimizer(self.parameters())
-        if not isinstance(made, optim.Optimizer):
-            raise TypeError(f"compile: {optimizer!r} made a {type(made).__name__}, not an Optimizer")
-        return made, True
 
     def _check_optimizer(self, state: Compiled) -> None:
         """An optimizer that holds other parameters than the model's would train nothing, without a word."""
@@ -351,24 +417,20 @@ class Trainable:
                 "layers were added, replaced or moved since): create it from model.parameters() and compile again"
             )
 
-    def _warn_not_finite(self, epoch: int, batch: int, loss: float, x: Tensor) -> None:
-        what = "x holds NaN or inf" if not bool(isfinite(x).all()) else "x is finite"
-        optimizer = getattr(self, "optimizer", None)
-        rates = ", ".join(str(group["lr"]) for group in optimizer.param_groups) if optimizer else "unknown"
-        warnings.warn(
-            f"fit: the loss became {loss} in epoch {epoch}, batch {batch} ({what} there; "
-            f"learning rate {rates}): check the data, normalise it, or lower the learning rate",
-            RuntimeWarning,
-            stacklevel=3,
-        )
-
 
 def _check_count(name: str, value: Any) -> None:
     if not hasattr(value, "__index__") or value < 1:
         raise ValueError(f"{name}={value!r} must be a positive integer")
 
 
-def _pair(data: Any) -> tuple[Any, Any]:
-    if not isinstance(data, tuple | list) or len(data) != 2:
-        raise ValueError("fit: validation_data must be a pair (x, y)")
-    return data[0], data[1]
+def _parts(data: Any) -> tuple[Any, Any, Any]:
+    """Inputs, targets and weights of validation data."""
+    from .sources import gives_batches
+
+    if gives_batches(data):
+        return data, None, None
+    if not isinstance(data, tuple | list) or len(data) not in (2, 3):
+        raise ValueError(
+            "fit: validation_data must be a pair (x, y), a triple (x, y, sample_weight), a Dataset or a loader"
+        )
+    return (*data, None)[:3]

@@ -1,0 +1,246 @@
+"""The loop of ``fit``: epochs, batches, validation, and the callbacks between them."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+from .. import random
+from ..autograd import AnomalyError, no_grad
+from ..callbacks import Callback, CallbackList
+from ..ops import isfinite
+from .compiled import Compiled, Group
+from .means import Means
+from .sources import Source
+from .structure import first, leaves
+
+if TYPE_CHECKING:
+    from ..callbacks import History
+    from .trainable import Trainable
+
+__all__ = ["Loop", "measure"]
+
+
+class Loop:
+    """A running ``fit``: where it is, and what it goes through.
+
+    ``epoch`` and ``batch`` are the numbers, from 0, of those that come next; ``epochs`` is the number at which it ends.
+    ``state_dict`` has all that the rest of the run depends on, the random stream included.
+    """
+
+    def __init__(
+        self,
+        model: Trainable,
+        state: Compiled,
+        training: Source,
+        validation: Source | None,
+        validated: Callable[[int], bool],
+        callbacks: CallbackList,
+        history: History,
+        epochs: int,
+        accumulate: int,
+    ) -> None:
+        self.model, self.state = model, state
+        self.training, self.validation, self.validated = training, validation, validated
+        self.callbacks, self.history = callbacks, history
+        self.epochs, self.accumulate = epochs, accumulate
+        self.batch = 0
+        self.means = Means()
+        self._epoch_random = random.get_state()  # before the order of the epoch's batches was drawn
+        self._batch_random: tuple[int, int] | None = None  # where a resumed epoch goes on
+        self._finite = True
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that runs, or comes next."""
+        return self.state.epoch
+
+    def run(self) -> History:
+        """Trains until the last epoch is over or the model says ``stop_training``."""
+        model, callbacks = self.model, self.callbacks
+        logs: dict[str, Any] = {}
+        with ExitStack() as stack:
+            stack.callback(callbacks.set_loop, None)
+            callbacks.set_loop(self)
+            stack.callback(callbacks.close)
+            stack.enter_context(model._mode(training=True))
+            callbacks.on_train_begin()
+            while self.state.epoch < self.epochs and not model.stop_training:
+                logs = self._run_epoch()
+            callbacks.on_train_end(logs)
+        return self.history
+
+    def _run_epoch(self) -> dict[str, Any]:
+        epoch, callbacks = self.state.epoch, self.callbacks
+        if self._batch_random is None:  # not in the middle
+            self.batch, self.means = 0, Means()
+            for metric in self.state.streaming().values():
+                metric.reset_state()
+            callbacks.on_epoch_begin(epoch)
+        try:
+            self._train()
+        except AnomalyError as error:
+            error.during(f"fit: epoch {epoch + 1}, batch {self.batch + 1}")
+            raise
+        logs = self.means.result()
+        if self.validation is not None and self.validated(epoch):
+            try:
+                measured = measure(self.model, self.state, self.validation, callbacks)
+            except AnomalyError as error:
+                error.during(f"fit: epoch {epoch + 1}, validation")
+                raise
+            logs.update({f"val_{name}": value for name, value in measured.items()})
+        self.state.epoch += 1
+        self.batch = 0
+        callbacks.on_epoch_end(epoch, logs)
+        return logs
+
+    def _train(self) -> None:
+        model, state, means = self.model, self.state, self.means
+        begin, end = self.callbacks.hooks("on_train_batch_begin"), self.callbacks.hooks("on_train_batch_end")
+        if self._batch_random is not None:
+            random.set_state(self._epoch_random)
+            batches = self.training.epoch(self.batch)
+            random.set_state(self._batch_random)
+            self._batch_random = None
+        else:
+            self._epoch_random = random.get_state()
+            batches = self.training.epoch()
+        for batch, last in batches:
+            for hook in begin:
+                hook(self.batch, means)
+            if self.accumulate > 1:
+                state.group = self._group(last)
+            means.add(model.train_step(batch), first(batch).shape[0], last)
+            self.batch += 1
+            if self._finite and means.lost is not None:
+                self._finite = False
+                self._warn_not_finite(*means.lost)
+            for hook in end:
+                hook(self.batch - 1, means)
+            if model.stop_training:
+                break
+        state.group = None
+
+    def _group(self, last: bool) -> Group:
+        """Which of the batches that share a step of the optimizer this one is. The last group may be smaller."""
+        place, steps = self.batch % self.accumulate, self.training.steps
+        size = self.accumulate if steps is None else min(self.accumulate, steps - self.batch + place)
+        return Group(place == 0, last or place + 1 == self.accumulate, size)
+
+    def _warn_not_finite(self, number: int, loss: float) -> None:
+        batch = self.training.again(number - 1)
+        what = ""
+        if batch is not None:
+            finite = all(bool(isfinite(x).all()) for _, x in leaves(batch[0], "x"))
+            what = f"{'x is finite' if finite else 'x holds NaN or inf'} there; "
+        optimizer = getattr(self.model, "optimizer", None)
+        rates = ", ".join(str(group["lr"]) for group in optimizer.param_groups) if optimizer else "unknown"
+        warnings.warn(
+            f"fit: the loss became {loss} in epoch {self.epoch + 1}, batch {number} ({what}learning rate {rates}): "
+            "check the data, normalise it, or lower the learning rate",
+            RuntimeWarning,
+            stacklevel=6,
+        )
+
+    # --- to go on later -------------------------------------------------------------------------------------------
+
+    @property
+    def between_steps(self) -> bool:
+        """Whether no gradients wait for other batches to be added: the only moments that ``state_dict`` describes."""
+        return self.batch % self.accumulate == 0 or self.batch == self.training.steps
+
+    def state_dict(self) -> dict[str, Any]:
+        """Epoch and batch, model, optimizer, callbacks, means and random stream: the rest of the run depends on these.
+
+        Between two batches, or at the end of an epoch.
+        """
+        optimizer = getattr(self.model, "optimizer", None)
+        return {
+            "epoch": self.epoch,
+            "batch": self.batch,
+            "random": list(random.get_state()),
+            "epoch_random": list(self._epoch_random),
+            "means": self.means.state_dict() if self.batch else None,
+            "model": self.model.state_dict(),
+            "optimizer": None if optimizer is None else optimizer.state_dict(),
+            **self.callbacks.state_dict(),
+        }
+
+    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
+        """Goes on there. Raises ValueError for what is not this run's: other callbacks, shapes or parameters."""
+        self.callbacks.load_state_dict(saved)
+        self.model.load_state_dict(saved["model"])
+        if saved["optimizer"] is not None:
+            self.model.optimizer.load_state_dict(saved["optimizer"])
+        self.state.epoch, self.batch = saved["epoch"], saved["batch"]
+        if self.batch:
+            self.means.load_state_dict(saved["means"], self.state.streaming())
+            self._batch_random, self._epoch_random = tuple(saved["random"]), tuple(saved["epoch_random"])
+        else:
+            random.set_state(saved["random"])
+
+
+def measure(model: Trainable, state: Compiled, source: Source, callbacks: CallbackList) -> dict[str, Any]:
+    """Loss and metrics over one pass through the data, in eval mode and without a graph."""
+    means = Means()
+    begin, end = callbacks.hooks("on_test_batch_begin"), callbacks.hooks("on_test_batch_end")
+    for metric in state.streaming().values():
+        metric.reset_state()
+    callbacks.on_test_begin()
+    with model._mode(training=False), no_grad():
+        for number, (batch, _) in enumerate(source.epoch()):
+            for hook in begin:
+                hook(number, means)
+            means.add(model.validation_step(batch), first(batch).shape[0])
+            for hook in end:
+                hook(number, means)
+    results = means.result()
+    callbacks.on_test_end(results)
+    return results
+
+
+def validation_epochs(frequency: Any) -> Callable[[int], bool]:
+    """Whether an epoch, counted from 0, ends in validation: every so many, or those whose numbers from 1 are given."""
+    if isinstance(frequency, Iterable):
+        chosen = set(frequency)
+        return lambda epoch: epoch + 1 in chosen
+    if not hasattr(frequency, "__index__") or frequency < 1:
+        raise ValueError(f"validation_freq={frequency!r} must be a positive integer, or a list of epochs from 1")
+    return lambda epoch: (epoch + 1) % frequency == 0
+
+
+def without_files(callbacks: CallbackList) -> CallbackList:
+    """The callbacks that write nothing."""
+    return CallbackList([callback for callback in callbacks if not callback.writes_files])
+
+
+def overfitting_hint(history: Mapping[str, list[Any]], epochs: list[int]) -> str | None:
+    """A sentence for a run in which validation turned while the training loss went on falling, or None.
+
+    It is said when the validation loss ended a tenth above its best, which lies at least 3 epochs and a tenth of the
+    run back.
+    """
+    loss, validation = history.get("loss", []), history.get("val_loss", [])
+    if len(validation) < 5 or len(loss) != len(validation) or not all(map(math.isfinite, (*loss, *validation))):
+        return None
+    best = min(range(len(validation)), key=validation.__getitem__)
+    since = len(validation) - 1 - best
+    if since < max(3, len(validation) / 10) or validation[-1] < 1.1 * validation[best] or loss[-1] >= loss[best]:
+        return None
+    return (
+        f"hint: the model overfits: val_loss was best, {validation[best]:.4g}, in epoch {epochs[best] + 1}, and is "
+        f"{validation[-1]:.4g} now, while the training loss went on falling. More data, a smaller model, "
+        "EarlyStopping, Dropout or weight decay help"
+    )
+
+
+def shown(callbacks: CallbackList, verbose: int | str) -> list[Callback]:
+    """The display that ``verbose`` asks for, unless there is one among the callbacks."""
+    from ..callbacks.progress_bar import ProgressBar, ProgressLines, progress
+
+    display = progress(verbose)
+    return [] if any(isinstance(callback, ProgressBar | ProgressLines) for callback in callbacks) else display

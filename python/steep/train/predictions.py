@@ -1,0 +1,71 @@
+"""The outputs of ``predict``, put together from those of the batches."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..autograd import no_grad
+from ..callbacks import CallbackList
+from ..ops import concat, empty
+from ..tensor import Tensor
+from .sources import Arrays, Source
+from .structure import first, mapped
+
+if TYPE_CHECKING:
+    from .trainable import Trainable
+
+__all__ = ["predictions"]
+
+
+def predictions(model: Trainable, source: Source, callbacks: CallbackList) -> Any:
+    """Runs all batches through the model. Where the number of samples is known, each output is written in its place."""
+    begin, end = callbacks.hooks("on_predict_batch_begin"), callbacks.hooks("on_predict_batch_end")
+    samples = min(source.samples, source.steps * source.batch_size) if isinstance(source, Arrays) else None
+    results: dict[str, Tensor] = {}
+    pieces: dict[str, list[Tensor]] = {}
+    start, structure = 0, None
+    callbacks.on_predict_begin()
+    with model._mode(training=False), no_grad():
+        for number, (batch, _) in enumerate(source.epoch()):
+            for hook in begin:
+                hook(number)
+            count = len(first(batch[0]))
+            output = model._outputs(batch[0])
+            structure = tuple(output) if isinstance(output, list) else output
+            for label, part in _outputs_of(model, structure, count):
+                if samples is None:
+                    pieces.setdefault(label, []).append(part)
+                else:
+                    if label not in results:
+                        results[label] = empty((samples, *part.shape[1:]), dtype=part.dtype, device=part.device)
+                    results[label][start : start + count] = part
+            start += count
+            for hook in end:
+                hook(number, {"outputs": output})
+    callbacks.on_predict_end()
+    results = results or {label: concat(parts) for label, parts in pieces.items()}
+    ordered = iter(results.values())
+    return mapped(lambda _: next(ordered), structure)
+
+
+def _outputs_of(model: Trainable, output: Any, count: int) -> list[tuple[str, Tensor]]:
+    """Every tensor of an output, with a label; each must have ``count`` rows."""
+    name = type(model).__name__
+    keyed = (
+        output.items()
+        if isinstance(output, dict)
+        else enumerate(output)
+        if isinstance(output, tuple)
+        else [("", output)]
+    )
+    found = []
+    for key, part in keyed:
+        if not isinstance(part, Tensor):
+            raise TypeError(f"predict: {name} returned a {type(part).__name__}, not a Tensor")
+        if part.ndim == 0 or part.shape[0] != count:
+            raise ValueError(
+                f"predict: {name} returned shape {part.shape} for {count} samples: "
+                "the first axis of a model's output must count them"
+            )
+        found.append((str(key), part))
+    return found

@@ -1,0 +1,199 @@
+"""Where batches come from: arrays, or whatever iterates over batches."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterable, Iterator, Sized
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from .. import _core, random
+from ..devices import Device, cpu
+from ..ops import take, to_device
+from ..tensor import Tensor
+from .batches import Data, Form, as_data, placed
+from .structure import first, mapped
+
+__all__ = ["Arrays", "Batches", "Source", "gives_batches", "source"]
+
+Marked = tuple[Data, bool]  # a batch, and whether it is the epoch's last
+
+
+class Source:
+    """Batches on the model's device, epoch by epoch."""
+
+    steps: int | None  # batches in an epoch, if that is known
+
+    def epoch(self, start: int = 0) -> Iterator[Marked]:
+        """The batches of one epoch, from the one of number ``start`` on.
+
+        What it takes from the random stream for their order, it takes when it is called.
+        """
+        raise NotImplementedError
+
+    def again(self, number: int) -> Data | None:
+        """The batch of this number in the epoch that was begun last, if it can be had again."""
+        return None
+
+
+class Arrays(Source):
+    """Data in memory: consecutive rows, or rows in random order."""
+
+    def __init__(
+        self, data: Data, batch_size: int, device: Device, shuffle: bool = False, limit: int | None = None
+    ) -> None:
+        self.data = placed(data, device)
+        self.samples = len(first(data))
+        self.batch_size, self.device, self.shuffle = batch_size, device, shuffle
+        self.steps: int = math.ceil(self.samples / batch_size)
+        if limit is not None:
+            if limit > self.steps:
+                raise ValueError(f"{limit} steps are asked for, and {self.samples} samples make {self.steps} batches")
+            self.steps = limit
+        self._order: Tensor | None = None
+
+    def epoch(self, start: int = 0) -> Iterator[Marked]:
+        """Draws the order, if it is random."""
+        self._order = random.permutation(self.samples, cpu) if self.shuffle else None
+        return self._batches(start)
+
+    def again(self, number: int) -> Data | None:
+        """Any batch can be had again."""
+        return next(self._batches(number))[0]
+
+    def _batches(self, start: int) -> Iterator[Marked]:
+        order, device, size = self._order, self.device, self.batch_size
+
+        def gathered(x: Tensor) -> Tensor:
+            # On a CUDA device once an epoch: each gather there checks its indices, and waits for the result.
+            return x if order is None or x.device is cpu else take(x, to_device(order, x.device), 0)
+
+        data = tuple(mapped(gathered, part) for part in self.data)
+        last = self.steps - 1
+        for number in range(start, self.steps):
+            rows = (slice(number * size, number * size + size),)
+            chosen = None if order is None else _core.basic_index(order, rows)
+            yield tuple([_part(x, rows, chosen, device) for x in data]), number == last
+
+
+def _part(x: Any, rows: Any, chosen: Tensor | None, device: Device) -> Any:
+    """The rows of a batch: a slice, or, on the CPU, those whose numbers were ``chosen``."""
+    if not isinstance(x, Tensor):
+        return mapped(lambda part: _part(part, rows, chosen, device), x)
+    x = _core.basic_index(x, rows) if chosen is None or x.device is not cpu else _core.take(x, chosen, 0)
+    return x if x.device is device else to_device(x, device)
+
+
+class Batches(Source):
+    """A loader, a generator, or anything else that iterates over batches (x, y), (x, y, sample_weight) or x.
+
+    With ``limit``, an epoch has so many batches, and the next one goes on where it stopped; otherwise it is one
+    iteration.
+    """
+
+    def __init__(self, batches: Iterable[Any], form: Form, device: Device, limit: int | None = None) -> None:
+        self.batches, self.form, self.device, self.limit = batches, form, device, limit
+        self.steps = limit if limit is not None else len(batches) if isinstance(batches, Sized) else None
+        self._once = iter(batches) is batches if hasattr(batches, "__next__") else False
+        self._used = False
+        self._going: Iterator[Any] | None = None
+
+    def epoch(self, start: int = 0) -> Iterator[Marked]:
+        """Begins an iteration, and looks one batch ahead if nothing tells which one is the last."""
+        if self.limit is not None:
+            return self._limited(start)
+        if self._once and self._used:
+            raise ValueError(
+                f"the {type(self.batches).__name__} has no more batches for another epoch: give steps_per_epoch (or "
+                "validation_steps), or something that can be iterated over again, such as a steep.data.DataLoader"
+            )
+        self._used = True
+        batches = islice(iter(self.batches), start, None)
+        if self.steps is not None:
+            return self._counted(batches, start, self.steps)
+        following = next(batches, None)
+        if following is None and start == 0:
+            raise ValueError(f"the {type(self.batches).__name__} gave no batches")
+        return self._ahead(batches, following)
+
+    def _counted(self, batches: Iterator[Any], start: int, steps: int) -> Iterator[Marked]:
+        number = start - 1
+        for number, batch in enumerate(batches, start):
+            yield self._converted(batch), number + 1 == steps
+        if number + 1 != steps:
+            raise ValueError(
+                f"the {type(self.batches).__name__} has a length of {steps}, and gave {number + 1} batches"
+            )
+
+    def _ahead(self, batches: Iterator[Any], batch: Any) -> Iterator[Marked]:
+        while batch is not None:
+            following = next(batches, None)
+            yield self._converted(batch), following is None
+            batch = following
+
+    def _limited(self, start: int) -> Iterator[Marked]:
+        for number in range(start, self.limit or 0):
+            batch = next(self._going, None) if self._going is not None else None
+            if batch is None and not (self._once and self._used):
+                self._used = True
+                self._going = iter(self.batches)
+                batch = next(self._going, None)
+            if batch is None:
+                warnings.warn(
+                    f"the {type(self.batches).__name__} ended after {number} of {self.limit} batches of this epoch",
+                    stacklevel=2,
+                )
+                return
+            yield self._converted(batch), number + 1 == self.limit
+
+    def _converted(self, batch: Any) -> Data:
+        parts = tuple(batch) if isinstance(batch, tuple | list) else (batch, None)
+        if not 1 <= len(parts) <= 3:
+            raise ValueError(f"a batch must be (x, y) or (x, y, sample_weight), not {len(parts)} things")
+        x, y, weight = (*parts, None, None)[:3]
+
+        def here(x: Tensor) -> Tensor:
+            return x if x.device is self.device else to_device(x, self.device)
+
+        return tuple(mapped(here, part) for part in as_data(x, y, weight, self.form))
+
+
+def source(
+    method: str,
+    x: Any,
+    y: Any,
+    weight: Any,
+    form: Form,
+    batch_size: int | None,
+    device: Device,
+    shuffle: bool = False,
+    limit: int | None = None,
+) -> Source:
+    """Batches of whatever ``x`` is: arrays with targets ``y``, a Dataset, a loader or a generator.
+
+    Raises ValueError for targets, weights or a batch size beside what already gives batches.
+    """
+    if not gives_batches(x):
+        return Arrays(as_data(x, y, weight, form), batch_size or 32, device, shuffle, limit)
+    if y is not None or weight is not None:
+        raise ValueError(
+            f"{method}: x is a {type(x).__name__}, whose batches hold the targets and weights: leave y= and "
+            "sample_weight= out"
+        )
+    from ..data import DataLoader, Dataset
+
+    if isinstance(x, Dataset):
+        return Batches(DataLoader(x, batch_size=batch_size or 32, shuffle=shuffle), form, device, limit)
+    if batch_size is not None:
+        raise ValueError(f"{method}: x is a {type(x).__name__}, which gives batches: leave batch_size= out")
+    return Batches(x, form, device, limit)
+
+
+def gives_batches(x: Any) -> bool:
+    """Whether ``x`` is a Dataset, a loader or a generator, and not an array of samples."""
+    if isinstance(x, Tensor | np.ndarray | list | tuple | dict) or hasattr(x, "__array__"):
+        return False
+    return hasattr(x, "__iter__") or hasattr(x, "__getitem__")
