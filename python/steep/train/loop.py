@@ -227,7 +227,7 @@ def overfitting_hint(history: Mapping[str, list[Any]], epochs: list[int]) -> str
     loss, validation = history.get("loss", []), history.get("val_loss", [])
     if len(validation) < 5 or len(loss) != len(validation) or not all(map(math.isfinite, (*loss, *validation))):
         return None
-    best = min(range(len(validation)), key=validation.__getitem__)
+    best = max(i for i, value in enumerate(validation) if value == min(validation))
     since = len(validation) - 1 - best
     if since < max(3, len(validation) / 10) or validation[-1] < 1.1 * validation[best] or loss[-1] >= loss[best]:
         return None

@@ -1,0 +1,540 @@
+"""What fit takes besides arrays, and its options: checked against loops written by hand."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import steep as st
+from steep import nn, optim
+from steep.callbacks import Callback, CallbackList, History
+
+
+@pytest.fixture(autouse=True)
+def seed() -> None:
+    st.manual_seed(0)
+
+
+@pytest.fixture
+def data() -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(1)
+    y = rng.integers(0, 3, 70)
+    return (rng.normal(size=(70, 4)) + y[:, None]).astype(np.float32), y
+
+
+def net(outputs: int = 3) -> nn.Sequential:
+    st.manual_seed(3)
+    return nn.Sequential(nn.Linear(4, 8, activation="tanh"), nn.Linear(8, outputs))
+
+
+def compiled(loss: Any = "cross_entropy", lr: float = 0.1, **options: Any) -> nn.Sequential:
+    model = net()
+    model.compile(optim.SGD(model.parameters(), lr=lr), loss, **options)
+    return model
+
+
+def weights(model: nn.Module) -> list[np.ndarray]:
+    return [p.numpy().copy() for p in model.parameters()]
+
+
+def assert_equal_weights(a: nn.Module, b: nn.Module) -> None:
+    for x, y in zip(weights(a), weights(b), strict=True):
+        np.testing.assert_array_equal(x, y)
+
+
+def in_batches(x: Any, y: Any, size: int) -> list[tuple[Any, ...]]:
+    return [(x[i : i + size], y[i : i + size]) for i in range(0, len(x), size)]
+
+
+class Loader:
+    """Batches that can be iterated over again, without a length."""
+
+    def __init__(self, batches: list[Any]) -> None:
+        self.batches = batches
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.batches)
+
+
+class Sized(Loader):
+    def __len__(self) -> int:
+        return len(self.batches)
+
+
+# --- where batches come from ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [Loader, Sized])
+def test_a_loader_is_as_good_as_arrays(kind: type[Loader], data: Any) -> None:
+    x, y = data
+    one, two = compiled(metrics=["accuracy"]), compiled(metrics=["accuracy"])
+    expected = one.fit(x, y, batch_size=16, epochs=3, shuffle=False, validation_data=(x, y), verbose=0)
+    loader = kind(in_batches(x, y, 16))
+    history = two.fit(loader, epochs=3, validation_data=kind(in_batches(x, y, 16)), verbose=0)
+    assert history == expected
+    assert_equal_weights(one, two)
+    assert two.evaluate(loader) == one.evaluate(x, y, batch_size=16)
+    np.testing.assert_array_equal(two.predict(loader).numpy(), one.predict(x, batch_size=16).numpy())
+
+
+def test_generators(data: Any) -> None:
+    batches = in_batches(*data, 16)
+
+    def forever() -> Iterator[Any]:
+        while True:
+            yield from batches
+
+    one, two, three = compiled(), compiled(), compiled()
+    expected = one.fit(*data, batch_size=16, epochs=2, shuffle=False, verbose=0)
+    assert two.fit(forever(), epochs=2, steps_per_epoch=5, verbose=0) == expected
+    assert three.fit(iter(batches), verbose=0)["loss"] == expected["loss"][:1]
+    with pytest.raises(ValueError, match=r"list_iterator has no more batches for another epoch: give steps_per_epoch"):
+        three.fit(iter(batches), epochs=2, verbose=0)
+    with pytest.raises(ValueError, match="generator gave no batches"):
+        three.fit((x for x in ()), verbose=0)
+    with pytest.warns(UserWarning, match="list_iterator ended after 5 of 7 batches"):
+        three.fit(iter(batches), steps_per_epoch=7, verbose=0)
+
+
+def test_limited_loaders_go_on_where_they_stopped(data: Any) -> None:
+    batches = in_batches(*data, 16)
+    seen = []
+
+    class Spy(Callback):
+        def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
+            seen.append(logs["first"])
+
+    class Own(nn.Module):
+        def __init__(self) -> None:
+            self.w = nn.Parameter(st.zeros(1))
+
+        def train_step(self, batch: Any) -> dict[str, Any]:
+            return {"first": float(batch[0][0, 0])}
+
+    Own().fit(Loader(batches), epochs=6, steps_per_epoch=1, verbose=0, callbacks=Spy())
+    assert seen == [pytest.approx(float(batches[i % 5][0][0, 0])) for i in range(6)]
+
+
+def test_a_loader_that_lies_about_its_length(data: Any) -> None:
+    class Liar(Sized):
+        def __len__(self) -> int:
+            return 9
+
+    with pytest.raises(ValueError, match="Liar has a length of 9, and gave 5 batches"):
+        compiled().fit(Liar(in_batches(*data, 16)), verbose=0)
+
+
+def test_what_already_gives_batches_takes_no_targets(data: Any) -> None:
+    x, y = data
+    loader = Loader(in_batches(x, y, 16))
+    model = compiled()
+    for arguments, message in (
+        ({"y": y}, "fit: x is a Loader, whose batches hold the targets and weights: leave y="),
+        ({"batch_size": 4}, "fit: x is a Loader, which gives batches: leave batch_size= out"),
+        ({"validation_split": 0.2}, "validation_split needs arrays: give validation_data"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            model.fit(loader, **arguments, verbose=0)
+    with pytest.raises(ValueError, match=r"a batch must be \(x, y\) or \(x, y, sample_weight\), not 4 things"):
+        model.fit(Loader([(1, 2, 3, 4)]), verbose=0)
+    with pytest.raises(ValueError, match="Sequential is trained with a loss of"):
+        model.fit(x, verbose=0)
+
+
+def test_data_frames(data: Any) -> None:
+    pandas = pytest.importorskip("pandas")
+    x, y = data
+    one, two = compiled(), compiled()
+    frame = pandas.DataFrame(x, columns=list("abcd"))
+    assert one.fit(frame, pandas.Series(y), shuffle=False, verbose=0) == two.fit(x, y, shuffle=False, verbose=0)
+
+
+# --- weights ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", nn.CrossEntropyLoss(), "own"])
+def test_sample_weights_multiply_losses(loss: Any, data: Any) -> None:
+    x, y = data
+    w = np.random.default_rng(2).uniform(size=70)
+    given = (lambda z, t: st.cross_entropy(z, t, reduction="none")) if loss == "own" else loss
+    fitted, model = compiled(given), net()
+    history = fitted.fit(x, y, batch_size=70, shuffle=False, sample_weight=w, verbose=0, epochs=2)
+    optimizer, losses = optim.SGD(model.parameters(), lr=0.1), []
+    for _ in range(2):
+        optimizer.zero_grad()
+        each = st.cross_entropy(model(st.tensor(x)), st.tensor(y), reduction="none")
+        value = (each * st.tensor(w, dtype=st.float32)).sum() / 70
+        value.backward()
+        optimizer.step()
+        losses.append(float(value))
+    np.testing.assert_allclose(history["loss"], losses, rtol=1e-5)
+    for a, b in zip(weights(fitted), weights(model), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("form", ["labels", "one_hot"])
+@pytest.mark.parametrize("given", [{0: 1.0, 1: 3.0, 2: 0.5}, [1.0, 3.0, 0.5], {1: 3.0, 2: 0.5}])
+def test_class_weights_are_sample_weights(form: str, given: Any, data: Any) -> None:
+    x, y = data
+    targets = y if form == "labels" else np.eye(3)[y]
+    one, two, three = compiled(), compiled(), compiled()
+    w = np.array([1.0, 3.0, 0.5])[y]
+    expected = one.fit(x, y, sample_weight=w, verbose=0, shuffle=False)
+    history = two.fit(x, targets, class_weight=given, verbose=0, shuffle=False)
+    np.testing.assert_allclose(history["loss"], expected["loss"], rtol=1e-6)
+    three.fit(Loader(in_batches(x, targets, 32)), class_weight=given, verbose=0)
+    for a, b in zip(weights(two), weights(three), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_bad_weights_raise(data: Any) -> None:
+    x, y = data
+    model = compiled()
+    for arguments, message in (
+        ({"sample_weight": np.ones(69)}, r"x has 70 samples and sample_weight has 69"),
+        (
+            {"sample_weight": np.ones((70, 2))},
+            r"sample_weight has shape \(70, 2\): it needs one number for each sample",
+        ),
+        ({"class_weight": {"a": 1}}, "class_weight must be a dict of numbers by integer labels"),
+        ({"class_weight": {0: 1.0, 1: 1.0}}, "class_weight is for the classes 0 to 1, y has 2"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            model.fit(x, y, verbose=0, **arguments)
+    model = compiled(lambda z, t: st.cross_entropy(z, t))
+    with pytest.raises(ValueError, match=r"gives one number for a batch: to weight its samples, it must return a loss"):
+        model.fit(x, y, sample_weight=np.ones(70), verbose=0)
+
+
+def test_a_loss_may_give_one_number_for_each_sample(data: Any) -> None:
+    one, two = compiled(), compiled(lambda z, t: st.cross_entropy(z, t, reduction="none"))
+    expected = one.fit(*data, shuffle=False, verbose=0)["loss"]
+    np.testing.assert_allclose(two.fit(*data, shuffle=False, verbose=0)["loss"], expected, rtol=1e-6)
+
+
+# --- several inputs and outputs ---------------------------------------------------------------------------------------
+
+
+class Two(nn.Module):
+    """Two inputs; the sum's class, and its mean."""
+
+    def __init__(self, form: str = "tuple") -> None:
+        st.manual_seed(3)
+        self.body, self.head, self.value = nn.Linear(4, 8, activation="tanh"), nn.Linear(8, 3), nn.Linear(8, 1)
+        self.form = form
+
+    def forward(self, a: st.Tensor, b: st.Tensor) -> Any:
+        h = self.body(a + b)
+        return {"label": self.head(h), "mean": self.value(h)} if self.form == "dict" else (self.head(h), self.value(h))
+
+
+@pytest.mark.parametrize("form", ["tuple", "dict"])
+def test_several_inputs_and_outputs(form: str, data: Any) -> None:
+    x, y = data
+    a, b, mean = 0.25 * x, 0.75 * x, x.mean(1, keepdims=True)
+    fitted, model = Two(form), Two()
+    optimizer = optim.SGD(fitted.parameters(), lr=0.1)
+    named = {"label": "cross_entropy", "mean": "mse"}
+    if form == "dict":
+        fitted.compile(optimizer, named, {"label": "accuracy", "mean": ["mae"]}, {"label": 1.0, "mean": 0.5})
+        inputs, targets, names = {"b": b, "a": a}, {"mean": mean, "label": y}, ("label", "mean")
+    else:
+        fitted.compile(optimizer, list(named.values()), [["accuracy"], ["mae"]], [1.0, 0.5])
+        inputs, targets, names = (a, b), (y, mean), ("output_0", "output_1")  # type: ignore[assignment]
+    history = fitted.fit(inputs, targets, batch_size=70, shuffle=False, epochs=2, verbose=0, validation_split=0.0)
+    losses, parts = [], []
+    optimizer = optim.SGD(model.parameters(), lr=0.1)
+    for _ in range(2):
+        optimizer.zero_grad()
+        z, v = model(st.tensor(a), st.tensor(b))
+        first, second = st.cross_entropy(z, st.tensor(y)), st.mse_loss(v, st.tensor(mean))
+        loss = first + 0.5 * second
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss))
+        parts.append((float(first), float(second)))
+    np.testing.assert_allclose(history["loss"], losses, rtol=1e-5)
+    np.testing.assert_allclose(history[f"{names[0]}_loss"], [p[0] for p in parts], rtol=1e-5)
+    np.testing.assert_allclose(history[f"{names[1]}_loss"], [p[1] for p in parts], rtol=1e-5)
+    assert list(history)[3:] == [f"{names[0]}_accuracy", f"{names[1]}_mae"]
+    predicted = fitted.predict(inputs, batch_size=16)
+    values = predicted.values() if form == "dict" else predicted
+    assert [p.shape for p in values] == [(70, 3), (70, 1)]
+    held_out = fitted.fit(inputs, targets, validation_split=0.2, verbose=0)
+    assert f"val_{names[1]}_mae" in held_out
+
+
+def test_mistakes_with_several_outputs(data: Any) -> None:
+    x, y = data
+    model = Two()
+    model.compile("sgd", ["cross_entropy", "mse"])
+    for targets, message in (
+        (y, "there is one target: it must be a tuple or dict"),
+        ((y, x[:, :1], x), "there are 3 of target, and 2 outputs: output_0, output_1"),
+        ({"output_0": y}, "there is no target for 'output_1': there are output_0"),
+        ((y, x[:-1, :1]), r"x has 70 samples and y\[1\] has 69"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            model.fit((x, x), targets, verbose=0)
+    with pytest.raises(ValueError, match="compile: 1 loss_weights for 2 outputs"):
+        model.compile("sgd", ["cross_entropy", "mse"], loss_weights=[1.0])
+    with pytest.raises(ValueError, match="loss_weights are for several outputs"):
+        compiled(loss_weights=[1.0])
+    with pytest.raises(ValueError, match=r"compile: metrics name 'c'; the outputs are a, b"):
+        model.compile("sgd", {"a": "mse", "b": "mse"}, metrics={"c": "mae"})
+
+
+# --- options ----------------------------------------------------------------------------------------------------------
+
+
+def test_gradients_are_clipped(data: Any) -> None:
+    x, y = data
+    fitted, model = compiled(lr=1.0), net()
+    fitted.fit(x, y, batch_size=70, shuffle=False, gradient_clip_norm=0.01, verbose=0)
+    before = weights(model)
+    change = [a - b for a, b in zip(weights(fitted), before, strict=True)]
+    assert np.sqrt(sum((c**2).sum() for c in change)) == pytest.approx(0.01, rel=1e-3)
+    with pytest.raises(ValueError, match="gradient_clip_norm=0 must be positive"):
+        fitted.fit(x, y, gradient_clip_norm=0)
+
+
+@pytest.mark.parametrize("kind", ["arrays", "loader"])
+def test_accumulated_gradients_are_those_of_larger_batches(kind: str, data: Any) -> None:
+    x, y = data[0][:64], data[1][:64]
+    large, small = compiled(), compiled()
+    large.fit(x, y, batch_size=32, shuffle=False, epochs=2, verbose=0)
+    given = (x, y, 8) if kind == "arrays" else (Loader(in_batches(x, y, 8)),)
+    small.fit(*given, shuffle=False, epochs=2, verbose=0, accumulate_gradients=4)
+    for a, b in zip(weights(large), weights(small), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+    assert small.optimizer._steps[0][0] == 4
+
+
+def test_a_last_group_may_be_smaller(data: Any) -> None:
+    x, y = data[0][:48], data[1][:48]
+    model, expected = compiled(), compiled()
+    model.fit(x, y, batch_size=16, shuffle=False, verbose=0, accumulate_gradients=2)
+    expected.fit(Loader([(x[:32], y[:32]), (x[32:], y[32:])]), verbose=0)
+    for a, b in zip(weights(model), weights(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_epochs_and_validation(data: Any) -> None:
+    model = compiled()
+    history = model.fit(*data, epochs=6, validation_data=data, validation_freq=2, verbose=0)
+    assert (len(history["loss"]), len(history["val_loss"])) == (6, 3)
+    assert model.fit(*data, epochs=9, initial_epoch=6, verbose=0).epoch == [6, 7, 8]
+    assert model.fit(*data, epochs=1, verbose=0).epoch == [9]
+    named = model.fit(*data, epochs=4, initial_epoch=0, validation_data=data, validation_freq=[1, 4], verbose=0)
+    assert len(named["val_loss"]) == 2
+    with pytest.raises(ValueError, match="validation_freq=0 must be a positive integer, or a list of epochs"):
+        model.fit(*data, validation_freq=0)
+    weighted = model.fit(*data, validation_data=(*data, np.zeros(70)), validation_batch_size=7, verbose=0)
+    assert weighted["val_loss"] == [0.0]
+
+
+def test_steps(data: Any) -> None:
+    sizes: list[int] = []
+
+    class Counter(Callback):
+        def on_train_batch_end(self, batch: int, logs: Any) -> None:
+            sizes.append(batch)
+
+        def on_test_batch_end(self, batch: int, logs: Any) -> None:
+            sizes.append(-1 - batch)
+
+    model = compiled()
+    model.fit(*data, batch_size=16, epochs=2, steps_per_epoch=2, validation_data=data, validation_steps=1, verbose=0,
+              callbacks=[Counter()])  # fmt: skip
+    assert sizes == [0, 1, -1, 0, 1, -1]
+    with pytest.raises(ValueError, match="3 steps are asked for, and 70 samples make 2 batches"):
+        model.fit(*data, batch_size=64, steps_per_epoch=3, verbose=0)
+
+
+def test_a_dev_run_is_short_and_writes_nothing(data: Any) -> None:
+    calls = []
+
+    class Writer(Callback):
+        writes_files = True
+
+        def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
+            calls.append("wrote")
+
+    class Reader(Callback):
+        def on_train_batch_end(self, batch: int, logs: Any) -> None:
+            calls.append(batch)
+
+    model = compiled()
+    history = model.fit(*data, 16, 50, 0, [Writer(), Reader()], validation_data=data, fast_dev_run=2)
+    assert calls == [0, 1]
+    assert list(history) == ["loss", "val_loss"]
+
+
+def test_overfitting_a_few_batches(data: Any) -> None:
+    x, y = data
+    model, expected = compiled(), compiled()
+    history = model.fit(x, y, 16, 3, 0, overfit_batches=2, validation_data=(x[:5], y[:5]))
+    expected.fit(x[:32], y[:32], 16, 3, 0, shuffle=False)
+    assert_equal_weights(model, expected)
+    assert history["val_loss"][-1] == model.evaluate(x[:32], y[:32], batch_size=16)["loss"]
+
+
+def test_deterministic(data: Any) -> None:
+    runs = []
+    for deterministic in (True, True, 1, 0):
+        model = compiled()
+        st.random.uniform(len(runs))
+        model.fit(*data, epochs=2, deterministic=deterministic, verbose=0) if deterministic != 0 else None
+        runs.append(weights(model))
+    for a, b, c in zip(*runs[:3], strict=True):
+        np.testing.assert_array_equal(a, b)
+        assert (a != c).any()
+
+
+# --- callbacks --------------------------------------------------------------------------------------------------------
+
+
+def test_the_order_of_calls(data: Any) -> None:
+    calls: list[str] = []
+    recorder = type("Recorder", (Callback,), {
+        name: (lambda self, *arguments, name=name: calls.append(name))
+        for name in st.callbacks.callback.HOOKS
+    })()  # fmt: skip
+    model = compiled()
+    model.fit(*data, batch_size=64, validation_data=data, callbacks=recorder, verbose=0, validation_batch_size=70)
+    batch = ["on_train_batch_begin", "on_train_batch_end"]
+    assert calls == [
+        "on_train_begin", "on_epoch_begin", *batch, *batch,
+        "on_test_begin", "on_test_batch_begin", "on_test_batch_end", "on_test_end", "on_epoch_end", "on_train_end",
+    ]  # fmt: skip
+    calls.clear()
+    model.predict(data[0], callbacks=[recorder], batch_size=70)
+    model.evaluate(*data, callbacks=recorder, batch_size=70)
+    assert calls == [
+        "on_predict_begin", "on_predict_batch_begin", "on_predict_batch_end", "on_predict_end",
+        "on_test_begin", "on_test_batch_begin", "on_test_batch_end", "on_test_end",
+    ]  # fmt: skip
+
+
+def test_the_list_is_a_callback(data: Any) -> None:
+    calls: list[str] = []
+
+    class Named(Callback):
+        def __init__(self, name: str, last: bool = False) -> None:
+            self.name, self.runs_last = name, last
+
+        def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
+            assert self.loop is not None
+            calls.append(f"{self.name} {epoch} {self.params['epochs']} {self.loop.epoch}")
+            logs[self.name] = 1.0
+
+        def close(self) -> None:
+            calls.append(f"close {self.name}")
+
+    inner = CallbackList([Named("c", last=True), Named("a")])
+    history = compiled().fit(*data, callbacks=[inner, Named("b")], verbose=0)
+    assert calls == ["a 0 1 1", "b 0 1 1", "c 0 1 1", "close a", "close b", "close c"]
+    assert list(history) == ["loss", "a", "b"]
+    for wrong, message in (
+        ([Named], r"not <class .*: write Named\(\)"),
+        ([print], "wrap a function in LambdaCallback"),
+        (3, "callbacks must be steep.callbacks.Callback objects, not 3"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            compiled().fit(*data, callbacks=wrong)
+
+
+def test_a_callback_ends_fit_within_an_epoch(data: Any) -> None:
+    class Stop(Callback):
+        def on_train_batch_end(self, batch: int, logs: Any) -> None:
+            self.model.stop_training = batch == 1
+
+    model = compiled()
+    assert model.fit(*data, batch_size=16, epochs=5, callbacks=[Stop()], verbose=0).epoch == [0]
+    assert model.optimizer._steps[0][0] == 2
+    assert model.fit(*data, epochs=2, verbose=0).epoch == [1, 2]
+
+
+def test_what_is_raised_leaves_a_history_and_closes(data: Any) -> None:
+    closed = []
+
+    class Failing(Callback):
+        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+            if epoch == 2:
+                raise KeyboardInterrupt
+
+        def close(self) -> None:
+            closed.append(self.loop is not None)
+
+    history, model = History(), compiled()
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(*data, epochs=5, callbacks=[Failing(), history], verbose=0)
+    assert history.epoch == [0, 1]
+    assert closed == [True]
+    assert model.training
+    model.fit(*data, epochs=1, callbacks=history, verbose=0)
+    assert history.epoch == [0, 1, 2]
+
+
+@pytest.mark.parametrize("at", [(0, 1), (1, 0), (1, 4), (2, 2)])
+def test_a_saved_loop_goes_on_bit_for_bit(at: tuple[int, int], data: Any) -> None:
+    saved: list[Any] = []
+
+    class Save(Callback):
+        def on_train_batch_end(self, batch: int, logs: Any) -> None:
+            assert self.loop is not None
+            if (self.loop.epoch, self.loop.batch) == at:
+                saved.append(self.loop.state_dict())
+
+        def on_epoch_end(self, epoch: int, logs: Any) -> None:
+            self.on_train_batch_end(0, logs)
+
+        runs_last = True
+
+    class Restore(Save):
+        def on_train_begin(self, logs: Any = None) -> None:
+            assert self.loop is not None
+            self.loop.load_state_dict(saved[0])
+
+    def model() -> nn.Module:
+        st.manual_seed(3)
+        made = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.5), nn.BatchNorm1d(8), nn.Linear(8, 3))
+        made.compile("adam", "cross_entropy", metrics=["accuracy"])
+        return made
+
+    whole, resumed = model(), model()
+    expected = whole.fit(*data, 16, 4, 0, Save(), validation_data=data)
+    end = st.random.get_state()
+    Restore.__name__ = "Save"  # the state names the classes
+    st.manual_seed(99)
+    history = resumed.fit(*data, 16, 4, 0, Restore(), validation_data=data)
+    assert history == expected
+    assert history.epoch == expected.epoch
+    assert_equal_weights(whole, resumed)
+    assert st.random.get_state() == end
+
+
+def test_the_hint_at_overfitting(data: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    from steep.train.loop import overfitting_hint
+
+    falling = [1 / (1 + i) for i in range(20)]
+    turning = [1.0, 0.8, 0.7, 0.6, 0.65, *[0.7 + 0.02 * i for i in range(15)]]
+    hint = overfitting_hint({"loss": falling, "val_loss": turning}, list(range(20)))
+    assert hint is not None
+    assert "val_loss was best, 0.6, in epoch 4" in hint
+    for loss, validation in (
+        (falling, falling),
+        (turning, turning),
+        (falling[:4], turning[:4]),
+        (falling, [float("nan")] * 20),
+        (falling, [0.6] * 19 + [0.7]),
+    ):
+        assert overfitting_hint({"loss": loss, "val_loss": validation}, list(range(20))) is None
+    assert overfitting_hint({"loss": falling}, list(range(20))) is None
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(30, 4)), rng.integers(0, 3, 30)
+    model = nn.Sequential(nn.Linear(4, 64, activation="relu"), nn.Linear(64, 3))
+    model.compile(optim.Adam(model.parameters(), lr=0.05), "cross_entropy")
+    model.fit(x[:15], y[:15], epochs=40, validation_data=(x[15:], y[15:]), verbose=2)
+    assert capsys.readouterr().out.count("hint: the model overfits") == 1
