@@ -291,3 +291,30 @@ def test_constraints_while_the_graph_needs_the_weights_raise() -> None:
     model.apply_constraints()
     with pytest.raises(RuntimeError, match="in place"):
         loss.backward()
+
+
+def test_fit_does_what_a_loop_by_hand_does() -> None:
+    st.manual_seed(0)
+    x = st.random.normal((40, 6))
+    y = x.sum(axis=1, keepdims=True)
+    fitted = nn.Sequential(
+        nn.Linear(
+            6, 8, activation="relu", weight_regularizer=regularizers.L1L2(0.01, 0.02), weight_constraint="max_norm"
+        ),
+        nn.Linear(8, 1, bias_regularizer="l2", weight_constraint=constraints.NonNegative()),
+    )
+    by_hand = copy.deepcopy(fitted)
+    fitted.compile(optim.SGD(fitted.parameters(), lr=optim.schedules.StepDecay(0.1, 5, 0.5)), "mse")
+    fitted.fit(x, y, batch_size=8, epochs=3, shuffle=False, verbose=0)
+    optimizer = optim.SGD(by_hand.parameters(), lr=0.1)
+    for step in range(15):
+        rows = slice(8 * (step % 5), 8 * (step % 5) + 8)
+        optimizer.lr = 0.1 * 0.5 ** (step // 5)
+        optimizer.zero_grad()
+        ((by_hand(x[rows]) - y[rows]).square().mean() + by_hand.regularization_loss()).backward()
+        optimizer.step()
+        by_hand.apply_constraints()
+    for (name, a), (_, b) in zip(fitted.named_parameters(), by_hand.named_parameters(), strict=True):
+        np.testing.assert_allclose(a.tolist(), b.tolist(), rtol=1e-5, atol=1e-6, err_msg=name)
+    assert min(np.ravel(fitted[1].weight.tolist())) >= 0
+    assert re.search(r"\(0\): Linear\(.*L1L2\(l1=0.01, l2=0.02\), weight_constraint=MaxNorm\(max_value=2", repr(fitted))

@@ -50,8 +50,10 @@ class Trainable:
                 rows = order[start : start + batch_size]
                 optimizer.zero_grad()
                 loss = loss_function(model(steep.take(x, rows, 0)), steep.take(y, rows, 0))
+                loss = loss + model.regularization_loss()        # if any parameter has a regularizer
                 loss.backward()
                 optimizer.step()
+                model.apply_constraints()
 
     A subclass may define ``train_step`` and ``validation_step`` itself, and still use ``fit``.
     """
@@ -65,6 +67,9 @@ class Trainable:
         def parameters(self) -> Iterator[Parameter]: ...
         def named_parameters(self) -> Iterator[tuple[str, Parameter]]: ...
         def modules(self) -> Iterator[Module]: ...
+        def has_regularizers(self) -> bool: ...
+        def regularization_loss(self) -> Tensor: ...
+        def apply_constraints(self) -> None: ...
         def train(self, mode: bool = True) -> Any: ...
         def to(self, *target: Any) -> Any: ...
 
@@ -239,8 +244,11 @@ class Trainable:
         self.optimizer.zero_grad()
         output = self(x)
         loss = self.compute_loss(output, y)
+        if self.has_regularizers():
+            loss = loss + self.regularization_loss()
         loss.backward()
         self.optimizer.step()
+        self.apply_constraints()
         return {"loss": loss, **self.compute_metrics(output, y)}
 
     def validation_step(self, batch: tuple[Tensor, Tensor]) -> Mapping[str, Any]:
@@ -326,7 +334,12 @@ class Trainable:
         if isinstance(optimizer, optim.Optimizer):
             return optimizer, False
         if isinstance(optimizer, str):
-            names = ("SGD", "Adam", "AdamW", *sorted({*optim.__all__} - {"SGD", "Adam", "AdamW", "Optimizer"}))
+            names = (
+                "SGD",
+                "Adam",
+                "AdamW",
+                *sorted({*optim.__all__} - {"SGD", "Adam", "AdamW", "Optimizer", "schedules"}),
+            )
             by_name = {name.lower(): getattr(optim, name) for name in names}
             if optimizer.lower() not in by_name:
                 raise ValueError(f"compile: there is no optimizer {optimizer!r}; there are {', '.join(by_name)}")
