@@ -538,3 +538,19 @@ def test_the_hint_at_overfitting(data: Any, capsys: pytest.CaptureFixture[str]) 
     model.compile(optim.Adam(model.parameters(), lr=0.05), "cross_entropy")
     model.fit(x[:15], y[:15], epochs=40, validation_data=(x[15:], y[15:]), verbose=2)
     assert capsys.readouterr().out.count("hint: the model overfits") == 1
+
+
+def test_a_regularizer_of_all_weights(data: Any) -> None:
+    x, y = data
+    fitted, model = compiled(regularizer="l2"), net()
+    history = fitted.fit(x, y, batch_size=70, shuffle=False, verbose=0)
+    penalty = sum(float((p.numpy().astype(np.float64) ** 2).sum()) for p in model.parameters() if p.ndim == 2)
+    optimizer = optim.SGD(model.parameters(), lr=0.1)
+    loss = st.cross_entropy(model(st.tensor(x)), st.tensor(y))
+    assert history["loss"][0] == pytest.approx(float(loss) + 0.01 * penalty, rel=1e-5)
+    (loss + 0.01 * sum((p * p).sum() for p in model.parameters() if p.ndim == 2)).backward()
+    optimizer.step()
+    for a, b in zip(weights(fitted), weights(model), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+    with pytest.raises(ValueError, match="compile: there is no regularizer"):
+        compiled(regularizer="l3")

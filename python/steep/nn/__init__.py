@@ -1,7 +1,7 @@
 """Layers, losses and initialisers: the parts of a model, and Module, which holds them together."""
 
 from ..tensor import Parameter
-from . import init, utils
+from . import constraints, init, regularizers, utils
 from .activations import (
     ELU,
     GELU,
@@ -85,6 +85,8 @@ __all__ = [
     "Softplus",
     "Tanh",
     "TripletMarginLoss",
+    "constraints",
     "init",
+    "regularizers",
     "utils",
 ]

@@ -23,13 +23,31 @@ class Linear(Module):
     a function; the first three are computed in the same pass as the product. Numbers of another dtype are cast to the
     layer's. Raises ValueError if the last axis of x is not in_features, and for an unknown activation.
 
+    ``weight_regularizer`` and ``bias_regularizer`` ("l1", "l2", or one of ``steep.nn.regularizers``) are penalties for
+    ``regularization_loss``, ``weight_constraint`` and ``bias_constraint`` (of ``steep.nn.constraints``) bounds for
+    ``apply_constraints``; ``fit`` uses both. ``regularize`` and ``constrain`` give any module such options.
+
     >>> import steep as st
     >>> layer = st.nn.Linear(3, 2, activation="tanh")
     >>> layer(st.ones(5, 3)).shape
     (5, 2)
+    >>> st.nn.Linear(3, 2, weight_regularizer="l2", weight_constraint=st.nn.constraints.MaxNorm(3))
+    Linear(in_features=3, out_features=2, bias=True, weight_regularizer=L2(0.01),
+    weight_constraint=MaxNorm(max_value=3, axis=1))
     """
 
-    def __init__(self, in_features: int, out_features: int, bias: bool = True, activation: Any = None) -> None:
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        activation: Any = None,
+        *,
+        weight_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        weight_constraint: Any = None,
+        bias_constraint: Any = None,
+    ) -> None:
         check_sizes("Linear", in_features=in_features, out_features=out_features)
         self.in_features = in_features
         self.out_features = out_features
@@ -40,6 +58,12 @@ class Linear(Module):
         fused = activation is None or activation in FUSED_ACTIVATIONS
         self._fused: str | None = activation if fused else None
         self._then = None if fused else activation_function("Linear", activation)
+        for name, regularizer in (("weight", weight_regularizer), ("bias", bias_regularizer)):
+            if regularizer is not None:
+                self.regularize(name, regularizer)
+        for name, constraint in (("weight", weight_constraint), ("bias", bias_constraint)):
+            if constraint is not None:
+                self.constrain(name, constraint)
 
     def forward(self, x: Any) -> Tensor:
         """The layer's output for x (…, in_features)."""

@@ -16,6 +16,7 @@ from ..ops._apply import as_tensor, host_tensor
 from ..tensor import Parameter, Tensor, move_target
 from ..train.trainable import Trainable
 from .hooks import Hooks, add, run
+from .rules import Ruled
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -30,7 +31,7 @@ class LoadReport(NamedTuple):
     unexpected: list[str]
 
 
-class Module(Trainable):
+class Module(Ruled, Trainable):
     """A layer or a model: parameters, sub-modules, and ``forward``, which computes with them.
 
     Parameters and modules register themselves when they are assigned to attributes; a module called like a function
@@ -371,7 +372,7 @@ class Module(Trainable):
             for name, value in vars(self).items()
             if isinstance(value, Module)
         ]
-        extra = self.extra_repr()
+        extra = ", ".join(filter(None, (self.extra_repr(), self._rules_repr())))
         if not children:
             return f"{type(self).__name__}({extra})"
         return "\n".join([f"{type(self).__name__}({extra}", *children, ")"])

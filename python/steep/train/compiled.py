@@ -83,6 +83,7 @@ class Compiled:
         self.epoch = 0
         self.checked = False  # the first output was looked at
         self.parts: dict[str, Tensor] = {}  # the losses of several outputs in the last batch
+        self.regularizer: Function | None = None  # of all weights
         self.clip_norm: float | None = None
         self.group: Group | None = None
 

@@ -138,7 +138,7 @@ class Loop:
             finite = all(bool(isfinite(x).all()) for _, x in leaves(batch[0], "x"))
             what = f"{'x is finite' if finite else 'x holds NaN or inf'} there; "
         optimizer = getattr(self.model, "optimizer", None)
-        rates = ", ".join(str(group["lr"]) for group in optimizer.param_groups) if optimizer else "unknown"
+        rates = ", ".join(str(group["lr"]) for group in optimizer._current_groups()) if optimizer else "unknown"
         warnings.warn(
             f"fit: the loss became {loss} in epoch {self.epoch + 1}, batch {number} ({what}learning rate {rates}): "
             "check the data, normalise it, or lower the learning rate",

@@ -33,8 +33,10 @@ class Trainable:
                 rows = order[start : start + batch_size]
                 optimizer.zero_grad()
                 loss = loss_function(model(steep.take(x, rows, 0)), steep.take(y, rows, 0))
+                loss = loss + model.regularization_loss()        # if any parameter has a regularizer
                 loss.backward()
                 optimizer.step()
+                model.apply_constraints()
 
     A subclass may define ``train_step`` and ``validation_step`` itself, and still use ``fit``.
     """
@@ -51,6 +53,9 @@ class Trainable:
         def modules(self) -> Iterator[Module]: ...
         def state_dict(self) -> dict[str, Tensor]: ...
         def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> Any: ...
+        def has_regularizers(self) -> bool: ...
+        def regularization_loss(self) -> Tensor: ...
+        def apply_constraints(self) -> None: ...
         def train(self, mode: bool = True) -> Any: ...
         def to(self, *target: Any) -> Any: ...
 
@@ -61,6 +66,8 @@ class Trainable:
         metrics: Any = (),
         loss_weights: Any = None,
         weighted_metrics: Any = (),
+        *,
+        regularizer: Any = None,
     ) -> None:
         """Chooses how ``fit`` trains, and starts counting epochs at 0.
 
@@ -78,6 +85,9 @@ class Trainable:
         them by name; the loss is their sum, weighted by ``loss_weights`` in the same form. Metrics are for all outputs,
         or for each, in a dict by name or a list of lists.
 
+        The penalties of ``regularize`` are part of the loss; ``regularizer``, as ``nn.regularizers.of_weights`` takes
+        it, is one for all weights.
+
         Warns if the model ends in the softmax or sigmoid that the loss applies itself. Raises ValueError for unknown
         names and a categorical loss on one output, TypeError for other objects.
 
@@ -86,11 +96,13 @@ class Trainable:
         >>> model.compile("adam", "cross_entropy", metrics=["accuracy"])
         >>> model.compile(st.optim.SGD(model.parameters(), lr=0.1, momentum=0.9), st.nn.CrossEntropyLoss())
         """
+        from ..nn.regularizers import regularizer_function
         from .compiled import goals, make_optimizer
         from .objectives import check_last_layer
 
         state = goals(self, loss, metrics, loss_weights, weighted_metrics)
         check_last_layer(self, state.kind, stacklevel=2)
+        state.regularizer = None if regularizer is None else regularizer_function("compile", regularizer)
         self.optimizer, state.whole_model = make_optimizer(optimizer, self.parameters())
         self._compiled = state
 
@@ -303,7 +315,7 @@ class Trainable:
         return {"loss": self.compute_loss(output, y, weight), **self.compute_metrics(output, y, weight)}
 
     def compute_loss(self, output: Any, target: Any, sample_weight: Any = None) -> Any:
-        """The compiled loss. Raises RuntimeError if there is none."""
+        """The compiled loss, and the penalties of regularizers. Raises RuntimeError if there is no loss."""
         state = self._compiled
         if state is None or (state.only is not None and state.only.loss is None):
             raise RuntimeError(f"{type(self).__name__} has no loss: call model.compile(optimizer, loss) first")
@@ -314,7 +326,14 @@ class Trainable:
 
             state.checked = True
             check_output(self, output, state.kind, stacklevel=6)
-        return state.loss_of(output, target, sample_weight)
+        loss = state.loss_of(output, target, sample_weight)
+        if self.has_regularizers():
+            loss = loss + self.regularization_loss()
+        if state.regularizer is not None:
+            from ..nn.regularizers import of_weights
+
+            loss = loss + of_weights(self, state.regularizer)  # type: ignore[arg-type]
+        return loss
 
     def compute_metrics(self, output: Any, target: Any, sample_weight: Any = None) -> dict[str, Any]:
         """The compiled metrics of a batch."""
@@ -325,7 +344,7 @@ class Trainable:
             return state.measures_of(output, target, sample_weight)
 
     def minimize(self, loss: Tensor) -> None:
-        """A step of the optimizer down the gradient of ``loss``: zero_grad, backward, step.
+        """A step of the optimizer down the gradient of ``loss``: zero_grad, backward, step, apply_constraints.
 
         In ``fit`` with ``accumulate_gradients`` a step is taken after so many calls; with ``gradient_clip_norm`` the
         gradients are clipped before it.
@@ -342,6 +361,7 @@ class Trainable:
 
             clip_grad_norm_(self.parameters(), state.clip_norm)
         optimizer.step()
+        self.apply_constraints()
 
     # --- helpers --------------------------------------------------------------------------------------------------
 
