@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from .. import _core
-from ..ops import arange, greater, less_equal, reshape, where
+from ..ops import where
 from ..tensor import Tensor
-from .checks import check_probabilities, check_shapes, check_yes_no, class_labels, cut
+from .checks import check_probabilities, check_shapes, check_yes_no, class_labels, cut, one_hot
 from .means import Averaged
 
 __all__ = [
@@ -27,8 +27,8 @@ def binary_hits(name: str, output: Tensor, target: Tensor, cut: float = 0.5) -> 
     """Where "output above ``cut``" is what a target of 0 or 1 says."""
     check_shapes(name, output, target)
     check_yes_no(name, target)
-    yes = target if target.dtype.kind == "bool" else greater(target, 0.5)
-    return _core.equal(greater(output, cut), yes)
+    yes = target if target.dtype.kind == "bool" else _core.greater(target, 0.5)
+    return _core.equal(_core.greater(output, cut), yes)
 
 
 def guessed_hits(name: str, output: Tensor, target: Tensor, cut: float = 0.5) -> Tensor:
@@ -143,8 +143,7 @@ class TopKCategoricalAccuracy(Averaged):
 
     def values(self, output: Tensor, target: Tensor) -> Tensor:
         """Whether each target is among the best k."""
-        labels = class_labels(self.name, output, target).expand_dims(1)
         classes = output.shape[1]
-        numbers = reshape(arange(classes, device=output.device), (classes,) + (1,) * (output.ndim - 2))
-        score = where(_core.equal(labels, numbers), output, -float("inf")).max(1, keepdims=True)
-        return less_equal(output, score).sum(1) > classes - self.k
+        wanted = one_hot(self.name, class_labels(self.name, output, target), classes)
+        score = _core.max(where(wanted, output, -float("inf")), 1, True)
+        return _core.greater(_core.sum(_core.less_equal(output, score), 1, False), classes - self.k)

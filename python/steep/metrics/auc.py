@@ -8,6 +8,7 @@ from typing import Any
 from .. import _core
 from ..dtypes import float64, int64
 from ..ops import (
+    arange,
     concat,
     cumulative_sum,
     flip,
@@ -101,6 +102,8 @@ class AUC(Metric):
 
     def _columns(self, output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """Scores and truth values (N, columns)."""
+        if output.ndim > 2:
+            raise ValueError(f"{self.name}: output of shape {output.shape} must be (N,) or (N, C): reshape both")
         counted = self.num_thresholds is not None
         columns = output.shape[1] if output.ndim > 1 else 1
         if columns == 1 or self.multilabel:
@@ -111,8 +114,6 @@ class AUC(Metric):
             elif counted:
                 check_probabilities(self.name, output)
             return reshape(output, (-1, columns)), reshape(target > 0.5, (-1, columns))
-        if output.ndim != 2:
-            raise ValueError(f"{self.name}: output of shape {output.shape} must be (N,) or (N, C)")
         labels = class_labels(self.name, output, target)
         if self.from_logits:
             output = softmax(output.astype(float64), 1)
@@ -123,15 +124,18 @@ class AUC(Metric):
     def _count(self, scores: Tensor, yes: Tensor, weight: Tensor) -> None:
         steps = self.num_thresholds
         assert steps is not None
-        self.accumulate("nan", isnan(scores).sum())
         # A NaN goes to step 0 for want of another, and makes the result NaN.
-        steps_of = _core.where(isnan(scores), 0.0, scores.astype(float64) * steps).astype(int64).clip(0, steps - 1)
-        columns = range(scores.shape[1])
+        places = _core.where(isnan(scores), 0.0, scores.astype(float64) * steps).astype(int64).clip(0, steps - 1)
+        columns = scores.shape[1]
+        if columns > 1:
+            places = places + steps * arange(columns, device=scores.device)
+        flat = (places.size,)
         for key, answers in (("yes", yes), ("no", ~yes)):
-            weights = answers.astype(float64) * weight.expand_dims(1)
-            none = zeros(steps, dtype=float64, device=scores.device)
-            counts = [_core.scatter_add_along_axis(none, steps_of[:, i], 0, weights[:, i]) for i in columns]
-            self.accumulate(f"{key}_counts", stack(counts))
+            weights = _core.reshape(answers.astype(float64) * weight.expand_dims(1), flat)
+            cells = _core.full(float64, (columns * steps,), 0.0, scores.device)
+            counts = _core.scatter_add_along_axis(cells, _core.reshape(places, flat), 0, weights)
+            self.accumulate(f"{key}_counts", _core.reshape(counts, (columns, steps)))
+        self.accumulate("nan", isnan(scores).sum())
 
     def result(self) -> Any:
         """The area so far: a float, or a float64 Tensor with one for each column if ``average`` is None."""

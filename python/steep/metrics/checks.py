@@ -7,8 +7,9 @@ from typing import Any
 
 from .. import _core
 from ..devices import cpu
+from ..dtypes import bool as boolean
 from ..dtypes import float64, int64
-from ..ops import expand_dims, reshape
+from ..ops import arange, moveaxis
 from ..ops._apply import as_tensor
 from ..tensor import Tensor
 
@@ -52,6 +53,8 @@ def class_labels(name: str, output: Tensor, target: Tensor, one_hot: bool = True
         return labels_below(name, target, shape[1])
     wanted = f"labels have shape {shape[:1] + shape[2:]}" + (f" and one-hot targets {shape}" if one_hot else "")
     hint = f"; {ORDER}" if target.ndim > output.ndim else ""
+    if target.shape == shape:
+        hint = ": for one-hot targets use CategoricalAccuracy"
     if target.size * shape[1] == output.size:
         hint = f": reshape them with target.reshape({shape[:1] + shape[2:]})"
     raise ValueError(f"{name}: target of shape {target.shape} does not fit output of shape {shape}; {wanted}{hint}")
@@ -65,6 +68,16 @@ def labels_below(name: str, labels: Tensor, classes: int, wait: bool = False) ->
     if labels.dtype.kind == "bool":
         return labels.astype(int64)
     return _core.checked_labels(name, labels, classes if wait or labels.device is cpu else 2**62)
+
+
+def one_hot(name: str, labels: Tensor, classes: int) -> Tensor:
+    """Truth values with the classes along axis 1. Raises what ``labels_below`` does."""
+    labels = labels_below(name, labels, classes)
+    if labels.device is cpu:
+        hot = _core.one_hot(labels, classes, boolean)
+    else:  # the other checks the labels
+        hot = _core.equal(_core.expand_dims(labels, labels.ndim), arange(classes, device=labels.device))
+    return hot if hot.ndim < 3 else moveaxis(hot, -1, 1)
 
 
 def check_yes_no(name: str, target: Tensor) -> None:
@@ -104,15 +117,12 @@ def sample_weights(name: str, weight: Any, shape: tuple[int, ...], beside: Tenso
     """Weights in float64 that broadcast to ``shape``: one for each sample, or for each place within it."""
     if weight is None:
         return None
-    weight = as_tensor(weight, beside).detach().astype(float64)
+    weight = _core.astype(as_tensor(weight, beside), float64)
     if weight.shape != shape[: weight.ndim]:
         raise ValueError(
             f"{name}: sample_weight of shape {weight.shape} does not fit {shape}: one weight for each sample has "
             f"shape {shape[:1]}"
         )
-    return weight if weight.ndim == len(shape) else reshape(weight, weight.shape + (1,) * (len(shape) - weight.ndim))
-
-
-def per_class(weight: Tensor | None) -> Tensor | None:
-    """Weights of places as weights of the classes there, along axis 1."""
-    return weight if weight is None or weight.ndim == 0 else expand_dims(weight, 1)
+    return (
+        weight if weight.ndim == len(shape) else _core.reshape(weight, weight.shape + (1,) * (len(shape) - weight.ndim))
+    )

@@ -6,7 +6,7 @@ from typing import Any
 
 from .. import _core
 from ..dtypes import float64, int64
-from ..ops import broadcast_to, greater, ones, reshape, zeros
+from ..ops import ones, zeros
 from ..tensor import Tensor
 from .checks import (
     check_probabilities,
@@ -74,10 +74,11 @@ class ConfusionMatrix(Metric):
             weight = ones(labels.shape, dtype=float64, device=labels.device)
         else:
             self._state["weighted"] = 1
-        weight = reshape(broadcast_to(weight, labels.shape), -1)
-        cells = zeros(n * n, dtype=float64, device=labels.device)
-        counts = _core.scatter_add_along_axis(cells, reshape(labels * n + answers, -1), 0, weight)
-        self.accumulate("counts", reshape(counts, (n, n)))
+        flat = (labels.size,)
+        weight = _core.reshape(_core.broadcast_to(weight, labels.shape), flat)
+        cells = _core.full(float64, (n * n,), 0.0, labels.device)
+        counts = _core.scatter_add_along_axis(cells, _core.reshape(labels * n + answers, flat), 0, weight)
+        self.accumulate("counts", _core.reshape(counts, (n, n)))
 
     def _answers(self, output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         if not output.dtype.is_floating_point:
@@ -87,7 +88,7 @@ class ConfusionMatrix(Metric):
             if not self.from_logits:
                 check_probabilities(self.name, output)
             check_yes_no(self.name, target)
-            return greater(output, self._cut), greater(target, 0.5)
+            return _core.greater(output, self._cut), _core.greater(target, 0.5)
         if output.ndim > 1 and output.shape[1] > 1 and output.shape[1] != self.num_classes:
             raise ValueError(
                 f"{self.name}: output of shape {output.shape} has {output.shape[1]} classes along axis 1, "

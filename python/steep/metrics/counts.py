@@ -7,7 +7,7 @@ from typing import Any
 
 from .. import _core
 from ..dtypes import float64
-from ..ops import arange, expand_dims, full, greater, reshape, where
+from ..ops import full, where
 from ..tensor import Tensor
 from .checks import (
     check_probabilities,
@@ -15,9 +15,8 @@ from .checks import (
     check_yes_no,
     class_labels,
     cut,
-    labels_below,
+    one_hot,
     operands,
-    per_class,
     sample_weights,
 )
 from .metric import Metric
@@ -53,11 +52,15 @@ class _Counts(Metric):
         given, wanted = self._answers(output, target)
         shape = given.shape
         places = shape[:1] + shape[2:]
-        weight = per_class(sample_weights(self.name, sample_weight, places, given))
+        weight = sample_weights(self.name, sample_weight, places, given)
+        if not given.size:
+            return
+        if weight is not None and len(shape) > 1:
+            weight = _core.expand_dims(weight, 1)  # the classes are there
         axes = None if len(shape) < 2 or shape[1] == 1 else tuple(i for i in range(len(shape)) if i != 1)
         for key, answers in (("hits", _core.bitwise_and(given, wanted)), ("given", given), ("wanted", wanted)):
             self.accumulate(
-                key, _core.sum(answers if weight is None else answers.astype(float64) * weight, axes, False)
+                key, _core.sum(answers if weight is None else _core.astype(answers, float64) * weight, axes, False)
             )
         if not self.multilabel and axes is not None:
             self._state["exclusive"] = 1  # of which classes that never occur are no part of the mean
@@ -67,22 +70,16 @@ class _Counts(Metric):
         single = output.ndim < 2 or output.shape[1] == 1
         if not output.dtype.is_floating_point and self.num_classes is not None:
             check_shapes(self.name, output, target)
-            return self._one_hot(output, self.num_classes), self._one_hot(target, self.num_classes)
+            return one_hot(self.name, output, self.num_classes), one_hot(self.name, target, self.num_classes)
         if single or self.multilabel:
             if not self.from_logits:
                 check_probabilities(self.name, output)
             check_shapes(self.name, output, target)
             check_yes_no(self.name, target)
-            return greater(output, self._cut), greater(target, 0.5)
+            return _core.greater(output, self._cut), _core.greater(target, 0.5)
         labels = class_labels(self.name, output, target)
-        classes = output.shape[1]
-        return self._one_hot(_core.argmax(output, 1, False), classes), self._one_hot(labels, classes)
-
-    def _one_hot(self, labels: Tensor, classes: int) -> Tensor:
-        # By comparison, as an index would be checked, for which CUDA waits; it is not larger than the scores.
-        labels = labels_below(self.name, labels, classes)
-        numbers = reshape(arange(classes, device=labels.device), (classes,) + (1,) * (labels.ndim - 1))
-        return _core.equal(expand_dims(labels, 1), numbers)
+        answers = _core.argmax(output, 1, False)
+        return one_hot(self.name, answers, output.shape[1]), one_hot(self.name, labels, output.shape[1])
 
     def result(self) -> Any:
         """The metric so far: a float, or a float64 Tensor with a number for each class if ``average`` is None."""

@@ -26,14 +26,16 @@ class _Sums(Metric):
 
     def _add(self, values: Tensor, sample_weight: Any) -> None:
         if values.dtype.is_floating_point:
-            values = values.astype(float64)
+            values = _core.astype(values, float64)
         weight = sample_weights(self.name, sample_weight, values.shape, values)
         if weight is None:
             self.accumulate("sum", _core.sum(values, None, False))
             self.accumulate("weight", values.size)
         else:
-            self.accumulate("sum", (values * weight).sum())
-            self.accumulate("weight", weight.sum() * (values.size / weight.size if weight.size else 1.0))
+            self.accumulate("sum", _core.sum(values * weight, None, False))
+            self.accumulate(
+                "weight", _core.sum(weight, None, False) * (values.size / weight.size if weight.size else 1.0)
+            )
 
     def result(self) -> float:
         """The weighted mean so far; NaN of nothing."""

@@ -74,14 +74,16 @@ class Metric(ABC):
             if value.ndim == 0 and value.device is cpu:
                 value = _core.item(value)
             else:
-                value = value.detach().astype(float64)
-                if isinstance(held, Tensor):
+                value = _core.alias(value) if value.dtype is float64 else _core.astype(value, float64)
+                if held is None:
+                    value = _core.copy(value)  # the caller may count in it on and on
+                elif isinstance(held, Tensor):
                     if held.shape != value.shape and held.ndim:
                         raise ValueError(
                             f"{self.name}: this batch has {key} of shape {value.shape}, the batches before had "
                             f"{held.shape}: call reset_state() before other data"
                         )
-                    held = to_device(held, value.device)
+                    held = held if held.device is value.device else to_device(held, value.device)
         self._state[key] = value if held is None else held + value  # type: ignore[operator]  # not a list
 
     def total(self, key: str) -> float:
