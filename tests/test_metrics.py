@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import pickle
 from typing import Any
 
 import numpy as np
@@ -218,6 +220,8 @@ def test_mean_of_a_function(weighted: bool, rng: np.random.Generator) -> None:
         outputs = metrics.MeanOf(lambda output, target: float(output["a"].sum() - target["a"].sum()), "sums")
         outputs.update_state({"a": st.ones(3)}, {"a": st.zeros(3)})
         assert outputs({"a": st.ones(1)}, {"a": st.zeros(1)}) == 2.5
+    with pytest.raises(TypeError, match="nothing: the function returned None, neither a tensor nor a number"):
+        metrics.MeanOf(lambda output, target: None, "nothing")(st.ones(1), st.ones(1))
 
 
 # --- all metrics ------------------------------------------------------------------------------------------------------
@@ -265,7 +269,30 @@ def test_state(metric: metrics.Metric, rng: np.random.Generator) -> None:
     assert_equal(state, kept)
     metric.reset_state()
     metric.load_state_dict(kept)  # NumPy's arrays and scalars do as well
+    for copied in (copy.deepcopy(metric), pickle.loads(pickle.dumps(metric))):
+        assert_close(copied(x[2], t[2]), expected)
     assert_close(metric(x[2], t[2]), expected)
+    metric.reset_state()
+
+
+@pytest.mark.host(reason="the way of CUDA tensors is gone with the CPU's; on CUDA the other tests go it")
+@WEIGHTED
+@pytest.mark.parametrize("metric", [*MULTICLASS, *NUMBERS], ids=repr)
+def test_totals_that_stay_on_a_device(
+    metric: metrics.Metric, weighted: bool, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where waiting for a number is avoided the result is the same."""
+    x, w = rng.standard_normal((N, 3)), weights(rng, weighted)
+    t = rng.integers(0, 3, N) if metric in MULTICLASS else rng.standard_normal((N, 3))
+    if isinstance(metric, metrics.MeanOf):
+        w = None
+    expected = in_batches(metric, x, t, w)
+    for module in (metrics.metric, metrics.checks, metrics.regression):
+        monkeypatch.setattr(module, "cpu", None)
+    assert_close(in_batches(metric, x, t, w), expected)
+    metric.update_state(st.tensor(x), st.tensor(t), w)
+    kept = [value for value in metric.state_dict().values() if not isinstance(value, st.Tensor)]
+    assert all(isinstance(value, int) or (value == N and not weighted) for value in kept)  # counts of samples
     metric.reset_state()
 
 
@@ -287,6 +314,13 @@ def test_totals_of_other_shapes() -> None:
     recall.update_state(st.ones((2, 3)), st.tensor([0, 1]))
     with pytest.raises(ValueError, match=r"recall: this batch has hits of shape \(4,\), .* \(3,\): call reset_state"):
         recall.update_state(st.ones((2, 4)), st.tensor([0, 1]))
+    with pytest.raises(ValueError, match=r"hits of shape \(\), the batches before had \(3,\)"):
+        recall.update_state(st.ones(2), st.tensor([0, 1]))
+    recall.reset_state()
+    recall.update_state(st.ones(2), st.tensor([0, 1]))
+    with pytest.raises(ValueError, match=r"hits of shape \(3,\), the batches before had \(\)"):
+        recall.update_state(st.ones((2, 3)), st.tensor([0, 1]))
+    assert recall.result() == 1.0
     r2 = metrics.R2Score()
     r2.update_state(st.ones((2, 3)), st.ones((2, 3)))
     with pytest.raises(ValueError, match="r2_score: this batch has 4 outputs, the batches before had 3"):

@@ -99,6 +99,7 @@ def test_of_nothing(name: str) -> None:
     metric = getattr(metrics, name)()
     assert math.isnan(metric.result())
     assert metric([0.1, 0.2], [0, 0]) == 0.0
+    assert metric([1, 0, 0], [1, 0, 0]) == 1.0
     weightless = getattr(metrics, name)("weighted")
     assert weightless([[1.0, 0.0]], [0], [0.0]) == 0.0
 
@@ -162,6 +163,7 @@ VALUES: list[tuple[metrics.Metric, Any, Any, str]] = [
     (metrics.BinaryAccuracy(), [0.1, 0.2], [-1, 1], "binary_accuracy: targets range from -1 to 1, but .* 0 and 1"),
     (metrics.BinaryAccuracy(), [0.1, 0.2], [math.nan, 1], "targets range from nan to nan"),
     (metrics.Precision(), [-3.0, 2.5], [0, 1], "outputs range from -3 to 2.5, .*for logits pass from_logits=True"),
+    (metrics.F1Score(), [2, 0], [1, 0], "f1_score: outputs range from 0 to 2, .* need num_classes="),
     (metrics.AUC(), [[-3.0, 2.5]], [1], "auc: outputs range from -3 to 2.5"),
     (metrics.AUC(num_thresholds=5), [-3.0, 2.5], [0, 1], "auc: outputs range from -3 to 2.5"),
     (metrics.Perplexity(from_logits=False), [[-3.0, 2.5]], [1], "perplexity: outputs range from -3 to 2.5"),

@@ -67,7 +67,9 @@ def labels_below(name: str, labels: Tensor, classes: int, wait: bool = False) ->
     """
     if labels.dtype.kind == "bool":
         return labels.astype(int64)
-    return _core.checked_labels(name, labels, classes if wait or labels.device is cpu else 2**62)
+    if wait or labels.device is cpu or labels.dtype.is_floating_point:
+        return _core.checked_labels(name, labels, classes)
+    return labels.astype(int64)
 
 
 def one_hot(name: str, labels: Tensor, classes: int) -> Tensor:
@@ -98,10 +100,10 @@ def check_probabilities(name: str, output: Tensor) -> None:
         return
     low, high = _core.item(_core.min(output, None, False)), _core.item(_core.max(output, None, False))
     if low < 0 or high > 1:
-        raise ValueError(
-            f"{name}: outputs range from {low:g} to {high:g}, but probabilities lie in 0…1: "
-            "for logits pass from_logits=True"
-        )
+        hint = "for logits pass from_logits=True"
+        if not output.dtype.is_floating_point:
+            hint = "predicted labels of several classes need num_classes=, or the metric Accuracy"
+        raise ValueError(f"{name}: outputs range from {low:g} to {high:g}, but probabilities lie in 0…1: {hint}")
 
 
 def cut(name: str, threshold: float, from_logits: bool) -> float:

@@ -13,7 +13,7 @@ from .. import _core
 from ..autograd import no_grad
 from ..dtypes import float64
 from ..ops import cross_entropy, log, not_equal
-from ..ops._apply import as_tensor
+from ..ops._apply import as_tensor, is_operand
 from ..tensor import Tensor
 from .checks import check_probabilities, class_labels, operands, sample_weights
 from .metric import Metric
@@ -100,7 +100,10 @@ class MeanOf(Averaged):
     def values(self, output: Tensor, target: Tensor) -> Tensor:
         """The function's."""
         with no_grad():
-            return as_tensor(self.function(output, target), output).detach()
+            values = self.function(output, target)
+        if not is_operand(values):
+            raise TypeError(f"{self.name}: the function returned {values!r:.60}, neither a tensor nor a number")
+        return as_tensor(values, output).detach()
 
     def update_state(self, output: Any, target: Any, sample_weight: Any = None) -> None:
         """Adds a batch; see ``Averaged``. Arguments that are no tensors are handed on as they are."""

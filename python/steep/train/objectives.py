@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from .. import nn, ops
@@ -72,17 +73,17 @@ def metric_functions(metrics: Any, kind: str) -> dict[str, Function]:
 # --- accuracy: the share of right answers -----------------------------------------------------------------------------
 
 
-def _mean(hits: Callable[..., Tensor], **options: float) -> Function:
-    return lambda output, target: hits("accuracy", output, target, **options).mean()
+def _mean(hits: Callable[..., Tensor], output: Tensor, target: Tensor, **options: float) -> Tensor:
+    return hits("accuracy", output, target, **options).mean()
 
 
 ACCURACIES: dict[str, Function] = {
-    "categorical": _mean(categorical_hits),
-    "scores": _mean(categorical_hits),
-    "binary": _mean(binary_hits),
-    "binary_logits": _mean(binary_hits, cut=0.0),  # a probability of ½
-    "regression": _mean(guessed_hits),
-    "unknown": _mean(guessed_hits),
+    "categorical": partial(_mean, categorical_hits),
+    "scores": partial(_mean, categorical_hits),
+    "binary": partial(_mean, binary_hits),
+    "binary_logits": partial(_mean, binary_hits, cut=0.0),  # a probability of ½
+    "regression": partial(_mean, guessed_hits),
+    "unknown": partial(_mean, guessed_hits),
 }
 
 # --- mistakes ---------------------------------------------------------------------------------------------------------
