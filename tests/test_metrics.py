@@ -99,6 +99,23 @@ def test_top_k_of_ties_and_nan() -> None:
     assert top([[0.0, 1.0, math.nan]], [2]) == 0.0
 
 
+@WEIGHTED
+@pytest.mark.parametrize("metric", ["CategoricalAccuracy", "SparseCategoricalAccuracy", "TopKCategoricalAccuracy"])
+def test_ignored_labels(metric: str, weighted: bool, rng: np.random.Generator) -> None:
+    x, labels = scores(rng, N, 4)
+    w = weights(rng, weighted)
+    kept = labels != 1
+    top = 2 if metric.startswith("Top") else 1
+    expected = reference.top_k_accuracy_score(
+        labels[kept], x[kept], k=top, labels=range(4), sample_weight=None if w is None else w[kept]
+    )
+    options = {"k": top} if top > 1 else {}
+    ignoring = getattr(metrics, metric)(ignore_index=-100, **options)
+    x[~kept] = math.nan
+    assert_close(in_batches(ignoring, x, np.where(kept, labels, -100), w), expected)
+    assert math.isnan(ignoring(x[:2], [-100, -100]))
+
+
 def test_nan_is_no_answer() -> None:
     assert metrics.BinaryAccuracy()([math.nan, math.nan], [0, 1]) == 0.5
     assert metrics.CategoricalAccuracy()([[2.0, math.nan, 1.0]], [1]) == 1.0
@@ -181,6 +198,7 @@ def test_perplexity(weighted: bool, rng: np.random.Generator) -> None:
         reference.log_loss(labels[kept], p[kept], labels=range(6), sample_weight=None if w is None else w[kept])
     )
     ignored = np.where(kept, labels, -100)
+    x[~kept, 0] = math.inf
     assert_close(in_batches(metrics.Perplexity(ignore_index=-100), x, ignored, w), expected)
 
 
@@ -370,6 +388,10 @@ def test_get_all_names_and_other_things() -> None:
     metric = metrics.AUC()
     assert metrics.get(metric) is metric
     assert metrics.get("mae", name="error").name == "error"
+    assert (
+        repr(metrics.get("acc", "scores", ignore_index=-1)) == "CategoricalAccuracy(ignore_index=-1, name='accuracy')"
+    )
+    assert repr(metrics.get("auc", ignore_index=-1)) == "AUC()"
     assert isinstance(metrics.get(st.mse_loss), metrics.MeanOf)
     with pytest.raises(ValueError, match=r"there is no metric 'acuracy'; there are accuracy, acc, .*perplexity"):
         metrics.get("acuracy")

@@ -83,13 +83,13 @@ def one_hot(name: str, labels: Tensor, classes: int) -> Tensor:
 
 
 def check_yes_no(name: str, target: Tensor) -> None:
-    """Raises ValueError for targets outside 0…1, NaN included."""
+    """Raises ValueError for targets outside −1…1, NaN included: hinge losses want −1 for a no."""
     if target.dtype.kind == "bool" or target.device is not cpu or not target.size:
         return
     low, high = _core.item(_core.min(target, None, False)), _core.item(_core.max(target, None, False))
-    if not (low >= 0 and high <= 1):
+    if not (low >= -1 and high <= 1):
         raise ValueError(
-            f"{name}: targets range from {low:g} to {high:g}, but those of yes/no questions are 0 and 1 "
+            f"{name}: targets range from {low:g} to {high:g}, but those of yes/no questions are 0 (or -1) and 1 "
             "(for labels of several classes the output must have one score per class, shape (N, C))"
         )
 
