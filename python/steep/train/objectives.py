@@ -61,21 +61,20 @@ class Streamed:
         return self.metric
 
 
-def metric_functions(metrics: Any, kind: str, weighted: bool = False) -> dict[str, Function]:
+def metric_functions(metrics: Any, loss: Any, kind: str, weighted: bool = False) -> dict[str, Function]:
     """The metrics by the name they have in the history. Each is a mean over a batch, or a Metric that counts on.
 
     ``kind`` is that of the loss. Those that are ``weighted`` take a third argument.
     """
+    from ..metrics import get
+
+    ignored = getattr(loss, "ignore_index", None)
+    means = {} if weighted or ignored is not None else {**METRICS, "accuracy": ACCURACIES[kind]}
     functions: dict[str, Function] = {}
     for metric in [metrics] if isinstance(metrics, str) or not isinstance(metrics, Iterable) else metrics:
-        if isinstance(metric, str) and not weighted and metric in ("accuracy", "acc"):
-            functions["accuracy"] = ACCURACIES[kind]
-        elif isinstance(metric, str) and not weighted and metric in METRICS:
-            functions[metric] = METRICS[metric]
-        elif isinstance(metric, str):
-            from ..metrics import get
-
-            functions["accuracy" if metric == "acc" else metric] = Streamed(get(metric, kind))
+        if isinstance(metric, str):
+            name = "accuracy" if metric == "acc" else metric
+            functions[name] = means.get(name) or Streamed(get(name, kind, ignore_index=ignored))
         elif hasattr(metric, "update_state") and not isinstance(metric, type):
             functions[metric.name] = Streamed(metric)
         elif weighted:
