@@ -6,6 +6,9 @@ Low level: tensors (``st.tensor``), operations (``st.exp``, ``@``, …), gradien
 High level: layers (``st.nn``), optimizers (``st.optim``), ``model.compile(…)`` and ``model.fit(…)``.
 """
 
+import importlib
+from typing import TYPE_CHECKING
+
 from . import _core, autograd, cuda, dtypes, kernels, nn, ops, optim, random, train
 from . import hints as _hints
 from ._core import empty_cache, memory_stats
@@ -39,6 +42,9 @@ from .ops.trigonometry import *
 from .random import manual_seed
 from .tensor import Parameter, Tensor
 
+if TYPE_CHECKING:
+    from . import data
+
 __version__: str = _core.version
 
 __all__ = [
@@ -49,6 +55,7 @@ __all__ = [
     "__array_namespace_info__",
     "autograd",
     "cuda",
+    "data",
     "device",
     "dtypes",
     "e",
@@ -80,6 +87,14 @@ __all__ = [
     *_operations,
 ]
 
+_LAZY = ("data",)  # packages that are imported when they are used first
+
 
 def __getattr__(name: str) -> object:
+    if name in _LAZY:
+        return importlib.import_module(f".{name}", __name__)
     raise AttributeError(f"module 'steep' has no attribute {name!r}{_hints.of_function(name)}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})
