@@ -125,10 +125,11 @@ def _cropped(label: str, x: Tensor, size: tuple[int, ...], padding: int) -> Tens
 
 def _pixels(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     """x (N, C, H, W) at rows and columns that broadcast to (N, 1, h, w): (N, C, h, w)."""
-    n, channels, _, width = x.shape
+    n, channels, height, width = x.shape
     places = rows * width + columns
-    flat = ops.broadcast_to(places.reshape(n, 1, -1), (n, channels, places.size // max(n, 1)))
-    return ops.take_along_axis(x.reshape(n, channels, -1), flat, 2).reshape(n, channels, *places.shape[2:])
+    count = math.prod(places.shape[2:])
+    flat = ops.broadcast_to(places.reshape(n, 1, count), (n, channels, count))
+    return ops.take_along_axis(x.reshape(n, channels, height * width), flat, 2).reshape(n, channels, *places.shape[2:])
 
 
 class RandomRotation(_Augmentation):

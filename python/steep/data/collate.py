@@ -31,8 +31,9 @@ def default_collate(samples: list[Any]) -> Any:
         raise ValueError("default_collate: there are no samples to put into a batch")
     first = samples[0]
     if isinstance(first, Tensor):
-        _check_alike("shape", [x.shape if isinstance(x, Tensor) else type(x).__name__ for x in samples])
-        return ops.stack(samples)
+        tensors = [ops.as_tensor(x, first) for x in samples]
+        _check_alike("shape", [x.shape for x in tensors])
+        return ops.stack(tensors)
     if isinstance(first, np.ndarray | np.generic) or (hasattr(first, "__array__") and not isinstance(first, Mapping)):
         arrays = [np.asarray(x) for x in samples]
         _check_alike("shape", [x.shape for x in arrays])
@@ -41,6 +42,8 @@ def default_collate(samples: list[Any]) -> Any:
         return ops.tensor(samples, device=cpu)
     if isinstance(first, str | bytes):
         return samples
+    if isinstance(first, Mapping | tuple | list):
+        _check_alike("type", [type(x).__name__ for x in samples])
     if isinstance(first, Mapping):
         _check_alike("keys", [list(x) for x in samples])
         return {name: default_collate([x[name] for x in samples]) for name in first}

@@ -71,9 +71,9 @@ def read_csv(
     ``target`` is the column of the targets, by name or number (−1 is the last): texts become the integers of their
     classes, whose names are sorted in ``target_names``; whole numbers become int64, others float64. ``features`` are
     the columns of x, all others by default. The first line is a ``header`` if no cell of it is a number, or if you
-    say so. Cells that are empty, "?", "NA", "NaN", "null" or "none" are missing: ``missing`` says whether that is an error,
-    becomes NaN in x, or drops the line. A missing target is an error unless the line is dropped. Empty lines are
-    skipped.
+    say so. Cells that are empty, "?", "NA", "NaN", "null" or "none" are missing: ``missing`` says whether that is an
+    error, becomes NaN in x, or drops the line. A missing target is an error unless the line is dropped. Empty lines
+    are skipped.
 
     Raises ValueError, with the line's number, for lines of another length and cells that are no numbers; KeyError for a
     column that the file does not have.

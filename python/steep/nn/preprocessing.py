@@ -33,7 +33,7 @@ class _Adapted(Module):
 
     def _measured(self, data: Any) -> tuple[Array, tuple[int, ...]]:
         """The data in float64, and the axes that its statistics go over."""
-        x = np.asarray(as_tensor(data).detach().astype(dtypes.float64))
+        x = np.asarray(as_tensor(data, None, dtypes.float64).detach().astype(dtypes.float64))
         if x.ndim == 0 or x.size == 0:
             raise ValueError(f"{self._label()}.adapt got data of shape {x.shape}: it needs the training samples")
         kept = () if self.axis is None else ops.manipulation.as_axes(f"{self._label()}.adapt", self.axis, x.ndim)
@@ -62,7 +62,7 @@ class _Adapted(Module):
                 f"{self._label()} has not seen data yet: call its adapt(x_train) before training, with the training "
                 "data alone, so that nothing of the validation and test data gets into the model"
             )
-        x = as_tensor(x, statistic)
+        x = as_tensor(x, statistic, statistic.dtype)
         features = statistic.shape
         there = x.shape[max(x.ndim - len(features), 0) :]
         if len(there) < len(features) or any(n not in (1, m) for n, m in zip(features, there, strict=True)):
