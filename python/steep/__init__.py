@@ -44,7 +44,7 @@ from .random import manual_seed
 from .tensor import Parameter, Tensor
 
 if TYPE_CHECKING:
-    from . import callbacks, metrics
+    from . import callbacks, data, metrics
 
 __version__: str = _core.version
 
@@ -57,6 +57,7 @@ __all__ = [
     "autograd",
     "callbacks",
     "cuda",
+    "data",
     "device",
     "dtypes",
     "e",
@@ -92,12 +93,14 @@ __all__ = [
     *_operations,
 ]
 
-
-# Imported when they are asked for.
-_LAZY = ("callbacks", "metrics")
+_LAZY = ("callbacks", "data", "metrics")  # packages that are imported when they are used first
 
 
 def __getattr__(name: str) -> object:
     if name in _LAZY:
         return import_module(f"steep.{name}")
     raise AttributeError(f"module 'steep' has no attribute {name!r}{_hints.of_function(name)}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})

@@ -15,6 +15,7 @@ from ..io.atomic import Path
 from ..io.file import load, save
 from ..ops import to_device
 from ..ops._apply import as_tensor, host_tensor
+from ..ops.creation import tensor
 from ..tensor import Parameter, Tensor, move_target
 from ..train.trainable import Trainable
 from .hooks import Hooks, add, run
@@ -64,6 +65,7 @@ class Module(Ruled, Trainable):
     training: bool = True
     _name: str | None = None
     _buffer_names: frozenset[str] = frozenset()
+    _fitted_names: frozenset[str] = frozenset()  # of buffers whose shape comes from data, in load_state_dict too
     _hooks: Hooks | None = None
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
@@ -200,7 +202,7 @@ class Module(Ruled, Trainable):
         >>> list(st.nn.Linear(2, 1).state_dict())
         ['weight', 'bias']
         """
-        return {path: tensor.detach().copy() for path, tensor in self._state().items()}
+        return {path: value.detach().copy() for path, value in self._state().items()}
 
     def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> LoadReport:
         """Copies values (tensors or arrays) into the parameters and buffers of the same paths.
@@ -216,11 +218,16 @@ class Module(Ruled, Trainable):
             )
         own = self._state()
         values = {path: _as_values(state[path]) for path in own if path in state}
+        fitted = {
+            f"{path}.{name}" if path else name: (module, name)
+            for path, module in self.named_modules()
+            for name in module._fitted_names
+        }
         report = LoadReport([path for path in own if path not in state], [path for path in state if path not in own])
         problems = [
             f"{path} has shape {value.shape}, the model needs {own[path].shape}"
             for path, value in values.items()
-            if value.shape != own[path].shape
+            if value.shape != own[path].shape and path not in fitted
         ]
         if strict:
             problems += [f"missing: {', '.join(report.missing)}"] * bool(report.missing)
@@ -229,7 +236,11 @@ class Module(Ruled, Trainable):
             raise ValueError(f"{type(self).__name__}.load_state_dict loaded nothing:\n  " + "\n  ".join(problems))
         with no_grad():
             for path, value in values.items():
-                own[path].copy_(value)
+                if path in fitted:
+                    module, name = fitted[path]
+                    setattr(module, name, tensor(value, own[path].dtype, own[path].device))
+                else:
+                    own[path].copy_(value)
         return report
 
     def save_weights(self, path: Path) -> None:
