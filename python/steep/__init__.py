@@ -6,6 +6,9 @@ Low level: tensors (``st.tensor``), operations (``st.exp``, ``@``, …), gradien
 High level: layers (``st.nn``), optimizers (``st.optim``), ``model.compile(…)`` and ``model.fit(…)``.
 """
 
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+
 from . import _core, autograd, cuda, dtypes, kernels, nn, ops, optim, random, train
 from . import hints as _hints
 from ._core import empty_cache, memory_stats
@@ -38,6 +41,11 @@ from .ops.sorting import *
 from .ops.trigonometry import *
 from .random import manual_seed
 from .tensor import Parameter, Tensor
+
+if _TYPE_CHECKING:
+    from . import analysis as analysis
+    from . import plots as plots
+    from . import sklearn as sklearn
 
 __version__: str = _core.version
 
@@ -82,4 +90,6 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
+    if name in ("analysis", "plots", "sklearn"):  # imported when they are first used
+        return _import_module(f"steep.{name}")
     raise AttributeError(f"module 'steep' has no attribute {name!r}{_hints.of_function(name)}")

@@ -23,7 +23,6 @@ except ImportError as error:
 from . import nn, ops, random
 from .dtypes import int64
 from .tensor import Tensor
-from .train import History
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -73,7 +72,8 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
         """Trains a new module on X (n_samples, n_features) and y, and returns the estimator."""
         X, y, weight = self._admit(X, y, sample_weight, first=True)
         self._learn_task(y, None)
-        return self._begin(X.dtype)._go_on(X, y, weight, self.epochs, self.validation_fraction)
+        self._begin(X.dtype)
+        return self._go_on(X, y, weight, True, self.epochs, self.validation_fraction)
 
     def _partial_fit(self, X: Any, y: Any, sample_weight: Any, classes: Any = None) -> Self:
         first = not hasattr(self, "module_")
@@ -81,7 +81,7 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
         if first:
             self._learn_task(y, classes)
             self._begin(X.dtype)
-        return self._go_on(X, y, weight, 1, 0.0)
+        return self._go_on(X, y, weight, first, 1, 0.0)
 
     def _admit(self, X: Any, y: Any, weight: Any, first: bool) -> tuple[Array, Array, Array | None]:
         """The data as arrays, without the samples that have no weight."""
@@ -106,9 +106,8 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
         """y as the loss takes it."""
         raise NotImplementedError
 
-    def _begin(self, dtype: np.dtype[Any]) -> Self:
+    def _begin(self, dtype: np.dtype[Any]) -> None:
         self._stream = int(check_random_state(self.random_state).randint(2**31)), 0
-        self.history_ = History()
         with random.fork(self._stream[0]):
             self.module_ = (self.module or self._perceptron)(self.n_features_in_, self._outputs)
             self._stream = random.get_state()
@@ -119,7 +118,6 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
                 group["lr"] = self.lr
             if self.weight_decay:
                 group["weight_decay"] = self.weight_decay
-        return self
 
     def _perceptron(self, inputs: int, outputs: int) -> nn.Module:
         hidden = [self.hidden_layer_sizes] if isinstance(self.hidden_layer_sizes, int) else self.hidden_layer_sizes
@@ -129,7 +127,7 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
             inputs = size
         return nn.Sequential(*layers, nn.Linear(inputs, outputs))
 
-    def _go_on(self, X: Array, y: Array, weight: Array | None, epochs: int, held_out: float) -> Self:
+    def _go_on(self, X: Array, y: Array, weight: Array | None, first: bool, epochs: int, held_out: float) -> Self:
         """Trains for more epochs, on the estimator's own random stream."""
         targets = self._targets(y)
         self._loss.weighted = weight is not None
@@ -146,6 +144,9 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
             random.set_state(self._stream)
             history = self.module_.fit(X, targets, self.batch_size, epochs, self.verbose, validation_data=validation)
             self._stream = random.get_state()
+        if first:
+            self.history_ = history
+            return self
         self.history_.epoch += history.epoch
         for name, values in history.items():
             self.history_.setdefault(name, []).extend(values)
