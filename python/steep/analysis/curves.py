@@ -43,7 +43,7 @@ class LearningCurve(_Curve):
         return self._table("samples", [str(size) for size in self.sizes])
 
     def plot(self, ax: Axes | None = None, path: Any = None) -> Axes:
-        """Both errors by the number of samples: means over the rounds, and ± one standard deviation shaded."""
+        """Both errors by the number of samples: their means over the rounds, and their range shaded."""
         from ..plots.errors import error_curves
 
         return error_curves(self, self.sizes.tolist(), "training samples", ax, path)
@@ -68,7 +68,7 @@ class ValidationCurve(_Curve):
         return self._table(self.name, [str(value) for value in self.values])
 
     def plot(self, ax: Axes | None = None, path: Any = None) -> Axes:
-        """Both errors by the value, on a logarithmic axis where positive values span two decades or more."""
+        """The same by the value. What spans two decades or more, errors or values, has a logarithmic axis."""
         from ..plots.errors import error_curves
 
         return error_curves(self, self.values, self.name, ax, path)

@@ -54,14 +54,14 @@ def confusion_matrix(
         raise ValueError(f"confusion_matrix: names={list(names)} are {len(names)}, and there are {n} classes")
     counts = np.bincount(rows * n + taken, minlength=n * n).reshape(n, n)
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    with drawing(ax, path, (2.2 + 0.75 * n, 1.7 + 0.65 * n)) as ax:
+    with drawing(ax, path, (2.2 + 0.8 * n, 1.7 + 0.65 * n)) as ax:
         image = ax.imshow(shares, "Blues", vmin=0, vmax=1)
         for i, j in np.ndindex(n, n):
             text = f"{counts[i, j]}\n{100 * shares[i, j]:.0f} %" if counts[i, j] else "0"
             ink = "white" if shares[i, j] > 0.55 else "black"
             ax.text(j, i, text, ha="center", va="center", color=ink, fontsize="small" if n <= 12 else "x-small")
         texts = [str(name) for name in (classes if names is None else names[:n])]
-        slanted = sum(map(len, texts)) > 8 * n
+        slanted = max(map(len, texts)) > 10
         ax.set_xticks(range(n), texts, rotation=35 if slanted else 0, ha="right" if slanted else "center")
         ax.set_yticks(range(n), texts)
         ax.set_xlabel("predicted class")

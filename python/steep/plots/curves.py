@@ -72,22 +72,20 @@ def _draw(
         curves = {"training (running mean)" if validated or name == "loss" else name: name, "validation": f"val_{name}"}
         for i, (label, key) in enumerate(curves.items()):
             if key in history:
-                epochs, values = _epochs(history, key), history[key]
+                epochs, values = _epochs(history)[-len(history[key]) :], history[key]
                 marker = few_points(len(values))
                 panel.plot(epochs, values, ("-", "--")[i], marker=marker, markersize=4, color=colour(i), label=label)
         if best is not None:
             panel.axvline(best, color=INK, linestyle=":", label=f"best: epoch {best}")
-        epoch_axis(panel)
+        epoch_axis(panel, _epochs(history)[0])
         panel.set_ylabel(name)
         tidy(panel)
         legend(panel)
 
 
-def _epochs(history: Mapping[str, Sequence[float]], name: str) -> Sequence[int]:
-    """As they are shown: from 1 on. A list that started late ends with the others."""
-    count = len(history[name])
-    numbers = getattr(history, "epoch", None) or range(max(map(len, history.values())))
-    return [number + 1 for number in numbers[-count:]]
+def _epochs(history: Mapping[str, Sequence[float]]) -> Sequence[int]:
+    """As they are shown: from 1 on. A shorter list, of what was not measured from the beginning, ends with the last."""
+    return [number + 1 for number in getattr(history, "epoch", None) or range(max(map(len, history.values())))]
 
 
 def _best(history: Mapping[str, Sequence[float]], monitor: str | None) -> int | None:
@@ -99,7 +97,7 @@ def _best(history: Mapping[str, Sequence[float]], monitor: str | None) -> int | 
         return None
     if any(part in monitor.lower() for part in GROWING):
         values = -values
-    return _epochs(history, monitor)[int(np.nanargmin(np.where(np.isfinite(values), values, np.nan)))]
+    return _epochs(history)[-len(values) :][int(np.nanargmin(np.where(np.isfinite(values), values, np.nan)))]
 
 
 class _Epochs(dict[str, list[float]]):

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from ..analysis import BiasVariance, LearningCurve, ValidationCurve
+    from ..analysis.predictions import Array
 
 __all__ = ["error_curves", "error_parts"]
 
@@ -26,19 +27,25 @@ def error_curves(
     order = np.argsort(x)
     with drawing(ax, path) as ax:
         for i, (label, errors) in enumerate((("training", curve.training), ("validation", curve.validation))):
-            mean, spread = errors.mean(1)[order], errors.std(1)[order]
+            mean, least, most = errors.mean(1)[order], errors.min(1)[order], errors.max(1)[order]
             ax.plot(x[order], mean, "o-" if i == 0 else "s--", color=colour(i), markersize=4, label=label)
             if errors.shape[1] > 1:
-                ax.fill_between(x[order], mean - spread, mean + spread, color=colour(i), alpha=0.15, linewidth=0)
+                ax.fill_between(x[order], least, most, color=colour(i), alpha=0.15, linewidth=0)
         if not numbers:
             ax.set_xticks(x, [str(value) for value in values])
-        elif x.min() > 0 and x.max() >= 100 * x.min():
+        elif _spans_decades(x):
             ax.set_xscale("log")
+        if _spans_decades(np.stack([curve.training, curve.validation]).mean(2)):
+            ax.set_yscale("log")
         ax.set_xlabel(name)
         ax.set_ylabel(curve.measure)
         tidy(ax)
         legend(ax)
     return ax
+
+
+def _spans_decades(x: Array) -> bool:
+    return bool(x.min() > 0 and x.max() >= 100 * x.min())
 
 
 def error_parts(split: BiasVariance, ax: Axes | None, path: Any) -> Axes:

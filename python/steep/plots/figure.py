@@ -77,11 +77,14 @@ def _new_figure(path: Any, size: tuple[float, float]) -> Figure:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ImportError("steep.plots needs matplotlib: pip install matplotlib") from error
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    layout = ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08)
     if path is not None:
-        return Figure(figsize=size, layout="constrained")
+        return Figure(figsize=size, layout=layout)
     import matplotlib.pyplot as plt
 
-    return plt.figure(figsize=size, layout="constrained")
+    return plt.figure(figsize=size, layout=layout)
 
 
 def tidy(ax: Axes, lines: bool = True) -> None:
@@ -92,12 +95,13 @@ def tidy(ax: Axes, lines: bool = True) -> None:
         ax.set_axisbelow(True)
 
 
-def epoch_axis(ax: Axes) -> None:
-    """The horizontal axis counts epochs: whole numbers only."""
+def epoch_axis(ax: Axes, first: int) -> None:
+    """The horizontal axis counts epochs, from the first on: whole numbers only."""
     from matplotlib.ticker import MaxNLocator
 
     ax.set_xlabel("epoch")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.set_xlim(left=first - 0.5)
 
 
 def few_points(count: int) -> str:

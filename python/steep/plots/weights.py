@@ -91,7 +91,7 @@ def max_weights(
             epochs = [epoch + 1 for epoch in monitor.epoch[-len(values) :]]
             marker = few_points(len(values))
             ax.plot(epochs, values, LINES[i // 7 % 4], marker=marker, markersize=4, color=colour(i), label=name)
-        epoch_axis(ax)
+        epoch_axis(ax, monitor.epoch[0] + 1)
         ax.set_ylabel("max |w|")
         ax.set_ylim(bottom=0)
         tidy(ax)
@@ -99,9 +99,10 @@ def max_weights(
     return ax
 
 
-def weight_histograms(model: Module, *, bins: int = 40, ax: Any = None, path: Any = None) -> Figure:
+def weight_histograms(model: Module, *, bins: int | None = None, ax: Any = None, path: Any = None) -> Figure:
     """A histogram of each parameter's values, with its shape and max |w|. Returns the Figure.
 
+    There are more ``bins`` for more values, unless their number is given.
     ``ax`` are as many axes as parameters. Values that are not finite are counted in the title and left out. Raises
     ValueError for a model without parameters.
 
@@ -117,18 +118,14 @@ def weight_histograms(model: Module, *, bins: int = 40, ax: Any = None, path: An
     for (name, values), panel in zip(parameters.items(), axes, strict=True):
         finite = values[np.isfinite(values)]
         lost = values.size - finite.size
-        panel.hist(finite, bins, color=colour(0))
+        panel.hist(finite, bins or int(np.clip(2 * np.sqrt(finite.size), 5, 60)), color=colour(0))
         panel.axvline(0, color=INK, linewidth=0.8)
         panel.set_title(
             f"{name} {values.shape}" + (f", {lost} not finite" if lost else ""), loc="left", fontsize="small"
         )
         if finite.size:
-            panel.text(
-                0.98, 0.95, f"max |w| {np.abs(finite).max():.3g}", transform=panel.transAxes, ha="right", va="top",
-                fontsize="small", color=INK,
-            )  # fmt: skip
+            panel.set_xlabel(f"max |w| = {np.abs(finite).max():.3g}", fontsize="small", color=INK)
         tidy(panel)
-        panel.margins(y=0.2)
         panel.tick_params(labelsize="small")
     if path is not None:
         save(figure, path)
