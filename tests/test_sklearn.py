@@ -21,6 +21,7 @@ from steep.sklearn import SteepClassifier, SteepRegressor
 Array = np.ndarray[Any, Any]
 
 
+@pytest.mark.host(reason="some hundred trainings; what devices there are makes no difference to the checks")
 @parametrize_with_checks([SteepClassifier(), SteepRegressor()])
 @pytest.mark.filterwarnings("default")
 def test_estimator_checks(estimator: Any, check: Any) -> None:
@@ -159,6 +160,11 @@ def test_the_dtype_of_x_is_computed_in(dtype: str) -> None:
     expected = "float32" if dtype == "float32" else "float64"
     assert {p.dtype.name for p in model.module_.parameters()} == {expected}
     assert model.predict_proba(x).dtype == expected
+
+
+def test_the_device_is_chosen() -> None:
+    model = quick(epochs=1, device="cpu").fit(*iris())
+    assert {p.device.type for p in model.module_.parameters()} == {"cpu"}
 
 
 def test_history_and_validation() -> None:

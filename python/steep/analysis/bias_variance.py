@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .predictions import Array, Fitter, as_array, check_lengths, classes_of, labels_of, like
+from .predictions import Array, Fitter, as_array, check_lengths, classes_of, generator, labels_of, like
 from .tables import table
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def bias_variance(
         raise ValueError("bias_variance: loss='zero_one' counts wrong classes: y_test must be labels or one-hot rows")
     if loss == "zero_one" and truth is not None:
         raise ValueError("bias_variance: truth is of use with loss='squared' only")
-    rng = np.random.default_rng(seed)
+    rng = generator(seed)
     fitter = Fitter("bias_variance", make_model, fit)
     outputs = []
     for _ in range(rounds):

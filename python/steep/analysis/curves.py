@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .predictions import Array, Fitter, as_array, check_lengths, error_function, labels_of
+from .predictions import Array, Fitter, as_array, check_lengths, error_function, generator, labels_of
 from .tables import table
 
 if TYPE_CHECKING:
@@ -196,7 +196,7 @@ def _parts(
         count = round(validation_split * len(x)) if 0 < validation_split < 1 else 0
         if not 0 < count < len(x):
             raise ValueError(f"{caller}: validation_split={validation_split} of {len(x)} samples leaves one part empty")
-    rng = np.random.default_rng(seed)
+    rng = generator(seed)
     parts = []
     for _ in range(rounds):
         order = _shuffled(labels_of(y), len(x), rng)

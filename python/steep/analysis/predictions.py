@@ -11,10 +11,26 @@ from .. import random
 from ..nn import Module
 from ..tensor import Tensor
 
-__all__ = ["Array", "Error", "Fitter", "as_array", "check_lengths", "classes_of", "error_function", "labels_of"]
+__all__ = [
+    "Array",
+    "Error",
+    "Fitter",
+    "as_array",
+    "check_lengths",
+    "classes_of",
+    "error_function",
+    "generator",
+    "labels_of",
+    "like",
+]
 
 Array = np.ndarray[Any, Any]
 Error = Callable[[Array, Array], float]
+
+
+def generator(seed: int) -> np.random.Generator:
+    """Not ``default_rng(seed)``: data made with that would be shuffled by its own numbers, and so sorted."""
+    return np.random.default_rng((seed, 0x57EE9))
 
 
 def as_array(x: Any) -> Array:

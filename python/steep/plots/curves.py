@@ -6,6 +6,7 @@ import io
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -194,12 +195,11 @@ class LiveCurves(Callback):
         self._drawn = True
 
     def _show(self, figure: Figure) -> None:
-        from IPython.display import Image, display
-
+        notebook = import_module("IPython.display")
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=DPI / 2)
-        picture = Image(data=buffer.getvalue())
+        picture = notebook.Image(data=buffer.getvalue())
         if self._shown is None:
-            self._shown = display(picture, display_id=True)
+            self._shown = notebook.display(picture, display_id=True)
         else:
             self._shown.update(picture)
