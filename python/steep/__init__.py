@@ -44,7 +44,7 @@ from .random import manual_seed
 from .tensor import Parameter, Tensor
 
 if TYPE_CHECKING:
-    from . import callbacks, data, metrics
+    from . import analysis, callbacks, data, metrics, plots, sklearn
 
 __version__: str = _core.version
 
@@ -93,7 +93,7 @@ __all__ = [
     *_operations,
 ]
 
-_LAZY = ("callbacks", "data", "metrics")  # packages that are imported when they are used first
+_LAZY = ("analysis", "callbacks", "data", "metrics", "plots", "sklearn")  # imported when they are used first
 
 
 def __getattr__(name: str) -> object:
