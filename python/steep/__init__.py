@@ -9,7 +9,7 @@ High level: layers (``st.nn``), optimizers (``st.optim``), ``model.compile(…)`
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from . import _core, autograd, cuda, dtypes, kernels, nn, ops, optim, random, train
+from . import _core, autograd, cuda, dtypes, io, kernels, nn, ops, optim, random, train
 from . import hints as _hints
 from ._core import empty_cache, memory_stats
 from .array_api import __array_api_version__, __array_namespace_info__, e, from_dlpack, inf, nan, newaxis, pi
@@ -18,6 +18,7 @@ from .config import get_num_threads, set_num_threads, show_config
 from .devices import Device, device, get_default_device, set_default_device
 from .dtypes import *
 from .dtypes import __all__ as _dtypes
+from .io import load, save
 from .ops import __all__ as _operations
 from .ops.creation import *
 from .ops.creation import tensor as tensor  # the function, not the module of that name
@@ -66,8 +67,10 @@ __all__ = [
     "get_num_threads",
     "grad",
     "inf",
+    "io",
     "is_grad_enabled",
     "kernels",
+    "load",
     "manual_seed",
     "memory_stats",
     "nan",
@@ -78,6 +81,7 @@ __all__ = [
     "optim",
     "pi",
     "random",
+    "save",
     "set_default_device",
     "set_num_threads",
     "show_config",

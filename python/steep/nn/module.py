@@ -11,6 +11,8 @@ import numpy as np
 from .. import _core
 from ..autograd import no_grad
 from ..autograd.hooks import Handle
+from ..io.atomic import Path
+from ..io.file import load, save
 from ..ops import to_device
 from ..ops._apply import as_tensor, host_tensor
 from ..tensor import Parameter, Tensor, move_target
@@ -229,6 +231,33 @@ class Module(Trainable):
                 own[path].copy_(value)
         return report
 
+    def save_weights(self, path: Path) -> None:
+        """Writes ``state_dict()`` to a safetensors file, which other programs read too: see ``steep.save``.
+
+        >>> import os, tempfile, steep as st
+        >>> path = os.path.join(tempfile.mkdtemp(), "weights.safetensors")
+        >>> st.nn.Linear(2, 1).save_weights(path)
+        >>> st.nn.Linear(2, 1).load_weights(path)
+        LoadReport(missing=[], unexpected=[])
+        """
+        save(self._state(), path)
+
+    def load_weights(self, path: Path, strict: bool = True) -> LoadReport:
+        """Copies the tensors of a file into the parameters and buffers of the same paths: see ``load_state_dict``.
+
+        Raises ValueError, with nothing changed, also for a file that holds no weights alone, or that is damaged.
+        """
+        state = load(path, "cpu")
+        if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+            raise ValueError(
+                f"{type(self).__name__}.load_weights: {path} holds {_kind(state):.80}, not weights alone: read it with "
+                "steep.load, and pass the weights to load_state_dict"
+            )
+        try:
+            return self.load_state_dict(state, strict)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+
     def to(self, *target: Any, dtype: Any = None, device: Any = None) -> Self:
         """Moves parameters, their gradients and buffers to a device, a floating-point dtype, or both; returns itself.
 
@@ -386,6 +415,10 @@ def check_sizes(layer: str, **sizes: int) -> None:
 
 def _as_values(x: Any) -> Tensor:
     return x if isinstance(x, Tensor) else host_tensor(np.asarray(x))  # in the dtype of any library's array
+
+
+def _kind(state: Any) -> str:
+    return f"a dict of {', '.join(map(str, state))}" if isinstance(state, dict) else f"a {type(state).__name__}"
 
 
 def _move_parameter(parameter: Parameter, moved: Callable[[Tensor], Tensor]) -> None:
