@@ -77,6 +77,21 @@ METHODS = {
     "type": "x.astype(dtype)",
     "view": "x.reshape(shape)",
 }
+# Of torch.optim.lr_scheduler's classes: what steep.optim.schedules has.
+SCHEDULES = {
+    "ConstantLR": "PiecewiseConstant([total_iters], [lr * factor, lr])",
+    "CosineAnnealingLR": "CosineDecay(lr, T_max, alpha=eta_min / lr)",
+    "CosineAnnealingWarmRestarts": "CosineDecayRestarts(lr, T_0, t_mul=T_mult, alpha=eta_min / lr)",
+    "ExponentialLR": "ExponentialDecay(lr, decay_steps=1, decay_rate=gamma)",
+    "LambdaLR": "a function of the step that returns the rate",
+    "LinearLR": "Warmup(lr, total_iters, lr * start_factor)",
+    "MultiStepLR": "PiecewiseConstant(milestones, [lr, lr * gamma, …])",
+    "OneCycleLR": "OneCycle(max_lr, total_steps)",
+    "PiecewiseConstantDecay": "PiecewiseConstant(boundaries, values), which changes at the boundary, not after it",
+    "PolynomialLR": "PolynomialDecay(lr, total_iters, end_learning_rate=0.0, power=power)",
+    "SequentialLR": "Sequence(schedules, milestones)",
+    "StepLR": "StepDecay(lr, step_size, gamma)",
+}
 
 
 def of_function(name: str) -> str:
@@ -93,3 +108,14 @@ def of_method(name: str) -> str:
     if name in steep.ops.__all__:
         return f": use steep.{name}(x)"
     return of_function(name)
+
+
+def of_optimizer(name: str) -> str:
+    """The same for ``steep.optim``: schedules are not called there, but passed."""
+    there = "use steep.optim.schedules: pass Adam(params, lr=StepDecay(0.1, 1000)), and call optimizer.step() only"
+    return f": {there}" if name == "lr_scheduler" else ""
+
+
+def of_schedule(name: str) -> str:
+    """The same for ``steep.optim.schedules``."""
+    return f": use {SCHEDULES[name]}, as the lr of an optimizer" if name in SCHEDULES else ""

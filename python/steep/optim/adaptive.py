@@ -8,7 +8,7 @@ from typing import Any
 from ..ops import clip, sqrt
 from ..tensor import Tensor
 from .formula import Formula, Keep, average
-from .optimizer import Group
+from .optimizer import Group, Rate
 
 __all__ = ["Adadelta", "Adagrad", "RMSprop"]
 
@@ -31,7 +31,7 @@ class RMSprop(Formula):
     def __init__(
         self,
         params: Iterable[Any],
-        lr: float = 1e-2,
+        lr: Rate = 1e-2,
         alpha: float = 0.99,
         eps: float = 1e-8,
         weight_decay: float = 0.0,
@@ -68,7 +68,7 @@ class Adagrad(Formula):
     def __init__(
         self,
         params: Iterable[Any],
-        lr: float = 1e-2,
+        lr: Rate = 1e-2,
         lr_decay: float = 0.0,
         weight_decay: float = 0.0,
         initial_accumulator_value: float = 0.0,
@@ -102,7 +102,7 @@ class Adadelta(Formula):
     def __init__(
         self,
         params: Iterable[Any],
-        lr: float = 1.0,
+        lr: Rate = 1.0,
         rho: float = 0.9,
         eps: float = 1e-6,
         weight_decay: float = 0.0,

@@ -8,7 +8,7 @@ from typing import Any
 from ..ops import abs, maximum, sign, sqrt, vector_norm, where
 from ..tensor import Tensor
 from .formula import Formula, Keep, average
-from .optimizer import Group
+from .optimizer import Group, Rate
 
 __all__ = ["LAMB", "Adamax", "Lion", "NAdam"]
 
@@ -28,7 +28,7 @@ class Adamax(Formula):
     def __init__(
         self,
         params: Iterable[Any],
-        lr: float = 2e-3,
+        lr: Rate = 2e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0.0,
@@ -62,7 +62,7 @@ class NAdam(Formula):
     def __init__(
         self,
         params: Iterable[Any],
-        lr: float = 2e-3,
+        lr: Rate = 2e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0.0,
@@ -107,7 +107,7 @@ class LAMB(Formula):
     def __init__(
         self,
         params: Iterable[Any],
-        lr: float = 1e-3,
+        lr: Rate = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-6,
         weight_decay: float = 0.01,
@@ -139,7 +139,7 @@ class Lion(Formula):
     def __init__(
         self,
         params: Iterable[Any],
-        lr: float = 1e-4,
+        lr: Rate = 1e-4,
         betas: tuple[float, float] = (0.9, 0.99),
         weight_decay: float = 0.0,
     ) -> None:

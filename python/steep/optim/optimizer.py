@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from numbers import Real
 from typing import Any
 
@@ -13,9 +13,10 @@ from ..ops import to_device, zeros, zeros_like
 from ..ops._apply import host_tensor
 from ..tensor import Parameter, Tensor
 
-__all__ = ["Group", "Optimizer"]
+__all__ = ["Group", "Optimizer", "Rate"]
 
 Group = dict[str, Any]
+Rate = float | Callable[[int], float]  # a learning rate, or a schedule: the rate as a function of the step
 
 
 class Optimizer:
@@ -23,8 +24,19 @@ class Optimizer:
 
     ``params`` are the tensors to train, or groups ``{"params": tensors, "lr": …}`` with options of their own. The
     options are in ``param_groups`` and may be changed at any time: ``optimizer.param_groups[0]["lr"] = 0.01``.
-    Raises ValueError without parameters, for repeated ones, for computed ones, and for unknown options; TypeError for
-    what is no floating-point tensor.
+    ``lr`` is a number or a schedule (see ``steep.optim.schedules``): a function that is called, at each step, with the
+    number of steps so far, and returns the rate. That number is counted for each group: the most updates that one of
+    its parameters had. Raises ValueError without parameters, for repeated ones, for computed ones, and for unknown
+    options; TypeError for what is no floating-point tensor.
+
+    >>> import steep as st
+    >>> model = st.nn.Linear(3, 1)
+    >>> optimizer = st.optim.Adam(model.parameters(), lr=st.optim.schedules.CosineDecay(0.5, decay_steps=2))
+    >>> model(st.ones(8, 3)).square().mean().backward()
+    >>> optimizer.step()
+    >>> optimizer.lr
+    0.25
+    >>> optimizer.lr = 0.1
     """
 
     state_names: tuple[str, ...] = ()
@@ -52,8 +64,9 @@ class Optimizer:
 
     @property
     def lr(self) -> Any:
-        """The learning rate of the first group of parameters. Setting it sets that of all groups."""
-        return self.param_groups[0]["lr"]
+        """The learning rate of the next step, a number, in the first group. Setting it sets that of all groups, and
+        takes the place of their schedules; a schedule may be set too."""
+        return self._current_groups()[0]["lr"]
 
     @lr.setter
     def lr(self, value: Any) -> None:
@@ -87,7 +100,12 @@ class Optimizer:
     def step(self) -> None:
         """Updates every parameter that has a gradient. Warns if none has one."""
         updated = False
-        for i, group in enumerate(self.param_groups):
+        groups = self.param_groups
+        for group in groups:
+            if callable(group.get("lr")):
+                groups = self._current_groups()
+                break
+        for i, group in enumerate(groups):
             params = group["params"]
             present = [p.grad is not None for p in params]
             if True in present:
@@ -107,10 +125,26 @@ class Optimizer:
                 stacklevel=2,
             )
 
+    def _current_groups(self) -> list[Group]:
+        """The groups, with numbers for the next step in the place of schedules."""
+        return [
+            {**group, "lr": self._scheduled(group["lr"], max(steps))} if callable(group.get("lr")) else group
+            for group, steps in zip(self.param_groups, self._steps, strict=True)
+        ]
+
+    def _scheduled(self, schedule: Any, step: int) -> float:
+        rate = schedule(step)
+        if not self._number(f"the lr of step {step}, by the schedule {schedule!r},", rate) >= 0:
+            raise ValueError(f"{self._name()}: lr={rate} of step {step}, by {schedule!r}, must not be negative")
+        return float(rate)
+
     def state_dict(self) -> dict[str, Any]:
-        """A snapshot: options by group, and the state of each parameter by its position, as PyTorch lays it out."""
+        """A snapshot: options by group, and the state of each parameter by its position, as PyTorch lays it out.
+
+        In the place of a schedule there is the number that it gives for the next step.
+        """
         groups, state, position = [], {}, 0
-        for group, tensors, steps in zip(self.param_groups, self._state, self._steps, strict=True):
+        for group, tensors, steps in zip(self._current_groups(), self._state, self._steps, strict=True):
             numbers = list(range(position, position + len(steps)))
             groups.append({**group, "params": numbers})
             for i, number in enumerate(numbers):
@@ -120,8 +154,12 @@ class Optimizer:
         return {"state": state, "param_groups": groups}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Takes over options and state. Raises ValueError, with nothing changed, if groups or shapes differ, and for
-        options out of range; TypeError for what is no state_dict of an optimizer."""
+        """Takes over options and state. A schedule stays, and goes on at the step that was reached; the ``lr`` that
+        was saved is one of its numbers.
+
+        Raises ValueError, with nothing changed, if groups or shapes differ, and for options out of range; TypeError
+        for what is no state_dict of an optimizer.
+        """
         groups, state = self._parts(state_dict)
         if [len(g["params"]) for g in groups] != [len(g["params"]) for g in self.param_groups]:
             raise ValueError(
@@ -130,8 +168,12 @@ class Optimizer:
             )
         new_steps: list[list[int]] = []
         new_state: list[dict[str, list[Tensor]]] = []
+        new_options: list[Group] = []
         for group, saved in zip(self.param_groups, groups, strict=True):
-            self._check_options({**group, **{key: saved[key] for key in self._options if key in saved}})
+            new_options.append({key: saved[key] for key in self._options if key in saved})
+            if callable(group.get("lr")):
+                new_options[-1].pop("lr", None)
+            self._check_options({**group, **new_options[-1]})
             entries = [state.get(number, {}) for number in saved["params"]]
             new_steps.append([self._loaded_step(entry) for entry in entries])
             names = [name for name in self.state_names if any(name in entry for entry in entries)]
@@ -144,8 +186,8 @@ class Optimizer:
                     for name in names
                 }
             )
-        for group, saved in zip(self.param_groups, groups, strict=True):
-            group.update({key: value for key, value in saved.items() if key in self._options})
+        for group, options in zip(self.param_groups, new_options, strict=True):
+            group.update(options)
         self._steps, self._state = new_steps, new_state
 
     def _parts(self, state_dict: Any) -> tuple[list[Any], Mapping[Any, Any]]:
@@ -181,6 +223,8 @@ class Optimizer:
 
     def _check_options(self, group: Group) -> None:
         """Raises ValueError for options out of range."""
+        if callable(group.get("lr")):
+            group = {**group, "lr": self._scheduled(group["lr"], 0)}
         for name in self._not_negative:
             if name in group and not self._number(name, group[name]) >= 0:
                 raise ValueError(f"{self._name()}: {name}={group[name]} must not be negative")

@@ -7,7 +7,7 @@ from typing import Any
 
 from .. import _core
 from ..tensor import Tensor
-from .optimizer import Group, Optimizer
+from .optimizer import Group, Optimizer, Rate
 
 __all__ = ["SGD"]
 
@@ -37,7 +37,7 @@ class SGD(Optimizer):
     def __init__(
         self,
         params: Iterable[Any],
-        lr: float = 1e-2,
+        lr: Rate = 1e-2,
         momentum: float = 0.0,
         dampening: float = 0.0,
         weight_decay: float = 0.0,
