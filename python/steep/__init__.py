@@ -15,6 +15,7 @@ from .config import get_num_threads, set_num_threads, show_config
 from .devices import Device, device, get_default_device, set_default_device
 from .dtypes import *
 from .dtypes import __all__ as _dtypes
+from .nn import Input
 from .ops import __all__ as _operations
 from .ops.creation import *
 from .ops.creation import tensor as tensor  # the function, not the module of that name
@@ -43,6 +44,7 @@ __version__: str = _core.version
 
 __all__ = [
     "Device",
+    "Input",
     "Parameter",
     "Tensor",
     "__array_api_version__",
