@@ -291,7 +291,7 @@ def test_wrong_constructions() -> None:
         nn.Model(st.zeros(1, 4), x)
     with pytest.raises(TypeError, match=r"outputs must be symbolic values.*\(Linear\)"):
         nn.Model(x, nn.Linear(4, 2))
-    with pytest.raises(ValueError, match="body=.* is not a layer between"):
+    with pytest.raises(ValueError, match=r"body=.* is not a layer between"):
         nn.Model(x, nn.Linear(4, 2)(x), body=nn.Linear(4, 2))
 
 
