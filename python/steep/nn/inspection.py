@@ -44,12 +44,12 @@ class Inspected:
         >>> model[0].trainable = False
         >>> model.summary()
         Sequential
-        -----------------------------------------------------
+        --------------------------------------------------
         layer  class   output shape  parameters  trainable
-        -----------------------------------------------------
+        --------------------------------------------------
         0      Linear  (None, 16)            80  no
         1      Linear  (None, 3)             51  yes
-        -----------------------------------------------------
+        --------------------------------------------------
         parameters   131 (524 B): 51 trainable, 80 frozen
         training     gradients 204 B, state of Adam 408 B
         activations  76 B a sample

@@ -80,7 +80,7 @@ class Model(Module):
     """
 
     _program: tuple[Step, ...] = ()
-    _steps: tuple[tuple[Callable[..., Any], Any, tuple[Any, ...], dict[str, Any], int], ...] = ()
+    _steps: tuple[tuple[Callable[..., Any], int, int, tuple[Any, ...], dict[str, Any], int], ...] = ()
 
     def __init__(self, inputs: Any = None, outputs: Any = None, **layers: Module) -> None:
         if inputs is None or outputs is None:
@@ -91,6 +91,7 @@ class Model(Module):
         given = _symbols("inputs", inputs)
         self._input_names = _input_names(inputs, given)
         self._specs = [_spec(symbol) for symbol in given]
+        self._only_shape = self._specs[0].shape or None if len(given) == 1 else None  # of a quick check
         wanted = _symbols("outputs", outputs)
         order = self._reachable(given, wanted)
         for name, layer in layers.items():
@@ -177,10 +178,10 @@ class Model(Module):
 
         steps = []
         for call, args, kwargs, out in self._program:
-            plain = None  # the usual cases: the slot of the only argument, or those of several
-            if not kwargs and all(isinstance(x, Slot) for x in args):
-                plain = args[0].index if len(args) == 1 else tuple(x.index for x in args)
-            steps.append((found(call), plain, map_leaves(found, args), map_leaves(found, kwargs), out))
+            first = second = -1  # the slots of one or two arguments, if that is all there is
+            if not kwargs and len(args) <= 2 and all(isinstance(x, Slot) for x in args):
+                first, second = args[0].index, args[1].index if len(args) == 2 else -1
+            steps.append((found(call), first, second, map_leaves(found, args), map_leaves(found, kwargs), out))
         self.__dict__["_steps"] = tuple(steps)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -190,20 +191,24 @@ class Model(Module):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The outputs for one tensor an input, a tuple or list of them, or a dict by the inputs' names."""
-        values = self._values(args, kwargs)
+        if len(args) == 1 and type(args[0]) is Tensor and args[0].shape[1:] == self._only_shape and not kwargs:
+            values = [args[0]]
+        else:
+            values = self._values(args, kwargs)
         values += [None] * (self._count - len(values))
 
         def value(x: Any) -> Any:
             return values[x.index] if type(x) is Slot else x
 
-        for call, plain, step_args, step_kwargs, out in self._steps:
-            if type(plain) is int:
-                values[out] = call(values[plain])
-            elif plain is not None:
-                values[out] = call(*[values[i] for i in plain])
+        for call, first, second, step_args, step_kwargs, out in self._steps:
+            if second >= 0:
+                values[out] = call(values[first], values[second])
+            elif first >= 0:
+                values[out] = call(values[first])
             else:
                 values[out] = call(*map_leaves(value, step_args), **map_leaves(value, step_kwargs))
-        return map_leaves(value, self._outputs)
+        outputs = self._outputs
+        return values[outputs.index] if type(outputs) is Slot else map_leaves(value, outputs)
 
     def _values(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
         """The tensors of the inputs, in their order."""
