@@ -192,7 +192,7 @@ class Model(Module):
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The outputs for one tensor an input, a tuple or list of them, or a dict by the inputs' names."""
         if len(args) == 1 and type(args[0]) is Tensor and args[0].shape[1:] == self._only_shape and not kwargs:
-            values = [args[0]]
+            values: list[Any] = [args[0]]
         else:
             values = self._values(args, kwargs)
         values += [None] * (self._count - len(values))
