@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from steep.benchmarks import compare, page, plots, report
 
 from steep import benchmarks
-from steep.benchmarks import compare, page, plots, report
 from steep.cli import main
 
 ROW = "relu 1e3 backward"

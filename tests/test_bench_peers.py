@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from steep.benchmarks import peers
 
 from steep import benchmarks
-from steep.benchmarks import peers
 
 
 def small_rows() -> list[benchmarks.Case]:

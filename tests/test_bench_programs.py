@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from steep.benchmarks import programs, report
 
 from steep import benchmarks
-from steep.benchmarks import programs, report
 
 
 def test_fit(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

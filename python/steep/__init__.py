@@ -45,7 +45,10 @@ from .random import manual_seed
 from .tensor import Parameter, Tensor
 
 if TYPE_CHECKING:
-    from . import analysis, callbacks, data, metrics, plots, sklearn
+    from . import analysis as analysis
+    from . import callbacks, data, metrics
+    from . import plots as plots
+    from . import sklearn as sklearn
 
 __version__: str = _core.version
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ._callback import Callback
+from ..callbacks import Callback
 from .figure import DPI, INK, colour, epoch_axis, few_points, grid, legend, save, tidy
 
 if TYPE_CHECKING:

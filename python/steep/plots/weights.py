@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..analysis.predictions import as_array
-from ._callback import Callback
+from ..callbacks import Callback
 from .figure import INK, colour, drawing, epoch_axis, few_points, grid, legend, save, tidy
 
 if TYPE_CHECKING:
