@@ -79,6 +79,21 @@ def test_a_graph_with_several_inputs_and_outputs(capsys: pytest.CaptureFixture[s
     assert rows(lines(Two(), capsys, [(4,), (3,)])) == [["-", "Two", "(None, 4), b (None, 3)", "1", "yes"]]
 
 
+def test_a_layer_with_parameters_that_tells_no_shape(capsys: pytest.CaptureFixture[str]) -> None:
+    class Mixed(st.nn.Module):
+        def __init__(self) -> None:
+            self.w = st.nn.Parameter(st.ones(4, 8))
+
+        def forward(self, x: st.Tensor) -> st.Tensor:
+            return x @ self.w
+
+    model = st.nn.Sequential(Mixed(), st.nn.Linear(8, 3))
+    model.summary()  # the second layer's features are not the model's
+    assert "no layer tells the shape of the input" in capsys.readouterr().out
+    model.summary((4,))
+    assert "(None, 8)" in capsys.readouterr().out
+
+
 def test_a_forward_that_fails_leaves_a_reason(capsys: pytest.CaptureFixture[str]) -> None:
     class Strange(nn.Module):
         def __init__(self) -> None:
@@ -200,7 +215,7 @@ def test_trainable_is_requires_grad() -> None:
     assert all(p.requires_grad for p in model.parameters())
 
 
-@pytest.mark.parametrize("name", [name for name in optim.__all__ if name != "Optimizer"])
+@pytest.mark.parametrize("name", [name for name in optim.__all__ if name not in ("Optimizer", "schedules")])
 def test_frozen_layers_train_like_constants(name: str, rng: np.random.Generator) -> None:
     """Frozen, then unfrozen: the values of a model whose other layer was trained alone."""
     x, y = rng.normal(size=(8, 4)).astype("f4"), rng.normal(size=(8, 2)).astype("f4")

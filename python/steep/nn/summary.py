@@ -52,14 +52,22 @@ def _specs(model: Module, input_shape: Any) -> list[Spec] | None:
     if input_shape is None:
         if known is not None:
             return known
-        told = (module._expects() for module in model.modules())
-        first = next((spec for spec in told if spec is not None), None)
+        first = _first_told(model)
         return None if first is None else [first]
     several = isinstance(input_shape, list | tuple) and any(isinstance(s, list | tuple) for s in input_shape)
     shapes = [as_shape(shape) for shape in (input_shape if several else [input_shape])]
-    first = next((spec for spec in (module._expects() for module in model.modules()) if spec is not None), None)
+    first = _first_told(model)
     dtypes = [spec.dtype for spec in known] if known else [first.dtype if first and len(shapes) == 1 else float32]
     return [Spec(shape, dtypes[i] if i < len(dtypes) else float32) for i, shape in enumerate(shapes)]
+
+
+def _first_told(model: Module) -> Spec | None:
+    """What the first layer with a say tells, unless one with parameters is before it: their input is not the same."""
+    for module in model.modules():
+        told = module._expects()
+        if told is not None or (not any(True for _ in module.children()) and any(True for _ in module.parameters())):
+            return told
+    return None
 
 
 Outputs = dict[int, list[Any]]  # by the module's id: what it returned in each run

@@ -40,7 +40,10 @@ def confusion_matrix(
     check_lengths("confusion_matrix", outputs, targets)
     labels, predicted = labels_of(targets), classes_of(outputs, threshold)
     if labels is None:
-        raise ValueError("confusion_matrix: the target must be labels, one-hot rows, or zeros and ones")
+        raise ValueError(
+            f"confusion_matrix(output, target): the target must be labels, one-hot rows, or zeros and ones, and has "
+            f"{targets.dtype} numbers of shape {targets.shape}: are the two swapped?"
+        )
     integers = labels.dtype.kind in "biu" and predicted.dtype.kind in "biu"
     if integers and min(labels.min(), predicted.min()) >= 0:  # classes that nobody has count too
         columns = outputs.shape[1] if outputs.ndim == 2 else 0

@@ -90,10 +90,13 @@ def max_weights(
             values = monitor.largest[name]
             epochs = [epoch + 1 for epoch in monitor.epoch[-len(values) :]]
             marker = few_points(len(values))
-            ax.plot(epochs, values, LINES[i // 7 % 4], marker=marker, markersize=4, color=colour(i), label=name)
+            look: Any = {"marker": marker, "markersize": 4, "color": colour(i), "label": name}
+            (line,) = ax.plot(epochs, values, LINES[i // 7 % 4], **look)
+            line.sticky_edges.y.append(0)  # no margin below it; a limit that is set would keep the top where it is now
+        ax.update_datalim([(monitor.epoch[0] + 1, 0)])
+        ax.autoscale_view()
         epoch_axis(ax, monitor.epoch[0] + 1)
         ax.set_ylabel("max |w|")
-        ax.set_ylim(bottom=0)
         tidy(ax)
         legend(ax)
     return ax
