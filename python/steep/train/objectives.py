@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from .. import nn, ops
+from ..metrics.accuracy import binary_hits, categorical_hits, guessed_hits
 from ..tensor import Tensor
 
 __all__ = ["check_last_layer", "check_output", "loss_function", "metric_functions"]
@@ -88,39 +89,17 @@ def metric_functions(metrics: Any, kind: str, weighted: bool = False) -> dict[st
 # --- accuracy: the share of right answers -----------------------------------------------------------------------------
 
 
-def categorical_accuracy(output: Tensor, target: Tensor) -> Tensor:
-    """The largest output along axis 1 against an integer label, or against the largest of one-hot targets."""
-    labels = target.argmax(1) if target.ndim == output.ndim else target
-    return (output.argmax(1) == labels).mean()
-
-
-def binary_accuracy(output: Tensor, target: Tensor, threshold: float = 0.5) -> Tensor:
-    """Yes where the output is above the threshold, against targets of 0 and 1 of the same shape."""
-    if output.shape != target.shape:
-        raise ValueError(f"accuracy: output has shape {output.shape}, target {target.shape}; they must be equal")
-    return ((output > threshold) == (target > 0.5)).mean()
-
-
-def binary_logits_accuracy(output: Tensor, target: Tensor) -> Tensor:
-    """The same for logits: a probability of ½ is a logit of 0."""
-    return binary_accuracy(output, target, 0.0)
-
-
-def _guessed_accuracy(output: Tensor, target: Tensor) -> Tensor:
-    """For a loss that doesn't say what the outputs are: several of them are classes, one is a probability."""
-    if output.ndim > 1 and output.shape[1] > 1:
-        return categorical_accuracy(output, target)
-    accuracy: Tensor = ACCURACIES["binary"](output, target)
-    return accuracy
+def _mean(hits: Callable[..., Tensor], **options: float) -> Function:
+    return lambda output, target: hits("accuracy", output, target, **options).mean()
 
 
 ACCURACIES: dict[str, Function] = {
-    "categorical": categorical_accuracy,
-    "scores": categorical_accuracy,
-    "binary": binary_accuracy,
-    "binary_logits": binary_logits_accuracy,
-    "regression": _guessed_accuracy,
-    "unknown": _guessed_accuracy,
+    "categorical": _mean(categorical_hits),
+    "scores": _mean(categorical_hits),
+    "binary": _mean(binary_hits),
+    "binary_logits": _mean(binary_hits, cut=0.0),  # a probability of ½
+    "regression": _mean(guessed_hits),
+    "unknown": _mean(guessed_hits),
 }
 
 # --- mistakes ---------------------------------------------------------------------------------------------------------
