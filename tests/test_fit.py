@@ -487,7 +487,7 @@ def test_bad_compile_raises() -> None:
         (("adam", nn.MSELoss), TypeError, r"the loss must be .* write MSELoss\(\)"),
         (("adam", 3), TypeError, "the loss must be a name"),
         (("adam", "mse", ["f7"]), ValueError, "there is no metric"),
-        (("adam", "mse", [3]), TypeError, "a metric must be a name or a function"),
+        (("adam", "mse", [3]), TypeError, "a metric must be a name, a Metric or a function"),
     ):
         with pytest.raises(error, match=message):
             model.compile(*arguments)

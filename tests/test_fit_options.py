@@ -554,3 +554,30 @@ def test_a_regularizer_of_all_weights(data: Any) -> None:
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
     with pytest.raises(ValueError, match="compile: there is no regularizer"):
         compiled(regularizer="l3")
+
+
+def test_metrics_count_on_from_batch_to_batch(data: Any) -> None:
+    sklearn = pytest.importorskip("sklearn.metrics")
+    x, y = data
+    w = np.random.default_rng(3).uniform(size=70)
+    metrics = ["f1", st.metrics.AUC(from_logits=True, name="roc"), "acc", "top_k_categorical_accuracy"]
+    model = compiled(metrics=metrics, weighted_metrics=["acc"])
+    history = model.fit(x, y, batch_size=16, epochs=2, validation_data=(x, y, w), sample_weight=w, verbose=0)
+    names = ["loss", "f1", "roc", "accuracy", "top_k_categorical_accuracy", "weighted_accuracy"]
+    assert list(history) == names + [f"val_{name}" for name in names]
+    output = st.softmax(model.predict(x), 1).numpy()
+    chosen = output.argmax(1)
+    assert history["val_f1"][-1] == pytest.approx(sklearn.f1_score(y, chosen, average="macro"), rel=1e-6)
+    auc = sklearn.roc_auc_score(y, output, multi_class="ovr")
+    assert history["val_roc"][-1] == pytest.approx(auc, abs=0.02)
+    assert history["val_accuracy"][-1] == pytest.approx(sklearn.accuracy_score(y, chosen), rel=1e-6)
+    weighted = sklearn.accuracy_score(y, chosen, sample_weight=w)
+    assert history["val_weighted_accuracy"][-1] == pytest.approx(weighted, rel=1e-6)
+
+
+def test_ignored_labels_do_not_count_in_the_accuracy() -> None:
+    model = compiled(nn.CrossEntropyLoss(ignore_index=-1), metrics=["accuracy"])
+    x = np.eye(4, dtype=np.float32)
+    labels = model.predict(x).argmax(1).numpy()
+    labels[:2] = -1
+    assert model.evaluate(x, labels)["accuracy"] == 1.0

@@ -42,7 +42,7 @@ def test_of_yes_and_no(name: str, shape: Any, threshold: float, weighted: bool, 
     answers = (p > threshold).reshape(N)
     expected = NAMES[name](y.reshape(N), answers, sample_weight=w, zero_division=0)
     metric = getattr(metrics, name)
-    for target in (y, y.astype(np.float32), y.astype(bool)):
+    for target in (y, y.astype(np.float32), y.astype(bool), 2 * y - 1):
         assert_close(in_batches(metric(threshold=threshold), p, target, w), expected)
     assert_close(in_batches(metric(threshold=threshold, from_logits=True), x, y, w), expected)
     for average in ("micro", "weighted", None):
@@ -99,6 +99,7 @@ def test_of_nothing(name: str) -> None:
     metric = getattr(metrics, name)()
     assert math.isnan(metric.result())
     assert metric([0.1, 0.2], [0, 0]) == 0.0
+    assert metric([1, 0, 0], [1, 0, 0]) == 1.0
     weightless = getattr(metrics, name)("weighted")
     assert weightless([[1.0, 0.0]], [0], [0.0]) == 0.0
 
@@ -159,9 +160,10 @@ VALUES: list[tuple[metrics.Metric, Any, Any, str]] = [
     (metrics.CategoricalAccuracy(), X, [1, 3], r"categorical_accuracy: labels range from 1 to 3, but with 3 classes"),
     (metrics.Recall(), X, [-1, 0], "recall: labels range from -1 to 0"),
     (metrics.Recall(num_classes=3), [0, 1], [0, 3], "recall: labels range from 0 to 3"),
-    (metrics.BinaryAccuracy(), [0.1, 0.2], [-1, 1], "binary_accuracy: targets range from -1 to 1, but .* 0 and 1"),
+    (metrics.BinaryAccuracy(), [0.1, 0.2], [-2, 1], r"binary_accuracy: targets range from -2 to 1, but .* 0 \(or -1\)"),
     (metrics.BinaryAccuracy(), [0.1, 0.2], [math.nan, 1], "targets range from nan to nan"),
     (metrics.Precision(), [-3.0, 2.5], [0, 1], "outputs range from -3 to 2.5, .*for logits pass from_logits=True"),
+    (metrics.F1Score(), [2, 0], [1, 0], "f1_score: outputs range from 0 to 2, .* need num_classes="),
     (metrics.AUC(), [[-3.0, 2.5]], [1], "auc: outputs range from -3 to 2.5"),
     (metrics.AUC(num_thresholds=5), [-3.0, 2.5], [0, 1], "auc: outputs range from -3 to 2.5"),
     (metrics.Perplexity(from_logits=False), [[-3.0, 2.5]], [1], "perplexity: outputs range from -3 to 2.5"),

@@ -43,7 +43,7 @@ from .random import manual_seed
 from .tensor import Parameter, Tensor
 
 if TYPE_CHECKING:
-    from . import callbacks
+    from . import callbacks, metrics
 
 __version__: str = _core.version
 
@@ -70,6 +70,7 @@ __all__ = [
     "kernels",
     "manual_seed",
     "memory_stats",
+    "metrics",
     "nan",
     "newaxis",
     "nn",
@@ -89,7 +90,7 @@ __all__ = [
 
 
 # Imported when they are asked for.
-_LAZY = ("callbacks",)
+_LAZY = ("callbacks", "metrics")
 
 
 def __getattr__(name: str) -> object:

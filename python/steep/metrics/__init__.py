@@ -23,7 +23,7 @@ from .auc import AUC
 from .confusion import ConfusionMatrix
 from .counts import F1Score, Precision, Recall
 from .lookup import get
-from .means import Averaged, Mean, MeanOf, Perplexity
+from .means import Averaged, AveragedOverLabels, Mean, MeanOf, Perplexity
 from .metric import Metric
 from .regression import CosineSimilarity, MeanAbsoluteError, MeanSquaredError, R2Score, RootMeanSquaredError
 
@@ -31,6 +31,7 @@ __all__ = [
     "AUC",
     "Accuracy",
     "Averaged",
+    "AveragedOverLabels",
     "BinaryAccuracy",
     "CategoricalAccuracy",
     "ConfusionMatrix",

@@ -6,7 +6,7 @@ from .. import _core
 from ..ops import where
 from ..tensor import Tensor
 from .checks import check_probabilities, check_shapes, check_yes_no, class_labels, cut, one_hot
-from .means import Averaged
+from .means import Averaged, AveragedOverLabels
 
 __all__ = [
     "Accuracy",
@@ -24,7 +24,7 @@ def categorical_hits(name: str, output: Tensor, target: Tensor, one_hot: bool = 
 
 
 def binary_hits(name: str, output: Tensor, target: Tensor, cut: float = 0.5) -> Tensor:
-    """Where "output above ``cut``" is what a target of 0 or 1 says."""
+    """Where "output above ``cut``" is what a target of 0 (or −1) or 1 says."""
     check_shapes(name, output, target)
     check_yes_no(name, target)
     yes = target if target.dtype.kind == "bool" else _core.greater(target, 0.5)
@@ -68,9 +68,9 @@ class Accuracy(Averaged):
 class BinaryAccuracy(Averaged):
     """The share of right answers to yes/no questions: yes is a probability above ``threshold``.
 
-    output and target have one shape; targets are 0 and 1, and soft ones are a yes above ½. With ``from_logits`` the
-    outputs are logits, and the threshold stays a probability. NaN is never a yes. Raises ValueError for shapes that
-    differ, targets outside 0…1, and outputs outside it that are no logits.
+    output and target have one shape; targets are 0 (or −1) and 1, and soft ones are a yes above ½. With ``from_logits``
+    the outputs are logits, and the threshold stays a probability. NaN is never a yes. Raises ValueError for shapes that
+    differ, targets outside −1…1, and outputs outside 0…1 that are no logits.
 
     >>> import steep as st
     >>> from steep import metrics
@@ -90,12 +90,13 @@ class BinaryAccuracy(Averaged):
         return binary_hits(self.name, output, target, self._cut)
 
 
-class CategoricalAccuracy(Averaged):
+class CategoricalAccuracy(AveragedOverLabels):
     """The share of samples whose largest score, the first of equal ones, is that of the target's class.
 
     output: scores (N, C) or (N, C, d1, …): logits, log-probabilities or probabilities. target: integer labels (N,) or
-    (N, d1, …), or one-hot or soft ones of the output's shape. A NaN counts as the largest score. Raises ValueError for
-    labels out of range and shapes that don't fit, TypeError for float labels.
+    (N, d1, …), or one-hot or soft ones of the output's shape. Labels equal to ``ignore_index`` count for nothing. A NaN
+    counts as the largest score. Raises ValueError for labels out of range and shapes that don't fit, TypeError for
+    float labels.
 
     >>> import steep as st
     >>> from steep import metrics
@@ -108,7 +109,7 @@ class CategoricalAccuracy(Averaged):
         return categorical_hits(self.name, output, target)
 
 
-class SparseCategoricalAccuracy(Averaged):
+class SparseCategoricalAccuracy(AveragedOverLabels):
     """``CategoricalAccuracy`` for integer labels only: other targets raise ValueError.
 
     >>> import steep as st
@@ -122,7 +123,7 @@ class SparseCategoricalAccuracy(Averaged):
         return categorical_hits(self.name, output, target, one_hot=False)
 
 
-class TopKCategoricalAccuracy(Averaged):
+class TopKCategoricalAccuracy(AveragedOverLabels):
     """The share of samples for which fewer than ``k`` classes score higher than the target's.
 
     So classes that tie for place k all count as within it, as in Keras; scikit-learn takes the last of them only. A NaN
@@ -135,8 +136,8 @@ class TopKCategoricalAccuracy(Averaged):
     0.5
     """
 
-    def __init__(self, k: int = 5, *, name: str | None = None) -> None:
-        super().__init__(name)
+    def __init__(self, k: int = 5, ignore_index: int | None = None, *, name: str | None = None) -> None:
+        super().__init__(ignore_index, name=name)
         if not hasattr(k, "__index__") or k < 1:
             raise ValueError(f"{self.name}: k={k!r} must be a positive integer")
         self.k = k

@@ -67,7 +67,9 @@ def labels_below(name: str, labels: Tensor, classes: int, wait: bool = False) ->
     """
     if labels.dtype.kind == "bool":
         return labels.astype(int64)
-    return _core.checked_labels(name, labels, classes if wait or labels.device is cpu else 2**62)
+    if wait or labels.device is cpu or labels.dtype.is_floating_point:
+        return _core.checked_labels(name, labels, classes)
+    return labels.astype(int64)
 
 
 def one_hot(name: str, labels: Tensor, classes: int) -> Tensor:
@@ -81,13 +83,13 @@ def one_hot(name: str, labels: Tensor, classes: int) -> Tensor:
 
 
 def check_yes_no(name: str, target: Tensor) -> None:
-    """Raises ValueError for targets outside 0…1, NaN included."""
+    """Raises ValueError for targets outside −1…1, NaN included: hinge losses want −1 for a no."""
     if target.dtype.kind == "bool" or target.device is not cpu or not target.size:
         return
     low, high = _core.item(_core.min(target, None, False)), _core.item(_core.max(target, None, False))
-    if not (low >= 0 and high <= 1):
+    if not (low >= -1 and high <= 1):
         raise ValueError(
-            f"{name}: targets range from {low:g} to {high:g}, but those of yes/no questions are 0 and 1 "
+            f"{name}: targets range from {low:g} to {high:g}, but those of yes/no questions are 0 (or -1) and 1 "
             "(for labels of several classes the output must have one score per class, shape (N, C))"
         )
 
@@ -98,10 +100,10 @@ def check_probabilities(name: str, output: Tensor) -> None:
         return
     low, high = _core.item(_core.min(output, None, False)), _core.item(_core.max(output, None, False))
     if low < 0 or high > 1:
-        raise ValueError(
-            f"{name}: outputs range from {low:g} to {high:g}, but probabilities lie in 0…1: "
-            "for logits pass from_logits=True"
-        )
+        hint = "for logits pass from_logits=True"
+        if not output.dtype.is_floating_point:
+            hint = "predicted labels of several classes need num_classes=, or the metric Accuracy"
+        raise ValueError(f"{name}: outputs range from {low:g} to {high:g}, but probabilities lie in 0…1: {hint}")
 
 
 def cut(name: str, threshold: float, from_logits: bool) -> float:

@@ -60,13 +60,14 @@ METRICS: dict[str, Callable[[str, str], Metric]] = {
 NAMES = {"acc": "accuracy"}  # what is not called as it is written
 
 
-def get(identifier: Any, kind: str = "unknown", name: str | None = None) -> Metric:
+def get(identifier: Any, kind: str = "unknown", name: str | None = None, *, ignore_index: int | None = None) -> Metric:
     """The metric that ``identifier`` names or is; a function(output, target) becomes a ``MeanOf``.
 
     ``kind`` is what the loss expects of the model's output: "categorical" (logits of classes), "scores" (their
     log-probabilities), "binary" (probabilities), "binary_logits", "regression" or "unknown". So "precision" beside a
     loss of logits compares logits. ``name`` is the metric's, by default the identifier, and "accuracy" for "acc"; a
-    Metric keeps its own. Raises ValueError for other names and kinds, TypeError for what can't be a metric.
+    Metric keeps its own. ``ignore_index`` is the loss's, for the metrics by name that have one too. Raises ValueError
+    for other names and kinds, TypeError for what can't be a metric.
 
     >>> from steep import metrics
     >>> metrics.get("acc", "binary_logits")
@@ -81,7 +82,10 @@ def get(identifier: Any, kind: str = "unknown", name: str | None = None) -> Metr
             raise ValueError(
                 f"there is no metric {identifier!r}; there are {', '.join(METRICS)}, or pass a Metric or a function"
             )
-        return METRICS[identifier](kind, NAMES.get(identifier, identifier) if name is None else name)
+        metric = METRICS[identifier](kind, NAMES.get(identifier, identifier) if name is None else name)
+        if isinstance(metric, means.AveragedOverLabels):
+            metric.ignore_index = ignore_index
+        return metric
     if callable(identifier) and not isinstance(identifier, type):
         return means.MeanOf(identifier, name)
     hint = f": write {identifier.__name__}()" if isinstance(identifier, type) else ""

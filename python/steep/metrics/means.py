@@ -12,13 +12,13 @@ import numpy as np
 from .. import _core
 from ..autograd import no_grad
 from ..dtypes import float64
-from ..ops import cross_entropy, log, not_equal
-from ..ops._apply import as_tensor
+from ..ops import cross_entropy, log, not_equal, where
+from ..ops._apply import as_tensor, is_operand
 from ..tensor import Tensor
 from .checks import check_probabilities, class_labels, operands, sample_weights
 from .metric import Metric
 
-__all__ = ["Averaged", "Mean", "MeanOf", "Perplexity"]
+__all__ = ["Averaged", "AveragedOverLabels", "Mean", "MeanOf", "Perplexity"]
 
 
 class _Sums(Metric):
@@ -100,7 +100,10 @@ class MeanOf(Averaged):
     def values(self, output: Tensor, target: Tensor) -> Tensor:
         """The function's."""
         with no_grad():
-            return as_tensor(self.function(output, target), output).detach()
+            values = self.function(output, target)
+        if not is_operand(values):
+            raise TypeError(f"{self.name}: the function returned {values!r:.60}, neither a tensor nor a number")
+        return as_tensor(values, output).detach()
 
     def update_state(self, output: Any, target: Any, sample_weight: Any = None) -> None:
         """Adds a batch; see ``Averaged``. Arguments that are no tensors are handed on as they are."""
@@ -126,7 +129,26 @@ def _samples(output: Any) -> int:
     return shape[0] if shape else 1
 
 
-class Perplexity(Averaged):
+class AveragedOverLabels(Averaged):
+    """The same for targets of classes. Labels equal to ``ignore_index``, such as padding, count for nothing."""
+
+    def __init__(self, ignore_index: int | None = None, *, name: str | None = None) -> None:
+        super().__init__(name)
+        self.ignore_index = ignore_index
+
+    def update_state(self, output: Any, target: Any, sample_weight: Any = None) -> None:
+        """Adds a batch; ``sample_weight``: (N,), or the shape of the labels. Raises what ``Averaged`` does."""
+        output, target = operands(self.name, output, target)
+        if self.ignore_index is None or output.shape == target.shape:
+            self._add(self.values(output, target), sample_weight)
+            return
+        kept = not_equal(target, self.ignore_index)
+        weight = sample_weights(self.name, sample_weight, target.shape, output)
+        values = self.values(output, where(kept, target, 0))
+        self._add(where(kept, values.astype(float64), 0.0), kept if weight is None else kept * weight)
+
+
+class Perplexity(AveragedOverLabels):
     """exp of the mean cross-entropy of class labels: the number of equally likely classes that is as uncertain.
 
     output: logits or log-probabilities (N, C) or (N, C, d1, …), classes along axis 1; probabilities with
@@ -139,28 +161,18 @@ class Perplexity(Averaged):
     8.0
     """
 
-    def __init__(self, from_logits: bool = True, *, ignore_index: int | None = None, name: str | None = None) -> None:
-        super().__init__(name)
-        self.from_logits, self.ignore_index = from_logits, ignore_index
+    def __init__(self, ignore_index: int | None = None, from_logits: bool = True, *, name: str | None = None) -> None:
+        super().__init__(ignore_index, name=name)
+        self.from_logits = from_logits
 
     def values(self, output: Tensor, target: Tensor) -> Tensor:
         """−log of the probability of each label."""
-        if self.ignore_index is None:
-            target = class_labels(self.name, output, target)
+        labels = class_labels(self.name, output, target)
         output = output.astype(float64)
         if not self.from_logits:
             check_probabilities(self.name, output)
             output = log(output)
-        return cross_entropy(output, target, "none", ignore_index=self.ignore_index)
-
-    def update_state(self, output: Any, target: Any, sample_weight: Any = None) -> None:
-        """Adds a batch; ``sample_weight``: (N,), or the shape of the labels."""
-        if self.ignore_index is not None:
-            output, target = operands(self.name, output, target)
-            counts = not_equal(target, self.ignore_index).astype(float64)
-            weight = sample_weights(self.name, sample_weight, target.shape, output)
-            sample_weight = counts if weight is None else counts * weight
-        super().update_state(output, target, sample_weight)
+        return cross_entropy(output, labels, "none")
 
     def result(self) -> float:
         """The perplexity so far; NaN of nothing, infinite if it exceeds what a float holds."""

@@ -69,22 +69,24 @@ class Metric(ABC):
         The total of 0-d tensors on the CPU is a Python number; other tensors are added in float64 on their device,
         which nobody waits for. Raises ValueError if the shape differs from that of the total.
         """
-        held = self._state.get(key)
         if isinstance(value, Tensor):
             if value.ndim == 0 and value.device is cpu:
                 value = _core.item(value)
             else:
                 value = _core.alias(value) if value.dtype is float64 else _core.astype(value, float64)
-                if held is None:
-                    value = _core.copy(value)  # the caller may count in it on and on
-                elif isinstance(held, Tensor):
-                    if held.shape != value.shape and held.ndim:
-                        raise ValueError(
-                            f"{self.name}: this batch has {key} of shape {value.shape}, the batches before had "
-                            f"{held.shape}: call reset_state() before other data"
-                        )
-                    held = held if held.device is value.device else to_device(held, value.device)
-        self._state[key] = value if held is None else held + value  # type: ignore[operator]  # not a list
+        held: Any = self._state.get(key)
+        if held is None:  # of a tensor a copy: the caller may count in it on and on
+            self._state[key] = _core.copy(value) if isinstance(value, Tensor) else value
+            return
+        shapes = getattr(value, "shape", ()), getattr(held, "shape", ())
+        if shapes[0] != shapes[1]:
+            raise ValueError(
+                f"{self.name}: this batch has {key} of shape {shapes[0]}, the batches before had {shapes[1]}: "
+                "call reset_state() before other data"
+            )
+        if isinstance(held, Tensor) and isinstance(value, Tensor) and held.device is not value.device:
+            held = to_device(held, value.device)
+        self._state[key] = held + value
 
     def total(self, key: str) -> float:
         """The total of numbers as a float; 0 if there is none."""

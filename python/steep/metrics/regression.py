@@ -6,8 +6,9 @@ import math
 from typing import Any
 
 from .. import _core
+from ..devices import cpu
 from ..dtypes import float64
-from ..ops import cosine_similarity, ones, reshape, to_device, where
+from ..ops import cosine_similarity, to_device, where
 from ..tensor import Tensor
 from .checks import check_shapes, operands, sample_weights
 from .means import Averaged
@@ -120,31 +121,44 @@ class R2Score(Metric):
         check_shapes(self.name, output, target)
         samples = target.shape[0] if target.ndim else 1
         weight = sample_weights(self.name, sample_weight, (samples,), output)
+        if weight is not None:
+            weight = _core.reshape(weight, (samples, 1))
         if target.size == 0:
             return
-        y = reshape(target.astype(float64), (samples, -1))
-        squares = (y - reshape(output.astype(float64), (samples, -1))).square()
-        w = ones((samples, 1), dtype=float64, device=y.device) if weight is None else weight.expand_dims(1)
-        state = {key: to_device(value, y.device) for key, value in self._state.items() if isinstance(value, Tensor)}
-        if state and state["origin"].shape != y.shape[1:]:
+        shape = samples, target.size // samples
+        y = _core.reshape(_core.astype(target, float64), shape)
+        squares = (y - _core.reshape(_core.astype(output, float64), shape)).square()
+        state: dict[str, Any] = dict(self._state)
+        if state and state["origin"].size != shape[1]:
             raise ValueError(
-                f"{self.name}: this batch has {y.shape[1]} outputs, the batches before had {state['origin'].size}: "
+                f"{self.name}: this batch has {shape[1]} outputs, the batches before had {state['origin'].size}: "
                 "call reset_state() before other data"
             )
+        for key, value in state.items():
+            if isinstance(value, Tensor) and value.device is not y.device:
+                state[key] = to_device(value, y.device)
         origin = state["origin"] if state else _core.copy(y[0])
         y = y - origin
-        count = w.sum()
-        mean = _ratio((y * w).sum(0), count)
-        spread = ((y - mean).square() * w).sum(0)
+        count, total = _total(y, weight)
+        mean = total * _reciprocal(count)
+        _, spread = _total((y - mean).square(), weight)
+        _, residual = _total(squares, weight)
         if state:
             before, shift = state["weight"], mean - state["mean"]
-            count = count + before
-            share = _ratio(count - before, count)
+            share = count * _reciprocal(before + count)
+            count = before + count
             mean = state["mean"] + shift * share
-            spread = state["spread"] + spread + shift.square() * before * share
-        self._state.update(origin=origin, weight=count, mean=mean, spread=spread)
-        self.accumulate("residual", (squares * w).sum(0))
-        self.accumulate("samples", samples)
+            spread = state["spread"] + spread + shift.square() * (before * share)
+            residual = state["residual"] + residual
+            samples += state["samples"]
+        self._state = {
+            "samples": samples,
+            "weight": count,
+            "origin": origin,
+            "mean": mean,
+            "spread": spread,
+            "residual": residual,
+        }
 
     def result(self) -> Any:
         """R² so far: a float, or a float64 Tensor for "raw_values"."""
@@ -162,6 +176,17 @@ class R2Score(Metric):
         return float(scores.mean())
 
 
-def _ratio(a: Tensor, b: Tensor) -> Tensor:
-    """a / b, and 0 where b is 0: a batch whose weights are 0 has no mean, nor needs one."""
-    return where(_core.equal(b, 0.0), 0.0, a / where(_core.equal(b, 0.0), 1.0, b))
+def _total(x: Tensor, weight: Tensor | None) -> tuple[Any, Tensor]:
+    """The weight of the rows, a number where nobody has to wait for it, and their weighted sum."""
+    if weight is None:
+        return float(x.shape[0]), _core.sum(x, 0, False)
+    count = _core.sum(weight, None, False)
+    return _core.item(count) if count.device is cpu else count, _core.sum(x * weight, 0, False)
+
+
+def _reciprocal(weight: Any) -> Any:
+    """1 / weight, and 0 of 0: rows whose weights are 0 have no mean, nor need one."""
+    if isinstance(weight, Tensor):
+        none = _core.equal(weight, 0.0)
+        return where(none, 0.0, 1 / where(none, 1.0, weight))
+    return 1 / weight if weight else 0.0

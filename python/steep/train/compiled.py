@@ -23,8 +23,11 @@ class Goal:
         self.kind = "unknown"  # what the loss expects of the output: see objectives
         if loss is not None:
             self.loss, self.kind = loss_function(loss)
-        self.metrics = metric_functions(metrics, self.kind)
-        self.weighted_metrics = metric_functions(weighted_metrics, self.kind, weighted=True)
+        self.metrics = metric_functions(metrics, loss, self.kind)
+        weighted = metric_functions(weighted_metrics, loss, self.kind, weighted=True)
+        self.weighted_metrics = {
+            f"weighted_{name}" if name in self.metrics else name: metric for name, metric in weighted.items()
+        }
         self.weight = weight
 
     def loss_of(self, output: Any, target: Any, sample_weight: Any) -> Tensor:

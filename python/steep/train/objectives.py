@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from .. import nn, ops
@@ -60,21 +61,20 @@ class Streamed:
         return self.metric
 
 
-def metric_functions(metrics: Any, kind: str, weighted: bool = False) -> dict[str, Function]:
+def metric_functions(metrics: Any, loss: Any, kind: str, weighted: bool = False) -> dict[str, Function]:
     """The metrics by the name they have in the history. Each is a mean over a batch, or a Metric that counts on.
 
     ``kind`` is that of the loss. Those that are ``weighted`` take a third argument.
     """
+    from ..metrics import get
+
+    ignored = getattr(loss, "ignore_index", None)
+    means = {} if weighted or ignored is not None else {**METRICS, "accuracy": ACCURACIES[kind]}
     functions: dict[str, Function] = {}
     for metric in [metrics] if isinstance(metrics, str) or not isinstance(metrics, Iterable) else metrics:
-        if isinstance(metric, str) and not weighted and metric in ("accuracy", "acc"):
-            functions["accuracy"] = ACCURACIES[kind]
-        elif isinstance(metric, str) and not weighted and metric in METRICS:
-            functions[metric] = METRICS[metric]
-        elif isinstance(metric, str):
-            from ..metrics import get
-
-            functions["accuracy" if metric == "acc" else metric] = Streamed(get(metric, kind))
+        if isinstance(metric, str):
+            name = "accuracy" if metric == "acc" else metric
+            functions[name] = means.get(name) or Streamed(get(name, kind, ignore_index=ignored))
         elif hasattr(metric, "update_state") and not isinstance(metric, type):
             functions[metric.name] = Streamed(metric)
         elif weighted:
@@ -89,17 +89,17 @@ def metric_functions(metrics: Any, kind: str, weighted: bool = False) -> dict[st
 # --- accuracy: the share of right answers -----------------------------------------------------------------------------
 
 
-def _mean(hits: Callable[..., Tensor], **options: float) -> Function:
-    return lambda output, target: hits("accuracy", output, target, **options).mean()
+def _mean(hits: Callable[..., Tensor], output: Tensor, target: Tensor, **options: float) -> Tensor:
+    return hits("accuracy", output, target, **options).mean()
 
 
 ACCURACIES: dict[str, Function] = {
-    "categorical": _mean(categorical_hits),
-    "scores": _mean(categorical_hits),
-    "binary": _mean(binary_hits),
-    "binary_logits": _mean(binary_hits, cut=0.0),  # a probability of ½
-    "regression": _mean(guessed_hits),
-    "unknown": _mean(guessed_hits),
+    "categorical": partial(_mean, categorical_hits),
+    "scores": partial(_mean, categorical_hits),
+    "binary": partial(_mean, binary_hits),
+    "binary_logits": partial(_mean, binary_hits, cut=0.0),  # a probability of ½
+    "regression": partial(_mean, guessed_hits),
+    "unknown": partial(_mean, guessed_hits),
 }
 
 # --- mistakes ---------------------------------------------------------------------------------------------------------
