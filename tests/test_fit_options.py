@@ -581,3 +581,41 @@ def test_ignored_labels_do_not_count_in_the_accuracy() -> None:
     labels = model.predict(x).argmax(1).numpy()
     labels[:2] = -1
     assert model.evaluate(x, labels)["accuracy"] == 1.0
+
+
+@pytest.mark.parametrize("given", ["dataset", "loader", "prefetching"])
+def test_a_dataset_trains_as_its_arrays(given: str, data: Any) -> None:
+    def model() -> nn.Module:
+        st.manual_seed(3)
+        made = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.5), nn.Linear(8, 3))
+        made.compile("adam", "cross_entropy", metrics=["acc"])
+        return made
+
+    one, two = model(), model()
+    st.manual_seed(4)
+    expected = one.fit(*data, batch_size=16, epochs=3, verbose=0)
+    st.manual_seed(4)
+    dataset = st.data.TensorDataset(*data)
+    if given == "dataset":
+        history = two.fit(dataset, batch_size=16, epochs=3, verbose=0)
+    else:
+        prefetch = {"prefetch": 2} if given == "prefetching" else {}
+        history = two.fit(st.data.DataLoader(dataset, 16, shuffle=True, **prefetch), epochs=3, verbose=0)
+    assert history == expected
+    assert_equal_weights(one, two)
+
+
+def test_a_loader_whose_sampler_has_no_length(data: Any) -> None:
+    class Five(st.data.Sampler):
+        def order(self) -> Any:
+            return iter(range(5))
+
+    loader = st.data.DataLoader(st.data.TensorDataset(*data), 2, sampler=Five())
+    model, seen = compiled(), []
+
+    class Spy(Callback):
+        def on_train_batch_end(self, batch: int, logs: Any) -> None:
+            seen.append((batch, self.params["steps"]))
+
+    model.fit(loader, callbacks=Spy(), verbose=0)
+    assert seen == [(0, None), (1, None), (2, None)]

@@ -18,7 +18,7 @@ import pytest
 import steep as st
 
 ROOT = Path(__file__).parents[1]
-NOT_IMPORTED = ("torch", "sklearn", "matplotlib", "tqdm", "scipy", "jax")
+NOT_IMPORTED = ("torch", "sklearn", "matplotlib", "tqdm", "safetensors", "scipy", "jax")
 
 
 def python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -179,3 +179,28 @@ def test_shapes_and_gradients() -> None:
     assert_same(st.random.uniform(5, 2.5, 2.5).numpy(), np.full(5, 2.5, "f4"))
     tight = st.random.uniform(10_000, 1.0, np.nextafter(np.float32(1), np.float32(2))).numpy()
     assert_same(tight, np.ones(10_000, "f4"))  # high is never reached
+
+
+def test_a_block_with_a_stream_of_its_own() -> None:
+    st.manual_seed(5)
+    expected = st.random.uniform(6).numpy()
+    st.manual_seed(9)
+    st.random.uniform(8)
+    after = st.random.get_state()
+    st.manual_seed(9)
+    with st.random.fork(5):
+        first = st.random.uniform(3).numpy()
+        with st.random.fork(9):
+            assert st.random.get_state() == (9, 0)
+            st.manual_seed(1)
+        thread = threading.Thread(target=st.random.uniform, args=(8,))  # draws from the stream that all threads share
+        thread.start()
+        thread.join()
+        st.random.set_state((5, 0))
+        assert_same(st.random.uniform(6).numpy(), expected)
+    assert_same(first, expected[:3])
+    assert st.random.get_state() == after
+    for bad, error in ((-1, ValueError), ("a", TypeError)):
+        with pytest.raises(error, match="a seed must be an integer"), st.random.fork(bad):  # type: ignore[arg-type]
+            pass
+    assert st.random.get_state() == after

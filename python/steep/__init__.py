@@ -9,7 +9,7 @@ High level: layers (``st.nn``), optimizers (``st.optim``), ``model.compile(…)`
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from . import _core, autograd, cuda, dtypes, kernels, nn, ops, optim, random, train
+from . import _core, autograd, cuda, dtypes, io, kernels, nn, ops, optim, random, train
 from . import hints as _hints
 from ._core import empty_cache, memory_stats
 from .array_api import __array_api_version__, __array_namespace_info__, e, from_dlpack, inf, nan, newaxis, pi
@@ -18,6 +18,7 @@ from .config import get_num_threads, set_num_threads, show_config
 from .devices import Device, device, get_default_device, set_default_device
 from .dtypes import *
 from .dtypes import __all__ as _dtypes
+from .io import load, save
 from .ops import __all__ as _operations
 from .ops.creation import *
 from .ops.creation import tensor as tensor  # the function, not the module of that name
@@ -43,7 +44,7 @@ from .random import manual_seed
 from .tensor import Parameter, Tensor
 
 if TYPE_CHECKING:
-    from . import callbacks, metrics
+    from . import callbacks, data, metrics
 
 __version__: str = _core.version
 
@@ -56,6 +57,7 @@ __all__ = [
     "autograd",
     "callbacks",
     "cuda",
+    "data",
     "device",
     "dtypes",
     "e",
@@ -66,8 +68,10 @@ __all__ = [
     "get_num_threads",
     "grad",
     "inf",
+    "io",
     "is_grad_enabled",
     "kernels",
+    "load",
     "manual_seed",
     "memory_stats",
     "metrics",
@@ -79,6 +83,7 @@ __all__ = [
     "optim",
     "pi",
     "random",
+    "save",
     "set_default_device",
     "set_num_threads",
     "show_config",
@@ -88,12 +93,14 @@ __all__ = [
     *_operations,
 ]
 
-
-# Imported when they are asked for.
-_LAZY = ("callbacks", "metrics")
+_LAZY = ("callbacks", "data", "metrics")  # packages that are imported when they are used first
 
 
 def __getattr__(name: str) -> object:
     if name in _LAZY:
         return import_module(f"steep.{name}")
     raise AttributeError(f"module 'steep' has no attribute {name!r}{_hints.of_function(name)}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})

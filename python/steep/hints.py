@@ -6,6 +6,9 @@ import steep
 
 # Of functions: NumPy's and PyTorch's names.
 FUNCTIONS = {
+    "DataLoader": "data.DataLoader",
+    "Dataset": "data.Dataset",
+    "TensorDataset": "data.TensorDataset",
     "absolute": "abs",
     "allclose": "numpy.allclose(a.numpy(), b.numpy())",
     "amax": "max",
@@ -24,6 +27,7 @@ FUNCTIONS = {
     "concatenate": "concat",
     "cumprod": "cumulative_prod",
     "cumsum": "cumulative_sum",
+    "datasets": "data.load(name)",
     "div": "divide",
     "eq": "equal",
     "fft": "numpy.fft on x.numpy()",
@@ -50,14 +54,17 @@ FUNCTIONS = {
     "rand": "random.uniform(shape)",
     "randint": "random.randint",
     "randn": "random.normal(shape)",
+    "random_split": "data.random_split",
     "randperm": "random.permutation",
     "ravel": "flatten",
     "seed": "manual_seed",
     "sub": "subtract",
     "swapdims": "swapaxes",
+    "train_test_split": "data.random_split",
     "true_divide": "divide",
     "unique": "unique_values",
     "unsqueeze": "expand_dims",
+    "utils": "steep.data for datasets and loaders",
     "view": "reshape",
     "vstack": "concat",
 }

@@ -9,6 +9,8 @@ from __future__ import annotations
 import operator
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import steep
@@ -18,11 +20,30 @@ from .devices import cpu, resolve
 from .dtypes import as_dtype
 from .tensor import Tensor
 
-__all__ = ["bernoulli", "get_state", "manual_seed", "normal", "permutation", "randint", "set_state", "uniform"]
+__all__ = ["bernoulli", "fork", "get_state", "manual_seed", "normal", "permutation", "randint", "set_state", "uniform"]
+
+
+class _Stream:
+    """A seed, and the position in its stream."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.offset = 0
+
+
+class _Own(threading.local):
+    def __init__(self) -> None:
+        self.streams: list[_Stream] = []  # entered by `with fork(…):` in this thread, the innermost last
+
 
 _lock = threading.Lock()
-_seed = int.from_bytes(os.urandom(8), "little")
-_offset = 0
+_shared = _Stream(int.from_bytes(os.urandom(8), "little"))
+_own = _Own()
+
+
+def _current() -> _Stream:
+    streams = _own.streams
+    return streams[-1] if streams else _shared
 
 
 def manual_seed(seed: int) -> None:
@@ -41,12 +62,12 @@ def manual_seed(seed: int) -> None:
 def get_state() -> tuple[int, int]:
     """The seed and the position in its stream."""
     with _lock:
-        return _seed, _offset
+        current = _current()
+        return current.seed, current.offset
 
 
 def set_state(state: tuple[int, int]) -> None:
     """Goes on where ``get_state`` was called."""
-    global _seed, _offset
     seed, offset = state
     try:
         seed, offset = operator.index(seed), operator.index(offset)
@@ -56,12 +77,34 @@ def set_state(state: tuple[int, int]) -> None:
         if not 0 <= value < 2**64:
             raise ValueError(f"a seed must be an integer from 0 to 2**64 - 1, not {value!r}")
     with _lock:
-        _seed, _offset = seed, offset
+        current = _current()
+        current.seed, current.offset = seed, offset
+
+
+@contextmanager
+def fork(seed: int) -> Iterator[None]:
+    """A block whose random numbers come from the stream of ``seed``, in this thread only; the other one stays as it is.
+
+    ``manual_seed``, ``get_state`` and ``set_state`` in the block are about the block's stream. Raises what
+    ``manual_seed`` raises.
+
+    >>> import steep as st
+    >>> before = st.random.get_state()
+    >>> with st.random.fork(7):
+    ...     a = st.random.uniform(3)
+    >>> st.random.get_state() == before
+    True
+    """
+    _own.streams.append(_Stream(0))
+    try:
+        manual_seed(seed)
+        yield
+    finally:
+        _own.streams.pop()
 
 
 def _advance(shape: tuple[int, ...]) -> tuple[int, int]:
     """Takes what a tensor of this shape needs from the stream: (seed, first position)."""
-    global _offset
     size = 1
     for extent in shape:
         if extent < 0:
@@ -70,9 +113,10 @@ def _advance(shape: tuple[int, ...]) -> tuple[int, int]:
     if size >= 2**62:
         raise MemoryError(f"shape {shape} has more elements than any machine can hold")
     with _lock:
-        start = _offset
-        _offset = (_offset + _core.random.blocks(size)) % 2**64
-        return _seed, start
+        current = _current()
+        start = current.offset
+        current.offset = (start + _core.random.blocks(size)) % 2**64
+        return current.seed, start
 
 
 def _index(name: str, argument: str, value: Any) -> int:

@@ -17,8 +17,7 @@ import hips_core
 import hips_numpy
 import numpy as np
 import pytest
-from hips_core import LeftOutError
-from suite import Record, checkout
+from suite import LeftOutError, Record, checkout
 
 VARIABLE = "STEEP_HIPS_TESTS"
 

@@ -9,15 +9,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+from suite import LeftOutError
 
 import steep as st
 
 RNG = np.random.default_rng(0)
 depth = 0  # of functions that are being differentiated: gradients within one are recorded
-
-
-class LeftOutError(Exception):
-    """Something that steep doesn't offer, or that the adapter doesn't: the reason for which a test is left out."""
 
 
 def is_complex(x: Any) -> bool:

@@ -14,7 +14,8 @@ from types import ModuleType
 from typing import Any
 
 import numpy as onp
-from hips_core import LeftOutError, as_value
+from hips_core import as_value
+from suite import LeftOutError
 
 import steep as st
 

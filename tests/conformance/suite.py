@@ -12,6 +12,10 @@ from typing import Any
 import pytest
 
 
+class LeftOutError(Exception):
+    """Something that steep doesn't offer, or that the adapter doesn't: the reason for which a test is left out."""
+
+
 def checkout(variable: str, holds: str) -> Path:
     """The folder that the environment variable names. Ends the program if it does not hold the suite."""
     folder = Path(os.environ.get(variable, "")).absolute()
@@ -23,9 +27,9 @@ def checkout(variable: str, holds: str) -> Path:
 class Record:
     """A pytest plugin: the tests that passed, failed, and were left out, with the reason.
 
-    A test is left out if ``excluded`` has its name (``file.py::test``), or if it raises an error for which
-    ``reason_of`` has a reason. It runs all the same: if it is in ``excluded`` and passes, that is a failure, since the
-    reason doesn't hold.
+    A test is left out if ``excluded`` has its name (``file.py::test``, ``file.py::Class::test``), or if it raises an
+    error for which ``reason_of`` has a reason. It runs all the same: if it is in ``excluded`` and passes, that is a
+    failure, since the reason doesn't hold.
     """
 
     def __init__(self, excluded: Mapping[str, str], reason_of: Callable[[BaseException], str | None]) -> None:
@@ -37,7 +41,7 @@ class Record:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
         report = yield
-        name = f"{item.path.name}::{item.name}"
+        name = f"{item.path.name}::{item.nodeid.partition('::')[2]}"
         reason = self._excluded.get(name) or self._excluded.get(name.partition("[")[0])
         if call.excinfo is not None:
             error = call.excinfo.value

@@ -39,6 +39,7 @@ from .losses import (
 )
 from .module import Module
 from .normalization import BatchNorm1d, GroupNorm, LayerNorm, RMSNorm
+from .preprocessing import MinMaxScaling, Normalization
 from .regularization import Dropout
 from .shape import Flatten, Identity
 
@@ -68,10 +69,12 @@ __all__ = [
     "LogSoftmax",
     "MSELoss",
     "MarginRankingLoss",
+    "MinMaxScaling",
     "Module",
     "ModuleList",
     "MultiMarginLoss",
     "NLLLoss",
+    "Normalization",
     "Parameter",
     "PoissonNLLLoss",
     "RMSNorm",

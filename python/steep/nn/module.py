@@ -11,8 +11,11 @@ import numpy as np
 from .. import _core
 from ..autograd import no_grad
 from ..autograd.hooks import Handle
+from ..io.atomic import Path
+from ..io.file import load, save
 from ..ops import to_device
 from ..ops._apply import as_tensor, host_tensor
+from ..ops.creation import tensor
 from ..tensor import Parameter, Tensor, move_target
 from ..train.trainable import Trainable
 from .hooks import Hooks, add, run
@@ -62,6 +65,7 @@ class Module(Ruled, Trainable):
     training: bool = True
     _name: str | None = None
     _buffer_names: frozenset[str] = frozenset()
+    _fitted_names: frozenset[str] = frozenset()  # of buffers whose shape comes from data, in load_state_dict too
     _hooks: Hooks | None = None
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
@@ -198,7 +202,7 @@ class Module(Ruled, Trainable):
         >>> list(st.nn.Linear(2, 1).state_dict())
         ['weight', 'bias']
         """
-        return {path: tensor.detach().copy() for path, tensor in self._state().items()}
+        return {path: value.detach().copy() for path, value in self._state().items()}
 
     def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> LoadReport:
         """Copies values (tensors or arrays) into the parameters and buffers of the same paths.
@@ -214,11 +218,16 @@ class Module(Ruled, Trainable):
             )
         own = self._state()
         values = {path: _as_values(state[path]) for path in own if path in state}
+        fitted = {
+            f"{path}.{name}" if path else name: (module, name)
+            for path, module in self.named_modules()
+            for name in module._fitted_names
+        }
         report = LoadReport([path for path in own if path not in state], [path for path in state if path not in own])
         problems = [
             f"{path} has shape {value.shape}, the model needs {own[path].shape}"
             for path, value in values.items()
-            if value.shape != own[path].shape
+            if value.shape != own[path].shape and path not in fitted
         ]
         if strict:
             problems += [f"missing: {', '.join(report.missing)}"] * bool(report.missing)
@@ -227,8 +236,39 @@ class Module(Ruled, Trainable):
             raise ValueError(f"{type(self).__name__}.load_state_dict loaded nothing:\n  " + "\n  ".join(problems))
         with no_grad():
             for path, value in values.items():
-                own[path].copy_(value)
+                if path in fitted:
+                    module, name = fitted[path]
+                    setattr(module, name, tensor(value, own[path].dtype, own[path].device))
+                else:
+                    own[path].copy_(value)
         return report
+
+    def save_weights(self, path: Path) -> None:
+        """Writes ``state_dict()`` to a safetensors file, which other programs read too: see ``steep.save``.
+
+        >>> import os, tempfile, steep as st
+        >>> path = os.path.join(tempfile.mkdtemp(), "weights.safetensors")
+        >>> st.nn.Linear(2, 1).save_weights(path)
+        >>> st.nn.Linear(2, 1).load_weights(path)
+        LoadReport(missing=[], unexpected=[])
+        """
+        save(self._state(), path)
+
+    def load_weights(self, path: Path, strict: bool = True) -> LoadReport:
+        """Copies the tensors of a file into the parameters and buffers of the same paths: see ``load_state_dict``.
+
+        Raises ValueError, with nothing changed, also for a file that holds no weights alone, or that is damaged.
+        """
+        state = load(path, "cpu")
+        if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+            raise ValueError(
+                f"{type(self).__name__}.load_weights: {path} holds {_kind(state):.80}, not weights alone: read it with "
+                "steep.load, and pass the weights to load_state_dict"
+            )
+        try:
+            return self.load_state_dict(state, strict)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
 
     def to(self, *target: Any, dtype: Any = None, device: Any = None) -> Self:
         """Moves parameters, their gradients and buffers to a device, a floating-point dtype, or both; returns itself.
@@ -387,6 +427,10 @@ def check_sizes(layer: str, **sizes: int) -> None:
 
 def _as_values(x: Any) -> Tensor:
     return x if isinstance(x, Tensor) else host_tensor(np.asarray(x))  # in the dtype of any library's array
+
+
+def _kind(state: Any) -> str:
+    return f"a dict of {', '.join(map(str, state))}" if isinstance(state, dict) else f"a {type(state).__name__}"
 
 
 def _move_parameter(parameter: Parameter, moved: Callable[[Tensor], Tensor]) -> None:

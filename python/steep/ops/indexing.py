@@ -367,7 +367,8 @@ def _take_along_axis_backward_vjp(g: Tensor, indices: Tensor, axis: int) -> tupl
 def one_hot(labels: Any, num_classes: int | None = None, dtype: Any = dtypes.float32) -> Tensor:
     """A new last axis of ``num_classes`` elements (the largest label + 1, for None): 1 at the label, 0 elsewhere.
 
-    Raises ValueError for labels out of range, TypeError unless they are integers.
+    Raises ValueError for labels out of range and a number of classes that is none, TypeError unless the labels are
+    integers.
 
     >>> import steep as st
     >>> st.one_hot(st.tensor([1, 0]), 3)
@@ -377,6 +378,6 @@ def one_hot(labels: Any, num_classes: int | None = None, dtype: Any = dtypes.flo
     labels = as_indices(labels)
     if num_classes is None:
         num_classes = int(labels.max()) + 1 if labels.size else 0
-    if not 0 <= num_classes < 2**48:
-        raise ValueError(f"one_hot: num_classes={num_classes} must be the number of classes")
+    if not (hasattr(num_classes, "__index__") and 0 <= num_classes < 2**48):
+        raise ValueError(f"one_hot: num_classes={num_classes!r} must be the number of classes")
     return _core.one_hot(labels, num_classes, as_dtype(dtype))

@@ -96,7 +96,7 @@ class Batches(Source):
 
     def __init__(self, batches: Iterable[Any], form: Form, device: Device, limit: int | None = None) -> None:
         self.batches, self.form, self.device, self.limit = batches, form, device, limit
-        self.steps = limit if limit is not None else len(batches) if isinstance(batches, Sized) else None
+        self.steps = limit if limit is not None else _length(batches)
         self._once = iter(batches) is batches if hasattr(batches, "__next__") else False
         self._used = False
         self._going: Iterator[Any] | None = None
@@ -159,6 +159,14 @@ class Batches(Source):
             return x if x.device is self.device else to_device(x, self.device)
 
         return tuple(mapped(here, part) for part in as_data(x, y, weight, self.form))
+
+
+def _length(batches: Iterable[Any]) -> int | None:
+    """The number of batches. None if there is no length, as with a DataLoader whose sampler has none."""
+    try:
+        return len(batches) if isinstance(batches, Sized) else None
+    except TypeError:
+        return None
 
 
 def source(

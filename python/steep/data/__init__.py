@@ -1,0 +1,32 @@
+"""Data: datasets and their split, batches of them, readers of files, small sets to learn with, and augmentation."""
+
+from . import augment
+from .bundled import load, load_digits28
+from .collate import default_collate
+from .dataset import ConcatDataset, Dataset, Subset, TensorDataset, random_split
+from .idx import load_mnist, read_idx
+from .loader import DataLoader
+from .samplers import BatchSampler, RandomSampler, Sampler, SequentialSampler, WeightedRandomSampler
+from .table import Table, read_csv
+
+__all__ = [
+    "BatchSampler",
+    "ConcatDataset",
+    "DataLoader",
+    "Dataset",
+    "RandomSampler",
+    "Sampler",
+    "SequentialSampler",
+    "Subset",
+    "Table",
+    "TensorDataset",
+    "WeightedRandomSampler",
+    "augment",
+    "default_collate",
+    "load",
+    "load_digits28",
+    "load_mnist",
+    "random_split",
+    "read_csv",
+    "read_idx",
+]
