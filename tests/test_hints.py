@@ -29,9 +29,21 @@ def test_methods(name: str) -> None:
         assert hasattr(st, used)
 
 
+@pytest.mark.parametrize("name", hints.LAYERS)
+def test_layers(name: str) -> None:
+    message = hints.of_layer(name)
+    assert message.startswith(": use ")
+    with pytest.raises(AttributeError, match=re.escape(f"module 'steep.nn' has no attribute {name!r}{message}")):
+        getattr(st.nn, name)
+    for used in re.findall(r"([A-Z]\w+)\(", message):
+        assert hasattr(st.nn, used)
+
+
 def test_names_of_no_library() -> None:
     with pytest.raises(AttributeError, match=r"has no attribute 'flaot32'$"):
         st.flaot32  # noqa: B018
+    with pytest.raises(AttributeError, match=r"module 'steep.nn' has no attribute 'Linaer'$"):
+        st.nn.Linaer  # noqa: B018
     with pytest.raises(AttributeError, match=r"has no attribute '_ipython_display_'$"):
         st.ones(1)._ipython_display_  # noqa: B018
     assert not hasattr(st.ones(1), "foo")

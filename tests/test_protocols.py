@@ -179,8 +179,17 @@ def test_pickles_keep_what_is_trained() -> None:
     with pytest.raises(RuntimeError, match=r"a tensor with history cannot be pickled: use x.detach\(\)"):
         pickle.dumps(x * 2)
     with pytest.raises(RuntimeError, match=r"a tensor with history cannot be copied"):
-        copy.copy(x * 2)
+        copy.deepcopy(x * 2)
     assert not pickle.loads(pickle.dumps((x * 2).detach())).requires_grad
+
+
+def test_a_shallow_copy_of_a_result_keeps_its_history() -> None:
+    x = st.tensor([1.0, 2.0], requires_grad=True)
+    y = x * 2
+    twin = copy.copy(y)
+    assert twin is not y
+    twin.sum().backward()
+    assert_same(x.grad.numpy(), np.full(2, 2, np.float32))
 
 
 def test_deep_copies_respect_the_memo() -> None:

@@ -19,6 +19,7 @@ from .devices import Device, device, get_default_device, set_default_device
 from .dtypes import *
 from .dtypes import __all__ as _dtypes
 from .io import load, save
+from .nn import Input
 from .ops import __all__ as _operations
 from .ops.creation import *
 from .ops.creation import tensor as tensor  # the function, not the module of that name
@@ -50,6 +51,7 @@ __version__: str = _core.version
 
 __all__ = [
     "Device",
+    "Input",
     "Parameter",
     "Tensor",
     "__array_api_version__",

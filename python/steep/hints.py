@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import steep
 
-# Of functions: NumPy's and PyTorch's names.
+# Of functions: NumPy's, PyTorch's and TensorFlow's names.
 FUNCTIONS = {
     "DataLoader": "data.DataLoader",
     "Dataset": "data.Dataset",
     "TensorDataset": "data.TensorDataset",
+    "GradientTape": "value_and_grad(loss), or x.requires_grad and loss.backward()",
+    "Model": "nn.Model",
+    "Module": "nn.Module",
+    "Sequential": "nn.Sequential",
+    "Variable": "tensor(values, requires_grad=True)",
     "absolute": "abs",
     "allclose": "numpy.allclose(a.numpy(), b.numpy())",
     "amax": "max",
@@ -24,7 +29,10 @@ FUNCTIONS = {
     "cat": "concat",
     "chunk": "split",
     "clamp": "clip",
+    "compile": "the model or the function as it is: steep runs every operation at once, and has nothing to compile",
     "concatenate": "concat",
+    "constant": "tensor",
+    "convert_to_tensor": "asarray",
     "cumprod": "cumulative_prod",
     "cumsum": "cumulative_sum",
     "datasets": "data.load(name)",
@@ -33,6 +41,7 @@ FUNCTIONS = {
     "fft": "numpy.fft on x.numpy()",
     "float": "float32",
     "from_numpy": "asarray",
+    "function": "the function as it is: steep runs every operation at once, and traces nothing",
     "ge": "greater_equal",
     "gt": "greater",
     "half": "float16",
@@ -57,6 +66,9 @@ FUNCTIONS = {
     "random_split": "data.random_split",
     "randperm": "random.permutation",
     "ravel": "flatten",
+    "reduce_max": "max",
+    "reduce_mean": "mean",
+    "reduce_sum": "sum",
     "seed": "manual_seed",
     "sub": "subtract",
     "swapdims": "swapaxes",
@@ -72,6 +84,9 @@ FUNCTIONS = {
 METHODS = {
     "bfloat16": "x.astype(steep.bfloat16)",
     "bool": "x.astype(steep.bool)",
+    "assign": "x.copy_(values)",
+    "assign_add": "x.add_(values)",
+    "assign_sub": "x.sub_(values)",
     "data": "x.detach()",
     "dim": "x.ndim",
     "expand": "steep.broadcast_to(x, shape)",
@@ -99,6 +114,30 @@ SCHEDULES = {
     "SequentialLR": "Sequence(schedules, milestones)",
     "StepLR": "StepDecay(lr, step_size, gamma)",
 }
+# Of layers: Keras' names, and PyTorch's where another layer does it.
+LAYERS = {
+    "Activation": "Sequential's layers ReLU, Tanh, …, or Linear(…, activation=name)",
+    "Add": "a + b",
+    "BatchNormalization": "BatchNorm1d(features)",
+    "Concatenate": "Concat(axis)",
+    "Dense": "Linear(in_features, out_features, activation=name)",
+    "Functional": "Model(inputs, outputs)",
+    "InputLayer": "Input(shape)",
+    "LayerNormalization": "LayerNorm(shape)",
+    "LazyLinear": "Linear(in_features, out_features)",
+    "ModuleDict": "attributes, or Sequential({name: module})",
+    "Multiply": "a * b",
+    "ParameterList": "attributes, one for each Parameter",
+    "Reshape": "Lambda(lambda x: x.reshape(-1, …))",
+    "Subtract": "a - b",
+    "Unflatten": "Lambda(lambda x: x.reshape(-1, …))",
+}
+
+
+def of_layer(name: str) -> str:
+    """What to use in place of a missing ``steep.nn.<name>``; empty for names that no library has."""
+    there = LAYERS.get(name, "")
+    return there and f": use {'nn.' if there.split('(')[0].isidentifier() else ''}{there}"
 
 
 def of_function(name: str) -> str:

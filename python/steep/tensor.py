@@ -162,7 +162,7 @@ class Tensor(Methods):
         )
 
     def __copy__(self) -> Tensor:
-        return self.__deepcopy__({})
+        return self.__deepcopy__({}) if self._node is None else self.copy()  # matplotlib copies what it plots
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
         if id(self) in memo:

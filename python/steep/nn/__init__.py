@@ -1,5 +1,6 @@
 """Layers, losses and initialisers: the parts of a model, and Module, which holds them together."""
 
+from .. import hints as _hints
 from ..tensor import Parameter
 from . import constraints, init, regularizers, utils
 from .activations import (
@@ -17,6 +18,7 @@ from .activations import (
 )
 from .containers import ModuleList, Sequential
 from .embedding import Embedding
+from .graph import Input
 from .linear import Bilinear, Linear
 from .losses import (
     BCELoss,
@@ -37,6 +39,8 @@ from .losses import (
     SoftMarginLoss,
     TripletMarginLoss,
 )
+from .merge import Concat, Lambda
+from .model import Model
 from .module import Module
 from .normalization import BatchNorm1d, GroupNorm, LayerNorm, RMSNorm
 from .preprocessing import MinMaxScaling, Normalization
@@ -50,6 +54,7 @@ __all__ = [
     "BCEWithLogitsLoss",
     "BatchNorm1d",
     "Bilinear",
+    "Concat",
     "CosineEmbeddingLoss",
     "CrossEntropyLoss",
     "Dropout",
@@ -60,8 +65,10 @@ __all__ = [
     "HingeEmbeddingLoss",
     "HuberLoss",
     "Identity",
+    "Input",
     "KLDivLoss",
     "L1Loss",
+    "Lambda",
     "LayerNorm",
     "LeakyReLU",
     "Linear",
@@ -70,6 +77,7 @@ __all__ = [
     "MSELoss",
     "MarginRankingLoss",
     "MinMaxScaling",
+    "Model",
     "Module",
     "ModuleList",
     "MultiMarginLoss",
@@ -93,3 +101,7 @@ __all__ = [
     "regularizers",
     "utils",
 ]
+
+
+def __getattr__(name: str) -> object:
+    raise AttributeError(f"module 'steep.nn' has no attribute {name!r}{_hints.of_layer(name)}")

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
+from .dry_run import Spec
+from .graph import Symbol
 from .module import Module
 
 if TYPE_CHECKING:
@@ -60,6 +62,7 @@ class _Row(Module):
 class Sequential(_Row):
     """Modules that run one after another: modules as arguments, one list of them, or a dict of names to modules.
 
+    The first may be a ``steep.Input``, which tells ``summary`` the shape of the samples.
     ``model[i]`` is a module, ``model[i:j]`` a Sequential of the same modules. Raises TypeError for anything that is
     not a Module.
 
@@ -78,7 +81,9 @@ class Sequential(_Row):
     Linear(in_features=4, out_features=8, bias=True)
     """
 
-    def __init__(self, *layers: Module | Mapping[str, Module] | Iterable[Module]) -> None:
+    _input: Spec | None = None
+
+    def __init__(self, *layers: Any) -> None:
         only = layers[0] if len(layers) == 1 else None
         if isinstance(only, Mapping):
             for name, module in only.items():
@@ -87,6 +92,19 @@ class Sequential(_Row):
         modules = only if isinstance(only, list | tuple) else layers
         for module in modules:
             self.append(module)  # refuses what is not a Module
+
+    def append(self, module: Any) -> Self:
+        """Adds a module at the end, named by its position, and returns the container.
+
+        In the first place it may be a ``steep.Input`` instead, which says what the samples are like.
+        """
+        if isinstance(module, Symbol) and module.call is None and not len(self) and self._input is None:
+            self._input = module.args[0]
+            return self
+        return super().append(module)
+
+    def _expects(self) -> Spec | None:
+        return self._input
 
     def forward(self, x: Any) -> Any:
         """Runs x through the modules in order."""

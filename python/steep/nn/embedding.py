@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import ops, random
+from .. import dtypes, ops, random
 from ..ops._apply import as_tensor
 from ..tensor import Parameter, Tensor
+from .dry_run import Spec
 from .module import Module, check_sizes
 
 __all__ = ["Embedding"]
@@ -42,6 +43,9 @@ class Embedding(Module):
     def forward(self, x: Any) -> Tensor:
         """The vectors of the numbers x."""
         return ops.embedding(as_tensor(x, self.weight), self.weight, self.padding_idx)
+
+    def _expects(self) -> Spec:
+        return Spec((None,), dtypes.int64)
 
     def extra_repr(self) -> str:
         """The sizes, and the padding if there is one."""

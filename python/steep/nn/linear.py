@@ -10,6 +10,7 @@ from ..ops._apply import as_tensor
 from ..ops.linalg import FUSED_ACTIVATIONS
 from ..tensor import Parameter, Tensor
 from .activations import activation_function
+from .dry_run import Spec
 from .module import Module, check_sizes
 
 __all__ = ["Bilinear", "Linear"]
@@ -72,6 +73,9 @@ class Linear(Module):
             x = self._admit(x)
         y = ops.linear(x, weight, self.bias, self._fused)
         return y if self._then is None else self._then(y)
+
+    def _expects(self) -> Spec:
+        return Spec((self.in_features,), self.weight.dtype)
 
     def _admit(self, x: Any) -> Tensor:
         rows = as_tensor(x, self.weight)

@@ -18,7 +18,9 @@ from ..ops._apply import as_tensor, host_tensor
 from ..ops.creation import tensor
 from ..tensor import Parameter, Tensor, move_target
 from ..train.trainable import Trainable
+from .graph import call_module, has_symbols
 from .hooks import Hooks, add, run
+from .inspection import Inspected
 from .rules import Ruled
 
 if TYPE_CHECKING:
@@ -34,7 +36,7 @@ class LoadReport(NamedTuple):
     unexpected: list[str]
 
 
-class Module(Ruled, Trainable):
+class Module(Ruled, Inspected, Trainable):
     """A layer or a model: parameters, sub-modules, and ``forward``, which computes with them.
 
     Parameters and modules register themselves when they are assigned to attributes; a module called like a function
@@ -73,11 +75,17 @@ class Module(Ruled, Trainable):
         raise NotImplementedError(f"{type(self).__name__} needs a method forward(self, x) that computes its output")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if (not args or type(args[0]) is not Tensor) and has_symbols((args, kwargs)):
+            return call_module(self, args, kwargs)
         try:
             hooks = self._hooks
             return self.forward(*args, **kwargs) if hooks is None else run(self, hooks, args, kwargs)
         except ValueError as error:
             self._check_devices(args, error)
+            raise
+        except TypeError:
+            if has_symbols((args, kwargs)):  # behind a tensor
+                return call_module(self, args, kwargs)
             raise
 
     def _check_devices(self, inputs: tuple[Any, ...], error: ValueError) -> None:

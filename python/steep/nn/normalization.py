@@ -8,6 +8,7 @@ from .. import dtypes, ops
 from ..ops._apply import as_tensor
 from ..ops.manipulation import as_shape
 from ..tensor import Parameter, Tensor
+from .dry_run import Spec
 from .module import Module, check_sizes
 
 __all__ = ["BatchNorm1d", "GroupNorm", "LayerNorm", "RMSNorm"]
@@ -41,6 +42,9 @@ class LayerNorm(Module):
         x = _admitted(self, x, self.normalized_shape)
         return ops.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
 
+    def _expects(self) -> Spec:
+        return Spec(self.normalized_shape, dtypes.float32)
+
     def extra_repr(self) -> str:
         """Shape, eps and whether there are parameters."""
         return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.weight is not None}"
@@ -67,6 +71,9 @@ class RMSNorm(Module):
     def forward(self, x: Any) -> Tensor:
         """The normalised x, of x's shape."""
         return ops.rms_norm(_admitted(self, x, self.normalized_shape), self.normalized_shape, self.weight, self.eps)
+
+    def _expects(self) -> Spec:
+        return Spec(self.normalized_shape, dtypes.float32)
 
     def extra_repr(self) -> str:
         """Shape, eps and whether there is a weight."""
@@ -189,6 +196,9 @@ class BatchNorm1d(Module):
             if self.momentum is None:
                 share = 1 / int(self.num_batches_tracked)
         return ops.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, by_batch, share, self.eps)
+
+    def _expects(self) -> Spec:
+        return Spec((self.num_features,), dtypes.float32)
 
     def extra_repr(self) -> str:
         """The features and the options."""

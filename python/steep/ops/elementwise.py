@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from .. import _core, dtypes
@@ -350,5 +351,15 @@ def _where_vjp(g: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
     return where(condition, g, 0.0), where(condition, 0.0, g)
 
 
+def _operator(function: Callable[[Any, Any], Tensor]) -> Callable[[Any, Any], Any]:
+    def run(a: Any, b: Any) -> Any:
+        # By NumPy's convention such an operand wants Python to ask it: a symbolic value of a graph of layers does.
+        if not isinstance(b, Tensor) and getattr(type(b), "__array_ufunc__", b) is None:
+            return NotImplemented
+        return function(a, b)
+
+    return run
+
+
 for _function in (add, subtract, multiply, divide):
-    _core.set_operator(_function.__name__, BINARY[_function.__name__].vjp, _function)
+    _core.set_operator(_function.__name__, BINARY[_function.__name__].vjp, _operator(_function))

@@ -41,6 +41,7 @@ class Optimizer:
 
     state_names: tuple[str, ...] = ()
     scalar_names: tuple[str, ...] = ()  # those of state_names that are one number for each parameter
+    _optional: tuple[tuple[str, str], ...] = (("momentum_buffer", "momentum"), ("grad_avg", "centered"))
     _not_negative: tuple[str, ...] = ("lr", "weight_decay", "eps", "momentum")  # options, if it has them
     _shares: tuple[str, ...] = ()  # options from 0 to 1
 
@@ -111,6 +112,8 @@ class Optimizer:
             if True in present:
                 updated = True
                 steps = [n + has for n, has in zip(self._steps[i], present, strict=True)]
+                if 0 in self._steps[i]:
+                    self._begin(i, params, steps)
                 try:
                     self._update(group, self._state[i], steps)
                 except ValueError:  # raised before anything has changed
@@ -244,11 +247,26 @@ class Optimizer:
         raise TypeError(f"{self._name()}: {name} must be a number, not {value!r:.60}")
 
     def _kept(self, group: Group, state: dict[str, list[Tensor]], name: str) -> list[Tensor]:
-        """The state tensors called ``name``, zeros at first."""
+        """The state tensors called ``name``, zeros at first; empty ones for parameters that are frozen."""
         tensors = state.get(name)
         if tensors is None:
-            tensors = state[name] = [self._blank(p, name) for p in group["params"]]
+            tensors = state[name] = [
+                zeros(0, dtype=p.dtype, device=p.device) if p.grad is None else self._blank(p, name)
+                for p in group["params"]
+            ]
         return tensors
+
+    def _begin(self, i: int, params: list[Tensor], steps: list[int]) -> None:
+        """Makes the state of those parameters of group i that are updated for the first time: they were frozen."""
+        for name, tensors in self._state[i].items():
+            for k, (p, step) in enumerate(zip(params, steps, strict=True)):
+                if step == 1 and p.grad is not None:
+                    tensors[k] = self._blank(p, name)
+
+    def kept_names(self, group: Group) -> tuple[str, ...]:
+        """The names of the tensors of a parameter's shape that are kept for each parameter of a group."""
+        unused = {name for name, option in self._optional if not group.get(option, True)}
+        return tuple(name for name in self.state_names if name not in unused | {*self.scalar_names})
 
     def _blank(self, parameter: Tensor, name: str) -> Tensor:
         if name in self.scalar_names:
