@@ -92,7 +92,6 @@ def test_every_heading_of_a_lesson_is_in_the_table() -> None:
 
 
 @pytest.mark.host(reason="a lesson runs in a process of its own, on its default device")
-@pytest.mark.filterwarnings("ignore:::zmq", "ignore:::jupyter_client")  # of other versions of theirs
 @each_lesson
 def test_lesson_runs(lesson: Path, tmp_path: Path) -> None:
     nbclient, nbformat = pytest.importorskip("nbclient"), pytest.importorskip("nbformat")
