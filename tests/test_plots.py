@@ -92,8 +92,9 @@ def test_training_curves_on_given_axes_and_what_they_refuse() -> None:
         plots.training_curves(HISTORY, ax=axes[0])
     with pytest.raises(ValueError, match="'f1' is not in the history, which has loss, accuracy, val_loss"):
         plots.training_curves(HISTORY, ["f1"])
-    with pytest.raises(ValueError, match="the history is empty"):
-        plots.training_curves({})
+    for empty in ({}, {"loss": []}):
+        with pytest.raises(ValueError, match="the history is empty"):
+            plots.training_curves(empty)
 
 
 def test_live_curves_in_a_script(tmp_path: Path) -> None:
@@ -213,6 +214,8 @@ def test_decision_boundary_of_modules_tensors_and_other_models() -> None:
     assert kinds == [(st.Tensor, st.float32, tensor.device)]
     assert [c for c, _ in regions(other)] == [c for c, _ in regions(ax)]
 
+    assert regions(plots.decision_boundary(st.nn.Linear(2, 2).to(st.bfloat16), x, [0, 1, 0], resolution=9))
+
     named = SimpleNamespace(predict=lambda rows: np.where(rows[:, 0] > 1, "yes", "no"))
     ax = plots.decision_boundary(named, x, ["no", "yes", "no"])
     assert labels(ax) == ["no", "yes"]
@@ -222,7 +225,8 @@ def test_decision_boundary_of_modules_tensors_and_other_models() -> None:
     ("x", "y", "options", "message"),
     [
         (np.zeros((3, 3)), [0, 1, 0], {}, r"x has shape \(3, 3\): it must be \(samples, 2\)"),
-        (np.zeros((3, 2)), [0, 1], {}, "need one row for each sample"),
+        (np.zeros((3, 2)), [0, 1], {}, "both need a row for each sample"),
+        ([[0.0, np.nan], [1.0, 1.0]], [0, 1], {}, "x holds NaN or infinite values"),
         (np.zeros((3, 2)), [0.1, 0.2, 0.3], {}, "y must be labels"),
         (np.zeros((3, 2)), [0, 1, 0], {"names": ["a"]}, "are 1, and there are 2 classes"),
     ],
@@ -247,6 +251,8 @@ def test_pair_plot(rng: np.random.Generator) -> None:
                 np.testing.assert_array_equal(points.get_offsets(), x[y == c][:, [column, row]])
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["cat", "dog"]
     assert plots.pair_plot(x[:, :1]).legends == []
+    holes = plots.pair_plot([[np.nan, np.inf], [np.nan, 1.0], [np.nan, 2.0]]).axes
+    assert [sum(bar.get_height() for bar in holes[i].patches) for i in (0, 3)] == [0, 2]
     with pytest.raises(ValueError, match=r"x has shape \(30,\): it must be \(samples, features\)"):
         plots.pair_plot(x[:, 0])
 
@@ -349,6 +355,7 @@ def test_weight_histograms() -> None:
     assert [sum(bar.get_height() for bar in panel.patches) for panel in (weight, bias)] == [149, 3]
     assert len(weight.patches) == 7
     assert bias.get_xlabel() == f"max |w| = {abs(model.bias.numpy()).max():.3g}"  # type: ignore[union-attr]
+    assert len(plots.weight_histograms(st.nn.Linear(2, 2).to(st.bfloat16)).axes) == 2
     with pytest.raises(ValueError, match="ReLU has no parameters"):
         plots.weight_histograms(st.nn.ReLU())
 

@@ -46,7 +46,7 @@ def training_curves(
     >>> [line.get_label() for line in figure.axes[0].lines]
     ['training (running mean)', 'validation', 'best: epoch 2']
     """
-    if not history:
+    if not any(len(values) for values in history.values()):
         raise ValueError("training_curves: the history is empty: train the model first")
     names = list(names or _quantities(history))
     missing = [name for name in names if name not in history and f"val_{name}" not in history]
