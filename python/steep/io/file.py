@@ -165,7 +165,8 @@ def _parsed(data: bytes, device: Any) -> Any:
 def _what_it_is(data: bytes) -> str:
     if not data:
         return "the file is empty"
-    if data.startswith((b"PK", b"\x80")):
+    # A pickle starts with 0x80, its protocol, and an opcode; the length of a short header has 0 in that place.
+    if data.startswith(b"PK\x03\x04") or (data[0] == 0x80 and data[2:3] > b"\0"):
         return (
             "it is a zip or pickle file, as of torch.save, which steep does not read, since loading it may run any "
             "code: convert it where it comes from, with safetensors.torch.save_file"
