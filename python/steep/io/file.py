@@ -9,7 +9,6 @@ header's metadata, which other readers pass over: ``steep``, the structure as JS
 from __future__ import annotations
 
 import errno
-import json
 import os
 import stat
 import zlib
@@ -64,6 +63,8 @@ def save(state: Any, path: Path) -> None:
     >>> st.load(path)
     {'weights': [tensor([1., 1.]), tensor([0., 0., 0.], dtype=bfloat16)], 'epoch': 7, 'best': inf}
     """
+    import json  # here, as import steep is to be fast
+
     contents: dict[int, np.ndarray[Any, Any]] = {}
 
     def checksum(x: Tensor) -> int:
@@ -129,6 +130,8 @@ def _read(path: str) -> bytes:
 
 
 def _parsed(data: bytes, device: Any) -> Any:
+    import json
+
     from safetensors import SafetensorError, deserialize
 
     try:
