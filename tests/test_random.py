@@ -100,6 +100,22 @@ def test_state_and_seed() -> None:
     assert len({st.random.uniform(()).item() for _ in range(1000)}) > 990  # calls take different parts of the stream
 
 
+def test_a_fork_has_a_stream_of_its_own() -> None:
+    st.manual_seed(1)
+    expected = st.random.uniform(4).tolist()
+    st.manual_seed(2)
+    state = st.random.get_state()
+    with st.random.fork(1):
+        assert st.random.uniform(4).tolist() == expected
+        with pytest.raises(RuntimeError, match="inside"), st.random.fork(3):
+            raise RuntimeError("inside")
+        assert st.random.get_state()[0] == 1
+    assert st.random.get_state() == state
+    with pytest.raises(ValueError, match="a seed must be"), st.random.fork(-1):
+        pass
+    assert st.random.get_state() == state
+
+
 def test_numpy_integers_are_seeds_and_sizes() -> None:
     st.manual_seed(np.int64(5))
     first = st.random.uniform(np.int64(3)).numpy()

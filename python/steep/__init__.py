@@ -45,7 +45,7 @@ from .random import manual_seed
 from .tensor import Parameter, Tensor
 
 if TYPE_CHECKING:
-    from . import callbacks, data, metrics
+    from . import analysis, callbacks, data, metrics, plots, sklearn
 
 __version__: str = _core.version
 
@@ -56,6 +56,7 @@ __all__ = [
     "Tensor",
     "__array_api_version__",
     "__array_namespace_info__",
+    "analysis",
     "autograd",
     "callbacks",
     "cuda",
@@ -84,18 +85,27 @@ __all__ = [
     "ops",
     "optim",
     "pi",
+    "plots",
     "random",
     "save",
     "set_default_device",
     "set_num_threads",
     "show_config",
+    "sklearn",
     "train",
     "value_and_grad",
     *(name for name in _dtypes if name != "as_dtype"),
     *_operations,
 ]
 
-_LAZY = ("callbacks", "data", "metrics")  # packages that are imported when they are used first
+_LAZY = (
+    "analysis",
+    "callbacks",
+    "data",
+    "metrics",
+    "plots",
+    "sklearn",
+)  # packages that are imported when they are used first
 
 
 def __getattr__(name: str) -> object:
