@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from steep.notebook import in_notebook
+
 DOCS = Path(__file__).parents[1] / "docs"
 LESSONS = sorted(DOCS.glob("lessons/*.ipynb"))
 TABLE = [line for line in (DOCS / "course.md").read_text(encoding="utf-8").splitlines() if ".ipynb)" in line]
@@ -97,7 +99,9 @@ def test_lesson_runs(lesson: Path, tmp_path: Path) -> None:
     nbclient, nbformat = pytest.importorskip("nbclient"), pytest.importorskip("nbformat")
     for library in ("ipykernel", "matplotlib", "sklearn"):
         pytest.importorskip(library)
+    assert not in_notebook()  # though ipykernel is imported
     notebook = nbformat.read(lesson, as_version=4)
+    notebook.cells.append(nbformat.v4.new_code_cell("from steep.notebook import in_notebook\n\nassert in_notebook()"))
     client = nbclient.NotebookClient(notebook, timeout=240, resources={"metadata": {"path": str(tmp_path)}})
     client.execute(env={**os.environ, "IPYTHONDIR": str(tmp_path / "ipython")})  # no history in the user's folder
     outputs = [(cell["id"], output) for cell in notebook.cells for output in cell.get("outputs", ())]

@@ -134,8 +134,8 @@ def test_live_curves_in_a_notebook(monkeypatch: pytest.MonkeyPatch) -> None:
         shown.append(("new", picture))
         return SimpleNamespace(update=lambda picture: shown.append(("update", picture)))
 
-    monkeypatch.setitem(sys.modules, "ipykernel", SimpleNamespace())
-    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace())
+    monkeypatch.setattr("steep.plots.curves.in_notebook", lambda: True)
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(version_info=(9, 0)))  # matplotlib looks
     monkeypatch.setitem(sys.modules, "IPython.display", SimpleNamespace(Image=lambda data: data, display=display))
     live = plots.LiveCurves(interval=0)
     for epoch in range(3):

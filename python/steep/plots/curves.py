@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..callbacks import Callback, History
+from ..notebook import in_notebook
 from .figure import DPI, INK, colour, epoch_axis, few_points, grid, legend, save, tidy
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ class LiveCurves(Callback):
         self.interval = interval
         self.monitor = monitor
         self.history = History()
-        self._in_notebook = "ipykernel" in sys.modules
+        self._in_notebook = in_notebook()
         self._shown: Any = None  # the notebook's handle of the picture
         self._next = 0.0
         self._drawn = True  # the latest epoch
