@@ -189,7 +189,7 @@ def test_tensors_are_data_too() -> None:
         ({"rounds": 1}, "one model has no variance"),
         ({"loss": "hinge"}, "must be 'squared' or 'zero_one'"),
         ({"loss": "zero_one"}, "y_test must be labels"),
-        ({"y": np.zeros(3)}, r"x of shape \(30, 1\) and y of shape \(3,\)"),
+        ({"y": np.zeros(3)}, r"x has shape \(30, 1\), y \(3,\): both need a row"),
         ({"make_model": functools.cache(Polynomial)}, "must make a new model at every call"),
         ({"make_model": lambda: Flat()}, r"output has shape \(9,\), its target \(10,\)"),
     ],
@@ -299,7 +299,7 @@ def test_curves_refuse() -> None:
         learning_curve(Polynomial, x, y, rounds=0)
     with pytest.raises(ValueError, match="there are no values of degree"):
         validation_curve(Polynomial, "degree", [], x, y)
-    with pytest.raises(ValueError, match=r"need one row for each sample"):
+    with pytest.raises(ValueError, match="both need a row for each sample, and at least one"):
         learning_curve(Polynomial, x[:0], y[:0])
 
 

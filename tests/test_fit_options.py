@@ -606,8 +606,8 @@ def test_a_dataset_trains_as_its_arrays(given: str, data: Any) -> None:
 
 
 def test_a_loader_whose_sampler_has_no_length(data: Any) -> None:
-    class Five(st.data.Sampler):
-        def order(self) -> Any:
+    class Five:
+        def __iter__(self) -> Iterator[int]:
             return iter(range(5))
 
     loader = st.data.DataLoader(st.data.TensorDataset(*data), 2, sampler=Five())
@@ -619,3 +619,22 @@ def test_a_loader_whose_sampler_has_no_length(data: Any) -> None:
 
     model.fit(loader, callbacks=Spy(), verbose=0)
     assert seen == [(0, None), (1, None), (2, None)]
+
+
+def test_a_graph_of_two_inputs_and_outputs(data: Any) -> None:
+    x, y = data
+    left, right = st.Input((4,), name="left"), st.Input((4,), name="right")
+    hidden = nn.Linear(8, 8, activation="tanh")(nn.Concat(axis=1)(left, right))
+    head, value = nn.Linear(8, 3), nn.Linear(8, 1)
+    model = nn.Model([left, right], [head(hidden), value(hidden)], head=head, value=value)
+    model.compile("adam", {"head": "cross_entropy", "value": "mse"}, {"head": "accuracy"})
+    targets = {"head": y, "value": x[:, :1]}
+    history = model.fit({"left": x, "right": x}, targets, validation_split=0.2, epochs=2, verbose=0)
+    assert list(history)[:4] == ["loss", "head_loss", "value_loss", "head_accuracy"]
+    again = model.fit([x, x], [y, x[:, :1]], verbose=0)
+    assert list(again) == list(history)[:4]
+    assert [p.shape for p in model.predict((x, x))] == [(70, 3), (70, 1)]
+    assert [p.shape for p in model.predict([x, x])] == [(70, 3), (70, 1)]
+    one = nn.Model(left, head(nn.Linear(4, 8)(left)))
+    one.compile("adam", "cross_entropy", ["accuracy"])
+    assert list(one.fit(x, y, verbose=0)) == ["loss", "accuracy"]

@@ -14,7 +14,8 @@ from steep import nn
 
 
 def close(actual: Any, expected: Any) -> None:
-    np.testing.assert_allclose(np.asarray(actual.detach()), np.asarray(expected.detach()), rtol=1e-6, atol=1e-6)
+    expected = expected.detach() if isinstance(expected, st.Tensor) else expected
+    np.testing.assert_allclose(np.asarray(actual.detach()), np.asarray(expected), rtol=1e-6, atol=1e-6)
 
 
 def branches() -> tuple[nn.Model, list[nn.Module]]:
@@ -106,6 +107,19 @@ def test_layers_with_several_outputs() -> None:
     second, rest = model(data, st.full((3, 1), 2.0))
     close(second, 2 * data[:, 2:])
     close(rest, data)
+
+
+def test_a_symbolic_value_behind_a_tensor() -> None:
+    x = st.Input((4,))
+    fixed, layer = st.random.normal((1, 4)), nn.Bilinear(4, 4, 2)
+    model = nn.Model(x, nn.Concat(axis=1)(fixed.sum() * x, x))
+    data = st.random.normal((2, 4))
+    close(model(data), st.concat([fixed.sum() * data, data], axis=1))
+    with pytest.raises(ValueError, match=r"Bilinear cannot be called on symbolic values of shape \(None, 4\)"):
+        layer(fixed, x)
+    weighted = nn.Model(x, nn.Lambda(lambda a, b: st.exp(b) * a)(fixed, x))
+    assert [name for name, _ in weighted.named_buffers()] == ["constant"]
+    close(weighted(data), (st.exp(data) * fixed).numpy())
 
 
 def test_models_are_layers_of_models_and_of_sequentials() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ from sklearn.metrics import confusion_matrix as sklearn_confusion_matrix
 
 import steep as st
 from steep import plots
-from steep.plots.figure import COLOURS, write_file
+from steep.plots.figure import COLOURS
 
 matplotlib.use("agg")
 
@@ -92,8 +93,9 @@ def test_training_curves_on_given_axes_and_what_they_refuse() -> None:
         plots.training_curves(HISTORY, ax=axes[0])
     with pytest.raises(ValueError, match="'f1' is not in the history, which has loss, accuracy, val_loss"):
         plots.training_curves(HISTORY, ["f1"])
-    with pytest.raises(ValueError, match="the history is empty"):
-        plots.training_curves({})
+    for empty in ({}, {"loss": []}):
+        with pytest.raises(ValueError, match="the history is empty"):
+            plots.training_curves(empty)
 
 
 def test_live_curves_in_a_script(tmp_path: Path) -> None:
@@ -132,8 +134,8 @@ def test_live_curves_in_a_notebook(monkeypatch: pytest.MonkeyPatch) -> None:
         shown.append(("new", picture))
         return SimpleNamespace(update=lambda picture: shown.append(("update", picture)))
 
-    monkeypatch.setitem(sys.modules, "ipykernel", SimpleNamespace())
-    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace())
+    monkeypatch.setattr("steep.plots.curves.in_notebook", lambda: True)
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(version_info=(9, 0)))  # matplotlib looks
     monkeypatch.setitem(sys.modules, "IPython.display", SimpleNamespace(Image=lambda data: data, display=display))
     live = plots.LiveCurves(interval=0)
     for epoch in range(3):
@@ -213,6 +215,8 @@ def test_decision_boundary_of_modules_tensors_and_other_models() -> None:
     assert kinds == [(st.Tensor, st.float32, tensor.device)]
     assert [c for c, _ in regions(other)] == [c for c, _ in regions(ax)]
 
+    assert regions(plots.decision_boundary(st.nn.Linear(2, 2).to(st.bfloat16), x, [0, 1, 0], resolution=9))
+
     named = SimpleNamespace(predict=lambda rows: np.where(rows[:, 0] > 1, "yes", "no"))
     ax = plots.decision_boundary(named, x, ["no", "yes", "no"])
     assert labels(ax) == ["no", "yes"]
@@ -222,7 +226,8 @@ def test_decision_boundary_of_modules_tensors_and_other_models() -> None:
     ("x", "y", "options", "message"),
     [
         (np.zeros((3, 3)), [0, 1, 0], {}, r"x has shape \(3, 3\): it must be \(samples, 2\)"),
-        (np.zeros((3, 2)), [0, 1], {}, "need one row for each sample"),
+        (np.zeros((3, 2)), [0, 1], {}, "both need a row for each sample"),
+        ([[0.0, np.nan], [1.0, 1.0]], [0, 1], {}, "x holds NaN or infinite values"),
         (np.zeros((3, 2)), [0.1, 0.2, 0.3], {}, "y must be labels"),
         (np.zeros((3, 2)), [0, 1, 0], {"names": ["a"]}, "are 1, and there are 2 classes"),
     ],
@@ -247,6 +252,8 @@ def test_pair_plot(rng: np.random.Generator) -> None:
                 np.testing.assert_array_equal(points.get_offsets(), x[y == c][:, [column, row]])
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["cat", "dog"]
     assert plots.pair_plot(x[:, :1]).legends == []
+    holes = plots.pair_plot([[np.nan, np.inf], [np.nan, 1.0], [np.nan, 2.0]]).axes
+    assert [sum(bar.get_height() for bar in holes[i].patches) for i in (0, 3)] == [0, 2]
     with pytest.raises(ValueError, match=r"x has shape \(30,\): it must be \(samples, features\)"):
         plots.pair_plot(x[:, 0])
 
@@ -349,6 +356,7 @@ def test_weight_histograms() -> None:
     assert [sum(bar.get_height() for bar in panel.patches) for panel in (weight, bias)] == [149, 3]
     assert len(weight.patches) == 7
     assert bias.get_xlabel() == f"max |w| = {abs(model.bias.numpy()).max():.3g}"  # type: ignore[union-attr]
+    assert len(plots.weight_histograms(st.nn.Linear(2, 2).to(st.bfloat16)).axes) == 2
     with pytest.raises(ValueError, match="ReLU has no parameters"):
         plots.weight_histograms(st.nn.ReLU())
 
@@ -462,14 +470,14 @@ def test_a_file_is_whole_or_as_it_was(tmp_path: Path, monkeypatch: pytest.Monkey
     with pytest.raises(ValueError, match="xyz"):
         DRAW["regression"](path=tmp_path / "picture.xyz")
     with pytest.raises(FileNotFoundError):
-        write_file(tmp_path / "nowhere" / "picture.png", b"new")
+        DRAW["regression"](path=tmp_path / "nowhere" / "picture.png")
 
     def fail(*_: Any) -> None:
-        raise OSError("the disk is full")
+        raise OSError(errno.ENOSPC, "the disk is full")
 
     monkeypatch.setattr("os.fsync", fail)
     with pytest.raises(OSError, match="the disk is full"):
-        write_file(file, b"new")
+        DRAW["regression"](path=file)
     assert file.read_bytes() == b"old"
     assert [path.name for path in tmp_path.iterdir()] == ["picture.png"]
 

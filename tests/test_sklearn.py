@@ -199,8 +199,10 @@ def test_random_state_and_the_global_stream() -> None:
     assert (first != other).any()
     unseeded = [SteepClassifier(4, epochs=1).fit(x, y).predict_proba(x) for _ in range(2)]
     assert (unseeded[0] != unseeded[1]).any()
+    failed = quick(epochs=0)
     with pytest.raises(ValueError, match="epochs=0"):
-        quick(epochs=0).fit(x, y)
+        failed.fit(x, y)
+    assert len(failed.partial_fit(x, y).history_["loss"]) == 1
     assert st.random.get_state() == state
 
 

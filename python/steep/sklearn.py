@@ -76,7 +76,7 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
         return self._go_on(X, y, weight, True, self.epochs, self.validation_fraction)
 
     def _partial_fit(self, X: Any, y: Any, sample_weight: Any, classes: Any = None) -> Self:
-        first = not hasattr(self, "module_")
+        first = not hasattr(self, "history_")  # which is there once a fit has succeeded
         X, y, weight = self._admit(X, y, sample_weight, first)
         if first:
             self._learn_task(y, classes)

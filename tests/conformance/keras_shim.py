@@ -204,6 +204,17 @@ def built(name: str, kind: Any, args: tuple[Any, ...], options: dict[str, Any]) 
     return kind(*args, **options)
 
 
+def r2_score(class_aggregation: Any = "uniform_average", num_regressors: int = 0, **options: Any) -> dict[str, Any]:
+    """Keras' arguments of R2Score as steep's."""
+    if num_regressors:
+        raise LeftOutError("not in steep: R2Score adjusted for the number of regressors")
+    names = {"variance_weighted_average": "variance_weighted", None: "raw_values"}
+    return {"multioutput": names.get(class_aggregation, class_aggregation), **options}
+
+
+TRANSLATED: dict[str, Callable[..., dict[str, Any]]] = {"R2Score": r2_score}
+
+
 def class_of(package: str, name: str) -> Any:
     """The class of that name, if steep has the package and the class."""
     if importlib.util.find_spec(package) is None:
@@ -220,6 +231,8 @@ def metric(name: str) -> Any:
 
     class Metric:
         def __init__(self, *args: Any, **options: Any) -> None:
+            if name in TRANSLATED:
+                args, options = (), TRANSLATED[name](*args, **options)
             self.metric = built(name, kind, args, options)
             self.name = options.get("name") or self.metric.name
 

@@ -189,8 +189,8 @@ def _parts(
     if not isinstance(rounds, int) or rounds < 1:
         raise ValueError(f"{caller}: rounds={rounds!r} must be a positive integer")
     if validation_data is not None:
-        held = tuple(map(as_array, validation_data))
-        check_lengths(f"{caller}: validation_data", *held)
+        x_given, y_given = map(as_array, validation_data)
+        check_lengths(f"{caller}: validation_data", x_given, y_given)
         count = 0
     else:
         count = round(validation_split * len(x)) if 0 < validation_split < 1 else 0
@@ -201,7 +201,7 @@ def _parts(
     for _ in range(rounds):
         order = _shuffled(labels_of(y), len(x), rng)
         rest = order[count:]
-        x_held, y_held = (x[order[:count]], y[order[:count]]) if count else held
+        x_held, y_held = (x[order[:count]], y[order[:count]]) if count else (x_given, y_given)
         parts.append((x[rest], y[rest], x_held, y_held, int(rng.integers(2**63))))
     return parts
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import random
+from ..dtypes import bfloat16, float32
 from ..nn import Module
 from ..tensor import Tensor
 
@@ -34,14 +35,19 @@ def generator(seed: int) -> np.random.Generator:
 
 
 def as_array(x: Any) -> Array:
-    """A tensor on any device, an array, a list or a DataFrame as a NumPy array."""
-    return np.asarray(x.detach() if isinstance(x, Tensor) else x)
+    """A tensor on any device, an array, a list or a DataFrame as a NumPy array; bfloat16 as float32."""
+    if isinstance(x, Tensor):
+        x = x.detach().astype(float32) if x.dtype is bfloat16 else x.detach()
+    return np.asarray(x)
 
 
-def check_lengths(caller: str, x: Array, y: Array) -> None:
+def check_lengths(caller: str, x: Array, y: Array, names: tuple[str, str] = ("x", "y")) -> None:
     """Raises ValueError unless both have a first axis of the same length, and not 0."""
     if x.ndim == 0 or y.ndim == 0 or len(x) != len(y) or not len(x):
-        raise ValueError(f"{caller}: x of shape {x.shape} and y of shape {y.shape} need one row for each sample")
+        raise ValueError(
+            f"{caller}: {names[0]} has shape {x.shape}, {names[1]} {y.shape}: both need a row for each sample, and at "
+            "least one"
+        )
 
 
 def labels_of(y: Array) -> Array | None:

@@ -9,6 +9,7 @@ from importlib import import_module
 from numbers import Real
 from typing import Any
 
+from ..notebook import has_widgets, in_notebook
 from .callback import Callback, Logs
 
 __all__ = ["ProgressBar", "ProgressLines", "progress"]
@@ -19,7 +20,7 @@ def progress(verbose: int | str) -> list[Callback]:
     elsewhere. Raises ValueError for anything else.
     """
     if verbose == "auto":
-        verbose = 1 if (sys.stderr and sys.stderr.isatty()) or "ipykernel" in sys.modules else 2
+        verbose = 1 if (sys.stderr and sys.stderr.isatty()) or in_notebook() else 2
     if verbose not in (0, 1, 2):
         raise ValueError(f"verbose={verbose!r} must be 0 (silent), 1 (bar), 2 (a line an epoch) or 'auto'")
     return [ProgressBar()] if verbose == 1 else [ProgressLines()] if verbose == 2 else []
@@ -94,7 +95,7 @@ class ProgressBar(Callback):
         done = self._batch if steps is None else (self._epoch - first) * steps + self._batch
         description = f"epoch {self._epoch + 1}/{last}"
         if self._bar is None:
-            tqdm = import_module("tqdm.auto" if "ipykernel" in sys.modules else "tqdm").tqdm
+            tqdm = import_module("tqdm.notebook" if has_widgets() else "tqdm").tqdm
             self._bar = tqdm(
                 total=steps and (last - first) * steps,
                 desc=description,

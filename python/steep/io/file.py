@@ -9,7 +9,6 @@ header's metadata, which other readers pass over: ``steep``, the structure as JS
 from __future__ import annotations
 
 import errno
-import json
 import os
 import stat
 import zlib
@@ -64,6 +63,8 @@ def save(state: Any, path: Path) -> None:
     >>> st.load(path)
     {'weights': [tensor([1., 1.]), tensor([0., 0., 0.], dtype=bfloat16)], 'epoch': 7, 'best': inf}
     """
+    import json  # here, as import steep is to be fast
+
     contents: dict[int, np.ndarray[Any, Any]] = {}
 
     def checksum(x: Tensor) -> int:
@@ -129,6 +130,8 @@ def _read(path: str) -> bytes:
 
 
 def _parsed(data: bytes, device: Any) -> Any:
+    import json
+
     from safetensors import SafetensorError, deserialize
 
     try:
@@ -165,7 +168,8 @@ def _parsed(data: bytes, device: Any) -> Any:
 def _what_it_is(data: bytes) -> str:
     if not data:
         return "the file is empty"
-    if data.startswith((b"PK", b"\x80")):
+    # A pickle starts with 0x80, its protocol, and an opcode; the length of a short header has 0 in that place.
+    if data.startswith(b"PK\x03\x04") or (data[0] == 0x80 and data[2:3] > b"\0"):
         return (
             "it is a zip or pickle file, as of torch.save, which steep does not read, since loading it may run any "
             "code: convert it where it comes from, with safetensors.torch.save_file"

@@ -89,7 +89,7 @@ class Model(Module):
                 "a forward of its own derives from nn.Module"
             )
         given = _symbols("inputs", inputs)
-        self._input_names = _input_names(inputs, given)
+        self.input_names = _input_names(inputs, given)
         self._specs = [_spec(symbol) for symbol in given]
         self._only_shape = self._specs[0].shape or None if len(given) == 1 else None  # of a quick check
         wanted = _symbols("outputs", outputs)
@@ -100,9 +100,18 @@ class Model(Module):
             self.add_module(name, layer)
         program, slots = self._compile(given, order, wanted)
         self._count = max(itertools.chain((step.out for step in program), slots.values(), (0,))) + 1
-        self._outputs = map_leaves(lambda x: Slot(slots[id(x)]), outputs)
+        self._results = map_leaves(lambda x: Slot(slots[id(x)]), outputs)
+        self.output_names = self._output_names(outputs, wanted)
         self._program = tuple(program)
         self._bind()
+
+    def _output_names(self, outputs: Any, symbols: list[Symbol]) -> list[str]:
+        """The keys of a dict of outputs; else the names of the layers that they come from, if these tell them apart."""
+        if isinstance(outputs, dict):
+            return list(outputs)
+        layers = {id(module): name for name, module in self.named_children()}
+        names = [layers.get(id(symbol.call), "") for symbol in symbols]
+        return names if all(names) and len({*names}) == len(names) else [f"output_{i}" for i in range(len(names))]
 
     # --- from symbols to steps ------------------------------------------------------------------------------------
 
@@ -207,8 +216,8 @@ class Model(Module):
                 values[out] = call(values[first])
             else:
                 values[out] = call(*map_leaves(value, step_args), **map_leaves(value, step_kwargs))
-        outputs = self._outputs
-        return values[outputs.index] if type(outputs) is Slot else map_leaves(value, outputs)
+        results = self._results
+        return values[results.index] if type(results) is Slot else map_leaves(value, results)
 
     def _values(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
         """The tensors of the inputs, in their order."""
@@ -219,10 +228,10 @@ class Model(Module):
         if len(args) != len(self._specs):
             raise ValueError(
                 f"{self._label()} has {len(self._specs)} input{'s' * (len(self._specs) != 1)} "
-                f"({', '.join(self._input_names)}), and was called with {len(args)}"
+                f"({', '.join(self.input_names)}), and was called with {len(args)}"
             )
         values = []
-        for x, name, spec in zip(args, self._input_names, self._specs, strict=True):
+        for x, name, spec in zip(args, self.input_names, self._specs, strict=True):
             if type(x) is not Tensor:
                 x = as_tensor(x)
             shape = x.shape[1:]
@@ -232,7 +241,7 @@ class Model(Module):
         return values
 
     def _by_name(self, given: dict[str, Any], args: tuple[Any, ...]) -> tuple[Any, ...]:
-        names = self._input_names
+        names = self.input_names
         if {*given} != {*names} or len(args) > 1 or (args and not isinstance(args[0], dict)):
             raise ValueError(
                 f"{self._label()} has the inputs {', '.join(names)}, and was called with {', '.join(given)}"

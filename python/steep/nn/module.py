@@ -75,13 +75,17 @@ class Module(Ruled, Inspected, Trainable):
         raise NotImplementedError(f"{type(self).__name__} needs a method forward(self, x) that computes its output")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if (not args or type(args[0]) is not Tensor or len(args) > 1 or kwargs) and has_symbols((args, kwargs)):
+        if (not args or type(args[0]) is not Tensor) and has_symbols((args, kwargs)):
             return call_module(self, args, kwargs)
         try:
             hooks = self._hooks
             return self.forward(*args, **kwargs) if hooks is None else run(self, hooks, args, kwargs)
         except ValueError as error:
             self._check_devices(args, error)
+            raise
+        except TypeError:
+            if has_symbols((args, kwargs)):  # behind a tensor
+                return call_module(self, args, kwargs)
             raise
 
     def _check_devices(self, inputs: tuple[Any, ...], error: ValueError) -> None:

@@ -68,6 +68,8 @@ def decision_boundary(
             f"decision_boundary: x has shape {points.shape}: it must be (samples, 2), two features to draw"
         )
     check_lengths("decision_boundary", points, targets)
+    if not np.isfinite(points).all():
+        raise ValueError("decision_boundary: x holds NaN or infinite values, which have no place: leave these rows out")
     labels = labels_of(targets)
     if labels is None:
         raise ValueError("decision_boundary: y must be labels, one-hot rows, or zeros and ones")
@@ -125,7 +127,7 @@ def pair_plot(
     """Every feature of x (n, k) against every other, with histograms on the diagonal; classes y in colours.
 
     ``names`` are the features', ``classes`` the names of the classes. ``ax`` are k·k axes. Returns the Figure. Raises
-    ValueError unless x has two axes and y, if given, is a class for each row.
+    ValueError unless x has two axes and y, if given, is a class for each row. Values that are not finite are left out.
 
     >>> import numpy as np, steep as st
     >>> figure = st.plots.pair_plot(np.random.default_rng(0).normal(size=(20, 3)), [0, 1] * 10)
@@ -135,6 +137,7 @@ def pair_plot(
     data = as_array(x)
     if data.ndim != 2 or not data.size:
         raise ValueError(f"pair_plot: x has shape {data.shape}: it must be (samples, features), and not empty")
+    data = np.where(np.isfinite(data), data, np.nan)
     labels: Array | None = np.zeros(len(data), np.int64)
     if y is not None:
         check_lengths("pair_plot", data, as_array(y))
@@ -150,9 +153,10 @@ def pair_plot(
         for column in range(k):
             panel = axes[row * k + column]
             if row == column:
-                bins = np.linspace(np.nanmin(data[:, row]), np.nanmax(data[:, row]), 16)
+                there = np.isfinite(data[:, row])
+                bins = np.histogram_bin_edges(data[there, row], 15).tolist()
                 for i in range(len(found)):
-                    panel.hist(data[places == i, row], bins, color=colour(i), alpha=0.55)
+                    panel.hist(data[there & (places == i), row], bins, color=colour(i), alpha=0.55)
             else:
                 _scatter(panel, data[:, [column, row]], places, class_names, 14)
             tidy(panel, lines=False)

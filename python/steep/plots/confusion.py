@@ -37,7 +37,7 @@ def confusion_matrix(
     ['1\\n50 %', '1\\n50 %', '0', '2\\n100 %']
     """
     outputs, targets = as_array(output), as_array(target)
-    check_lengths("confusion_matrix", outputs, targets)
+    check_lengths("confusion_matrix", outputs, targets, ("output", "target"))
     labels, predicted = labels_of(targets), classes_of(outputs, threshold)
     if labels is None:
         raise ValueError(

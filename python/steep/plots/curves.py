@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
@@ -11,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..callbacks import Callback
+from ..callbacks import Callback, History
+from ..notebook import in_notebook
 from .figure import DPI, INK, colour, epoch_axis, few_points, grid, legend, save, tidy
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def training_curves(
     >>> [line.get_label() for line in figure.axes[0].lines]
     ['training (running mean)', 'validation', 'best: epoch 2']
     """
-    if not history:
+    if not any(len(values) for values in history.values()):
         raise ValueError("training_curves: the history is empty: train the model first")
     names = list(names or _quantities(history))
     missing = [name for name in names if name not in history and f"val_{name}" not in history]
@@ -101,14 +101,6 @@ def _best(history: Mapping[str, Sequence[float]], monitor: str | None) -> int | 
     return _epochs(history)[-len(values) :][int(np.nanargmin(np.where(np.isfinite(values), values, np.nan)))]
 
 
-class _Epochs(dict[str, list[float]]):
-    """A history with the epochs' numbers, from 0."""
-
-    def __init__(self, history: Mapping[str, list[float]] | None = None) -> None:
-        super().__init__(history or {})
-        self.epoch: list[int] = []
-
-
 class LiveCurves(Callback):
     """Callback that draws ``training_curves`` while ``fit`` runs: in a notebook below the cell, and in ``path``.
 
@@ -140,8 +132,8 @@ class LiveCurves(Callback):
         self.beside = beside
         self.interval = interval
         self.monitor = monitor
-        self.history = _Epochs()
-        self._in_notebook = "ipykernel" in sys.modules
+        self.history = History()
+        self._in_notebook = in_notebook()
         self._shown: Any = None  # the notebook's handle of the picture
         self._next = 0.0
         self._drawn = True  # the latest epoch
@@ -153,11 +145,8 @@ class LiveCurves(Callback):
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any]) -> None:
         """Takes the results, and draws if it is time."""
         if self.history.epoch and epoch <= self.history.epoch[-1]:
-            self.history = _Epochs()
-        self.history.epoch.append(epoch)
-        for name, value in logs.items():
-            if np.ndim(value) == 0:
-                self.history.setdefault(name, []).append(float(value))
+            self.history = History()
+        self.history.append(epoch, {name: float(value) for name, value in logs.items() if np.ndim(value) == 0})
         self._drawn = False
         if time.monotonic() >= self._next:
             self._draw()
@@ -170,13 +159,11 @@ class LiveCurves(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """The epochs so far."""
-        history = self.history
-        return {"epoch": [*history.epoch], "history": {name: [*values] for name, values in history.items()}}
+        return self.history.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Goes on with them."""
-        self.history = _Epochs({name: [*values] for name, values in state["history"].items()})
-        self.history.epoch = [*state["epoch"]]
+        self.history.load_state_dict(state)
 
     def _draw(self) -> None:
         start = time.monotonic()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from ..io import atomic_write
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,7 +30,6 @@ __all__ = [
     "marker",
     "save",
     "tidy",
-    "write_file",
 ]
 
 # By Okabe and Ito, "Color Universal Design", 2008, without the yellow, which is too light on white.
@@ -118,19 +118,5 @@ def save(figure: Any, path: Any) -> None:
     """Writes the figure in the format of the path's ending, PNG if it has none."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format=Path(path).suffix[1:] or "png", dpi=DPI)
-    write_file(path, buffer.getvalue())
-
-
-def write_file(path: Any, content: bytes) -> None:
-    """Writes a file, or leaves it as it was. Raises OSError."""
-    target = Path(path)
-    temporary = target.with_name(f"{target.name}.{os.getpid()}.part")
-    with open(temporary, "wb") as file:
-        try:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-            os.replace(temporary, target)
-        except BaseException:
-            os.unlink(temporary)
-            raise
+    with atomic_write(path) as file:
+        file.write(buffer.getvalue())

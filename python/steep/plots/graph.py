@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from .._core import Node
+from ..io import atomic_write
 from ..nn import Module
 from ..tensor import Tensor
-from .figure import write_file
 
 __all__ = ["Graph", "computational_graph"]
 
@@ -47,7 +47,9 @@ class Graph:
         """Writes a picture, or, for the endings .txt and .dot, the tree and Graphviz' language. The file is whole."""
         ending = Path(path).suffix[1:] or "png"
         content = {"txt": self.text + "\n", "dot": self.dot}.get(ending)
-        write_file(path, self.render(ending) if content is None else content.encode())
+        data = self.render(ending) if content is None else content.encode()
+        with atomic_write(path) as file:
+            file.write(data)
 
     def _repr_svg_(self) -> str | None:
         return self.render().decode() if shutil.which("dot") else None

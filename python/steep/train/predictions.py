@@ -30,7 +30,7 @@ def predictions(model: Trainable, source: Source, callbacks: CallbackList) -> An
             for hook in begin:
                 hook(number, {})
             count = len(first(batch[0]))
-            output = model._outputs(batch[0])
+            output = model._call(batch[0])
             structure = tuple(output) if isinstance(output, list) else output
             for label, part in _outputs_of(model, structure, count):
                 if samples is None:

@@ -302,7 +302,7 @@ class Trainable:
         """
         x, y = batch[0], batch[1]
         weight = batch[2] if len(batch) > 2 else None
-        output = self._outputs(x)
+        output = self._call(x)
         loss = self.compute_loss(output, y, weight)
         self.minimize(loss)
         return {"loss": loss, **self.compute_metrics(output, y, weight)}
@@ -311,7 +311,7 @@ class Trainable:
         """Measures one batch, in eval mode and without a graph, and returns the same as ``train_step``."""
         x, y = batch[0], batch[1]
         weight = batch[2] if len(batch) > 2 else None
-        output = self._outputs(x)
+        output = self._call(x)
         return {"loss": self.compute_loss(output, y, weight), **self.compute_metrics(output, y, weight)}
 
     def compute_loss(self, output: Any, target: Any, sample_weight: Any = None) -> Any:
@@ -365,7 +365,7 @@ class Trainable:
 
     # --- helpers --------------------------------------------------------------------------------------------------
 
-    def _outputs(self, x: Any) -> Any:
+    def _call(self, x: Any) -> Any:
         """The model's output for one input, or for a tuple or dict of several."""
         if isinstance(x, Tensor):
             return self(x)
