@@ -312,11 +312,22 @@ def test_confusion_matrix_of_logits_probabilities_and_words() -> None:
     assert [text.get_text() for text in ax.get_xticklabels()] == ["no", "yes"]
     with pytest.raises(ValueError, match=r"names=\['a'\] are 1, and there are 2 classes"):
         plots.confusion_matrix([0, 1], [0, 1], names=["a"])
-    with pytest.raises(ValueError, match="the target must be labels"):
-        plots.confusion_matrix([0, 1], [0.3, 1])
+    with pytest.raises(ValueError, match=r"the target must be labels.*: are the two swapped\?"):
+        plots.confusion_matrix([0, 1], [[-1.0, 2.0], [0.5, 0.1]])
 
 
 # --- weights ----------------------------------------------------------------------------------------------------------
+
+
+def test_max_weights_on_shared_axes_are_all_in_sight() -> None:
+    _, axes = plt.subplots(1, 2, sharey=True)
+    for ax, largest in zip(axes, ([0.5, 1.0], [3.0, 5.0]), strict=True):
+        monitor = plots.WeightMonitor()
+        monitor.epoch, monitor.largest = [0, 1], {"weight": largest}
+        plots.max_weights(monitor, ax=ax)
+    low, high = axes[0].get_ylim()
+    assert low == 0
+    assert 5 < high < 6
 
 
 def test_weight_monitor_and_max_weights() -> None:
