@@ -191,8 +191,11 @@ def source(
             f"{method}: x is a {type(x).__name__}, whose batches hold the targets and weights: leave y= and "
             "sample_weight= out"
         )
-    from ..data import DataLoader, Dataset
+    from ..data import DataLoader, Dataset, TensorDataset
 
+    if type(x) is TensorDataset and 1 <= len(x.tensors) <= 3:
+        inputs, targets, weights = (*x.tensors, None, None)[:3]
+        return Arrays(as_data(inputs, targets, weights, form), batch_size or 32, device, shuffle, limit)
     if isinstance(x, Dataset):
         return Batches(DataLoader(x, batch_size=batch_size or 32, shuffle=shuffle), form, device, limit)
     if batch_size is not None:
