@@ -31,7 +31,9 @@ def load(name: str) -> Table:
     if name not in _NAMES:
         hint = ""
         if "mnist" in str(name).lower():
-            hint = ". Nothing is downloaded: load_mnist(folder) reads MNIST's files, load_digits28() is in the same form"
+            hint = (
+                ". Nothing is downloaded: load_mnist(folder) reads MNIST's files, load_digits28() is in the same form"
+            )
         raise ValueError(
             f"load: there is no data set {name!r}; there are {', '.join(_NAMES)}, and load_digits28(){hint}"
         )

@@ -6,9 +6,10 @@ import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from .. import nn, ops
+from .. import nn
 from .._core import Node
 from ..metrics.lookup import CLASSES
+from ..stack import level_outside
 from ..tensor import Parameter, Tensor
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ ELEMENTWISE = (
 # --- at compile: the last layers of a Sequential ----------------------------------------------------------------------
 
 
-def check_last_layer(model: Any, kind: str, stacklevel: int) -> bool:
+def check_last_layer(model: Any, kind: str) -> bool:
     """Warns if a Sequential ends in an activation that its loss doesn't want, and returns whether it did.
 
     Raises ValueError for one class, and for the softmax of one output.
@@ -60,7 +61,7 @@ def check_last_layer(model: Any, kind: str, stacklevel: int) -> bool:
             break
     if activation is None and not isinstance(last, nn.Linear):
         return False  # a module of the user's own, or one that says nothing
-    return _warn(f"{label} ends the model in {activation or 'raw scores'}", activation, kind, stacklevel + 1)
+    return _warn(f"{label} ends the model in {activation or 'raw scores'}", activation, kind)
 
 
 def _in_order(layer: Any, path: str) -> Iterator[tuple[str, Any]]:
@@ -92,7 +93,7 @@ def _check_one_output(who: str, label: str, last: Any, kind: str) -> None:
 # --- at the first batch: the operations behind the output and the loss ------------------------------------------------
 
 
-def checked_loss(model: Any, state: Compiled, output: Any, target: Any, sample_weight: Any, stacklevel: int) -> Tensor:
+def checked_loss(model: Any, state: Compiled, output: Any, target: Any, sample_weight: Any) -> Tensor:
     """The loss of the first batch; warns and raises as ``check_last_layer`` does, for any model.
 
     Raises ValueError also where a loss of the user's own broadcasts predictions (N, 1) and targets (N,) to (N, N).
@@ -105,7 +106,7 @@ def checked_loss(model: Any, state: Compiled, output: Any, target: Any, sample_w
     for name, goal in state.goals.items():
         if isinstance(outputs[name], Tensor):
             called = "output" if state.only is not None else f"output {name!r}"
-            _check_output(model, called, outputs[name], goal.kind, state.doubtful, stacklevel + 1)
+            _check_output(model, called, outputs[name], goal.kind, state.doubtful)
     loss = state.loss_of(output, target, sample_weight)
     for name, goal in state.goals.items():
         if goal.kind == "unknown" and isinstance(outputs[name], Tensor) and isinstance(targets[name], Tensor):
@@ -113,7 +114,7 @@ def checked_loss(model: Any, state: Compiled, output: Any, target: Any, sample_w
     return loss
 
 
-def _check_output(model: Any, called: str, output: Tensor, kind: str, doubtful: bool, stacklevel: int) -> None:
+def _check_output(model: Any, called: str, output: Tensor, kind: str, doubtful: bool) -> None:
     if kind in CLASSES and output.ndim > 1 and output.shape[1] == 1:
         inner = "" if called == "output" else f", in {called},"
         raise ValueError(f"{type(model).__name__}{inner} {ONE_OUTPUT}")
@@ -125,7 +126,7 @@ def _check_output(model: Any, called: str, output: Tensor, kind: str, doubtful: 
     activation = node.saved[3] if node.name == "linear" else node.name
     if activation is None or activation in (*SQUASHING, "log_softmax"):
         where = f"{type(model).__name__}'s {called}{_layer_behind(model, node)}"
-        _warn(f"{where} comes from {activation or 'raw scores'}", activation, kind, stacklevel + 1)
+        _warn(f"{where} comes from {activation or 'raw scores'}", activation, kind)
 
 
 def _before(node: Node) -> Node | None:
@@ -175,7 +176,7 @@ def _check_pairs(model: Any, loss: Any, output: Tensor, target: Tensor, result: 
 # --- what is said -----------------------------------------------------------------------------------------------------
 
 
-def _warn(who: str, activation: str | None, kind: str, stacklevel: int) -> bool:
+def _warn(who: str, activation: str | None, kind: str) -> bool:
     """Warns of an activation that the loss doesn't want, and returns whether it did."""
     if kind in APPLIED and activation in SQUASHING:
         applied = APPLIED[kind]
@@ -195,5 +196,5 @@ def _warn(who: str, activation: str | None, kind: str, stacklevel: int) -> bool:
         )
     else:
         return False
-    warnings.warn(text, stacklevel=stacklevel + 1)
+    warnings.warn(text, stacklevel=level_outside() or 1)
     return True

@@ -101,7 +101,7 @@ class Trainable:
         from .mistakes import check_last_layer
 
         state = goals(self, loss, metrics, loss_weights, weighted_metrics)
-        state.doubtful = not check_last_layer(self, state.kind, stacklevel=2)
+        state.doubtful = not check_last_layer(self, state.kind)
         state.regularizer = None if regularizer is None else regularizer_function("compile", regularizer)
         self.optimizer, state.whole_model = make_optimizer(optimizer, self.parameters())
         self._compiled = state
@@ -327,7 +327,7 @@ class Trainable:
             from .mistakes import checked_loss
 
             state.checked = True
-            loss = checked_loss(self, state, output, target, sample_weight, stacklevel=6)
+            loss = checked_loss(self, state, output, target, sample_weight)
         if self.has_regularizers():
             loss = loss + self.regularization_loss()
         if state.regularizer is not None:

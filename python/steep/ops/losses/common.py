@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from typing import Any
 
 import numpy as np
 
+from ...stack import level_outside
 from ...tensor import Tensor
 from .. import elementwise, logic, manipulation
 from .. import reduction as reductions
@@ -112,12 +112,8 @@ def warn_double(name: str, activation: str, applied: str) -> None:
 
 def _warn(text: str) -> None:
     """A warning at the user's line, unless the caller is ``compile``'s loss in ``fit``."""
-    frame, level = sys._getframe(1), 1
-    while frame.f_back is not None and str(frame.f_globals.get("__name__")).startswith("steep."):
-        if str(frame.f_globals["__name__"]).startswith("steep.train."):
-            return
-        frame, level = frame.f_back, level + 1
-    warnings.warn(text, stacklevel=level)
+    if (level := level_outside(unless="steep.train.")) is not None:
+        warnings.warn(text, stacklevel=level)
 
 
 def signs(name: str, target: Any, input: Tensor, shape: tuple[int, ...]) -> Tensor:
