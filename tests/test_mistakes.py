@@ -6,6 +6,7 @@ They are those of docs/mistakes.md, in its order; ``test_3_…`` is about the th
 from __future__ import annotations
 
 import gzip
+import re
 import struct
 import warnings
 from collections.abc import Callable
@@ -368,6 +369,11 @@ def test_6_gradients_that_are_set_on_purpose() -> None:
         optimizer.step()
     for _ in range(3):  # several steps along one gradient
         optimizer.step()
+    w.requires_grad = False  # a gradient of another origin
+    optimizer = optim.SGD([w], lr=0.1)
+    for _ in range(3):
+        optimizer.step()
+    w.requires_grad = True
     mine, other = optim.SGD([w], lr=0.1), optim.SGD([w], lr=0.2)
     for _ in range(4):  # turns of two optimizers
         for one in (mine, other):
@@ -579,3 +585,15 @@ def test_right_programs_say_nothing() -> None:
         model = nn.Sequential(nn.Normalization().adapt(X), classifier())
         train(model, "cross_entropy", epochs=3, validation_split=0.2)
         model.evaluate(X, LABELS)
+
+
+def test_the_document_quotes_what_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    """Every comment behind a print, or that begins a line, is printed, but for what its … stand for."""
+    text = (Path(__file__).parents[1] / "docs/mistakes.md").read_text(encoding="utf-8")
+    blocks = "".join(re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE))
+    exec(compile(blocks, "mistakes.md", "exec"), {"__name__": "document"})
+    printed = capsys.readouterr().out.splitlines()
+    quoted = re.findall(r"^(?: *print\(.*\)  )?# (.+)$", blocks, re.MULTILINE)
+    assert len(quoted) == len(printed)
+    for quote, line in zip(quoted, printed, strict=True):
+        assert re.fullmatch(".*".join(re.escape(part) for part in quote.split("…")), line), line

@@ -48,7 +48,7 @@ class Watch:
         return False
 
     def _note(self, parameter: Tensor, used: Tensor) -> None:
-        if not bool(used.any()):
+        if not parameter.requires_grad or not bool(used.any()):
             return
 
         def added(gradient: Tensor) -> None:
