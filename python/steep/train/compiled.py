@@ -85,7 +85,8 @@ class Compiled:
         self.measured = several or any(goal.metrics or goal.weighted_metrics for goal in goals.values())
         self.whole_model = False  # the optimizer was made here, for all parameters
         self.epoch = 0
-        self.checked = False  # the first output was looked at
+        self.checked = False  # the first batch was looked at
+        self.doubtful = True  # nothing was said yet of how the model ends
         self.parts: dict[str, Tensor] = {}  # the losses of several outputs in the last batch
         self.regularizer: Function | None = None  # of all weights
         self.clip_norm: float | None = None

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from .. import dtypes, random
-from ..autograd import no_grad
+from ..autograd import is_grad_enabled, no_grad
 from ..devices import Device, get_default_device
 from ..dtypes import DType
 from ..tensor import Parameter, Tensor
@@ -88,8 +88,8 @@ class Trainable:
         The penalties of ``regularize`` are part of the loss; ``regularizer``, as ``nn.regularizers.of_weights`` takes
         it, is one for all weights.
 
-        Warns if the model ends in the softmax or sigmoid that the loss applies itself. Raises ValueError for unknown
-        names and a categorical loss on one output, TypeError for other objects.
+        Warns if the model ends in an activation that the loss does not want, such as the softmax that it applies
+        itself. Raises ValueError for unknown names and a categorical loss on one output, TypeError for other objects.
 
         >>> import steep as st
         >>> model = st.nn.Sequential(st.nn.Linear(4, 16, activation="relu"), st.nn.Linear(16, 3))
@@ -98,10 +98,10 @@ class Trainable:
         """
         from ..nn.regularizers import regularizer_function
         from .compiled import goals, make_optimizer
-        from .objectives import check_last_layer
+        from .mistakes import check_last_layer
 
         state = goals(self, loss, metrics, loss_weights, weighted_metrics)
-        check_last_layer(self, state.kind, stacklevel=2)
+        state.doubtful = not check_last_layer(self, state.kind)
         state.regularizer = None if regularizer is None else regularizer_function("compile", regularizer)
         self.optimizer, state.whole_model = make_optimizer(optimizer, self.parameters())
         self._compiled = state
@@ -329,12 +329,13 @@ class Trainable:
             raise RuntimeError(f"{type(self).__name__} has no loss: call model.compile(optimizer, loss) first")
         if target is None:
             raise ValueError(f"{type(self).__name__} is trained with a loss of (output, target), and got no targets y")
-        if not state.checked:
-            from .objectives import check_output
+        if state.checked or not is_grad_enabled():
+            loss = state.loss_of(output, target, sample_weight)
+        else:
+            from .mistakes import checked_loss
 
             state.checked = True
-            check_output(self, output, state.kind, stacklevel=6)
-        loss = state.loss_of(output, target, sample_weight)
+            loss = checked_loss(self, state, output, target, sample_weight)
         if self.has_regularizers():
             loss = loss + self.regularization_loss()
         if state.regularizer is not None:
