@@ -87,6 +87,11 @@ class Compiled:
         self.group: Group | None = None
 
     @property
+    def measures(self) -> bool:
+        """Whether there is something to measure beside the loss."""
+        return self.only is None or bool(self.only.metrics or self.only.weighted_metrics)
+
+    @property
     def kind(self) -> str:
         """What the loss expects of the only output, or "several"."""
         return "several" if self.only is None else self.only.kind

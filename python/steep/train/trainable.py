@@ -319,7 +319,7 @@ class Trainable:
     def compute_metrics(self, output: Any, target: Any, sample_weight: Any = None) -> dict[str, Any]:
         """The compiled metrics of a batch."""
         state = self._compiled
-        if state is None:
+        if state is None or not state.measures:
             return {}
         with no_grad():
             return state.measures_of(output, target, sample_weight)
