@@ -50,7 +50,7 @@ def model_of(width: int = 8, optimizer: str = "adam") -> nn.Module:
 
 def run(folder: Path, *more: Callback, **options: Any) -> tuple[nn.Module, callbacks.History]:
     model = model_of()
-    backup = BackupAndRestore(folder, save_freq=1)
+    backup = BackupAndRestore(folder, save_freq=options.pop("save_freq", 1))
     settings = {"epochs": 3, "batch_size": 12, "verbose": 0, "validation_split": 0.2, **options}
     return model, model.fit(X, Y, callbacks=[backup, *more], **settings)
 
@@ -134,7 +134,8 @@ def test_early_stopping_that_had_stopped_stays_stopped(tmp_path: Path) -> None:
         assert np.array_equal(a.detach().numpy(), b.detach().numpy())
 
 
-def test_out_of_time(tmp_path: Path) -> None:
+@pytest.mark.parametrize("save_freq", [1, "epoch"])
+def test_out_of_time(tmp_path: Path, save_freq: Any) -> None:
     """The run is cut off in its second epoch, and goes on there as if it had not been."""
     late = Timer(duration=1e9)
 
@@ -143,7 +144,7 @@ def test_out_of_time(tmp_path: Path) -> None:
             late.duration = 1e-9
 
     expected = run(tmp_path / "whole", Timer(duration=1e9))
-    _, history = run(tmp_path, LambdaCallback(on_train_batch_begin=hurry), late)
+    _, history = run(tmp_path, LambdaCallback(on_train_batch_begin=hurry), late, save_freq=save_freq)
     assert late.out_of_time
     assert len(history["loss"]) == 2
     assert (tmp_path / "backup.safetensors").exists()
