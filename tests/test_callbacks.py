@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Callable
 from datetime import timedelta
@@ -110,6 +111,8 @@ def test_all_are_closed_even_if_one_raises() -> None:
 def test_names_of_other_libraries(name: str) -> None:
     with pytest.raises(AttributeError, match=f"has no attribute '{name}': use "):
         getattr(callbacks, name)
+    for used in re.findall(r"\b[A-Z]\w+", hints.CALLBACKS[name]):
+        assert used in callbacks.__all__
     with pytest.raises(AttributeError, match=r"has no attribute 'Foo'$"):
         callbacks.Foo  # noqa: B018
 
@@ -283,8 +286,8 @@ def test_progress_bar_without_a_number_of_steps(capsys: pytest.CaptureFixture[st
     bar.on_epoch_begin(0)
     for batch in range(7):
         bar.on_train_batch_end(batch, {"loss": 1.0})
-        bar._next = 0.0
     bar.on_epoch_end(0, {"loss": 0.5})
+    bar.on_train_end({"loss": 0.5})
     bar.close()
     assert "epoch 1/2 7 batches" in capsys.readouterr().err.replace("\r", "\n").splitlines()[-1]
 
