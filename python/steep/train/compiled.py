@@ -82,7 +82,9 @@ class Compiled:
     def __init__(self, goals: dict[str, Goal], several: bool) -> None:
         self.goals = goals  # by the names of the outputs
         self.only = None if several else next(iter(goals.values()))
-        self.measured = several or any(goal.metrics or goal.weighted_metrics for goal in goals.values())
+        self.measured = several or any(
+            goal.metrics or goal.weighted_metrics for goal in goals.values()
+        )  # beside the loss
         self.whole_model = False  # the optimizer was made here, for all parameters
         self.epoch = 0
         self.checked = False  # the first batch was looked at

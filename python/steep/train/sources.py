@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable, Iterator, Sized
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sized
 from itertools import islice
 from typing import Any
 
@@ -26,11 +27,27 @@ class Source:
     """Batches on the model's device, epoch by epoch."""
 
     steps: int | None  # batches in an epoch, if that is known
+    began: tuple[int, int] | None = None  # where in the random stream the running iteration began
 
-    def epoch(self, start: int = 0) -> Iterator[Marked]:
-        """The batches of one epoch, from the one of number ``start`` on.
+    def epoch(self) -> Iterator[Marked]:
+        """The batches of one epoch.
 
         What it takes from the random stream for their order, it takes when it is called.
+        """
+        raise NotImplementedError
+
+    def layout(self) -> dict[str, Any]:
+        """What must be the same when an epoch is resumed, as words and numbers."""
+        raise NotImplementedError
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the running iteration is, so that ``resume`` goes on with it."""
+        return {"random": None if self.began is None else list(self.began)}
+
+    def resume(self, state: Mapping[str, Any], start: int) -> Iterator[Marked] | None:
+        """The rest of the epoch, from its batch ``start`` on; None before the first one, where ``epoch`` goes on.
+
+        Batches that are passed over are asked for at once. The random stream is left anywhere.
         """
         raise NotImplementedError
 
@@ -56,9 +73,22 @@ class Arrays(Source):
             self.steps = limit
         self._order: Tensor | None = None
 
-    def epoch(self, start: int = 0) -> Iterator[Marked]:
+    def epoch(self) -> Iterator[Marked]:
         """Draws the order, if it is random."""
+        self.began = random.get_state()
         self._order = random.permutation(self.samples, cpu) if self.shuffle else None
+        return self._batches(0)
+
+    def layout(self) -> dict[str, Any]:
+        """Their number, and how they are put in batches."""
+        return {"samples": self.samples, "batch_size": self.batch_size, "steps": self.steps, "shuffle": self.shuffle}
+
+    def resume(self, state: Mapping[str, Any], start: int) -> Iterator[Marked] | None:
+        """Draws the order again."""
+        if not start:
+            return None
+        random.set_state(state["random"])
+        self.epoch()
         return self._batches(start)
 
     def again(self, number: int) -> Data | None:
@@ -107,18 +137,46 @@ class Batches(Source):
         self._once = iter(batches) is batches if hasattr(batches, "__next__") else False
         self._used = False
         self._going: Iterator[Any] | None = None
+        self._taken = 0  # of it, where an epoch is a part of it
 
-    def epoch(self, start: int = 0) -> Iterator[Marked]:
+    def epoch(self) -> Iterator[Marked]:
         """Begins an iteration, and looks one batch ahead if nothing tells which one is the last."""
-        if self.limit is not None:
-            return self._limited(start)
+        return self._limited(0) if self.limit is not None else self._whole(0)
+
+    def layout(self) -> dict[str, Any]:
+        """Their number."""
+        return {"steps": self.steps}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Also how many batches were taken."""
+        return {**super().state_dict(), "taken": self._taken}
+
+    def resume(self, state: Mapping[str, Any], start: int) -> Iterator[Marked] | None:
+        """Begins the iteration again, and passes over the batches that were taken from it."""
+        begun = state["random"] is not None and (start or self.limit is not None)
+        if not begun:
+            return None
+        random.set_state(state["random"])
+        if self.limit is None:
+            return self._whole(start)
+        self._begin()
+        self._taken = state["taken"]
+        deque(islice(self._going or (), self._taken), maxlen=0)
+        return self._limited(start) if start else None
+
+    def _begin(self) -> Iterator[Any]:
+        self.began, self._used, self._taken = random.get_state(), True, 0
+        self._going = iter(self.batches)
+        return self._going
+
+    def _whole(self, start: int) -> Iterator[Marked]:
         if self._once and self._used:
             raise ValueError(
                 f"the {type(self.batches).__name__} has no more batches for another epoch: give steps_per_epoch (or "
                 "validation_steps), or something that can be iterated over again, such as a steep.data.DataLoader"
             )
-        self._used = True
-        batches = islice(iter(self.batches), start, None)
+        batches = self._begin()
+        deque(islice(batches, start), maxlen=0)
         if self.steps is not None:
             return self._counted(batches, start, self.steps)
         following = next(batches, None)
@@ -145,9 +203,8 @@ class Batches(Source):
         for number in range(start, self.limit or 0):
             batch = next(self._going, None) if self._going is not None else None
             if batch is None and not (self._once and self._used):
-                self._used = True
-                self._going = iter(self.batches)
-                batch = next(self._going, None)
+                batch = next(self._begin(), None)
+            self._taken += 1
             if batch is None:
                 warnings.warn(
                     f"the {type(self.batches).__name__} ended after {number} of {self.limit} batches of this epoch",
