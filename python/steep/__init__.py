@@ -45,10 +45,7 @@ from .random import manual_seed
 from .tensor import Parameter, Tensor
 
 if TYPE_CHECKING:
-    from . import analysis as analysis
-    from . import callbacks, data, metrics
-    from . import plots as plots
-    from . import sklearn as sklearn
+    from . import analysis, callbacks, data, metrics, plots, sklearn
 
 __version__: str = _core.version
 
@@ -101,7 +98,14 @@ __all__ = [
     *_operations,
 ]
 
-_LAZY = ("analysis", "callbacks", "data", "metrics", "plots", "sklearn")  # imported when they are used first
+_LAZY = (
+    "analysis",
+    "callbacks",
+    "data",
+    "metrics",
+    "plots",
+    "sklearn",
+)  # packages that are imported when they are used first
 
 
 def __getattr__(name: str) -> object:

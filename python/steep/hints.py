@@ -114,6 +114,24 @@ SCHEDULES = {
     "SequentialLR": "Sequence(schedules, milestones)",
     "StepLR": "StepDecay(lr, step_size, gamma)",
 }
+# Of layers: Keras' names, and PyTorch's where another layer does it.
+LAYERS = {
+    "Activation": "Sequential's layers ReLU, Tanh, …, or Linear(…, activation=name)",
+    "Add": "a + b",
+    "BatchNormalization": "BatchNorm1d(features)",
+    "Concatenate": "Concat(axis)",
+    "Dense": "Linear(in_features, out_features, activation=name)",
+    "Functional": "Model(inputs, outputs)",
+    "InputLayer": "Input(shape)",
+    "LayerNormalization": "LayerNorm(shape)",
+    "LazyLinear": "Linear(in_features, out_features)",
+    "ModuleDict": "attributes, or Sequential({name: module})",
+    "Multiply": "a * b",
+    "ParameterList": "attributes, one for each Parameter",
+    "Reshape": "Lambda(lambda x: x.reshape(-1, …))",
+    "Subtract": "a - b",
+    "Unflatten": "Lambda(lambda x: x.reshape(-1, …))",
+}
 # Of Keras', Lightning's and fastai's callbacks: what steep.callbacks has.
 CALLBACKS = {
     "CSVCallback": "CSVLogger",
@@ -133,25 +151,6 @@ CALLBACKS = {
     "TQDMProgressBar": "ProgressBar, or model.fit(…, verbose=1)",
     "TerminateOnNan": "TerminateOnNaN",
     "WeightAveraging": "ExponentialMovingAverage",
-}
-
-# Of layers: Keras' names, and PyTorch's where another layer does it.
-LAYERS = {
-    "Activation": "Sequential's layers ReLU, Tanh, …, or Linear(…, activation=name)",
-    "Add": "a + b",
-    "BatchNormalization": "BatchNorm1d(features)",
-    "Concatenate": "Concat(axis)",
-    "Dense": "Linear(in_features, out_features, activation=name)",
-    "Functional": "Model(inputs, outputs)",
-    "InputLayer": "Input(shape)",
-    "LayerNormalization": "LayerNorm(shape)",
-    "LazyLinear": "Linear(in_features, out_features)",
-    "ModuleDict": "attributes, or Sequential({name: module})",
-    "Multiply": "a * b",
-    "ParameterList": "attributes, one for each Parameter",
-    "Reshape": "Lambda(lambda x: x.reshape(-1, …))",
-    "Subtract": "a - b",
-    "Unflatten": "Lambda(lambda x: x.reshape(-1, …))",
 }
 
 

@@ -17,15 +17,16 @@ class BackupAndRestore(Callback):
     """Saves the whole run again and again, and goes on from there when the same script is started once more.
 
     What was killed and started again ends with the same numbers as an undisturbed run, bit for bit: weights, optimizer,
-    learning rates, history, the other callbacks, random stream, metrics and gradients to be accumulated, in the midst
-    of an epoch too. The script must be the same, and its data; ``epochs`` may be raised. Data comes again in the same
-    order if it is drawn from ``steep.random`` when an iteration begins, as by ``fit`` and ``steep.data.DataLoader``;
-    other generators are asked for the batches that were done, which are passed over.
+    learning rates, history, the other callbacks, random stream and metrics, in the midst of an epoch too. The script
+    must be the same, and its data; ``epochs`` may be raised. Data comes again in the same order if it is drawn from
+    ``steep.random`` when an iteration begins, as by ``fit`` and ``steep.data.DataLoader``; other generators are asked
+    for the batches that were done, which are passed over.
 
-    ``backup_dir``: a folder, or a file that ends in ".safetensors". ``save_freq``: "epoch", or a number of batches. The
-    file is written whole or not at all, and takes the place of the last one; ``steep.load`` reads it. When ``fit`` has
-    come to its end the file is deleted, unless ``delete_checkpoint=False``; after an error or an interrupt, and when a
-    ``Timer`` was out of time, it is kept. A line tells when a run goes on, unless ``fit`` is silent.
+    ``backup_dir``: a folder, one for each ``fit`` of a script, or a file that ends in ".safetensors". ``save_freq``:
+    "epoch", or a number of batches, rounded up to steps of the optimizer. The file is written whole or not at all, and
+    takes the place of the last one; ``steep.load`` reads it. When ``fit`` has come to its end the file is deleted,
+    unless ``delete_checkpoint=False``; after an error or an interrupt, and when a ``Timer`` was out of time, it is
+    kept. A line tells when a run goes on, unless ``fit`` is silent.
 
     Raises ValueError for a file that is damaged, or of another model, optimizer, set of callbacks or data; then nothing
     has changed.

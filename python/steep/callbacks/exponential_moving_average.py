@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from .. import _core
 from ..autograd import no_grad
 from ..dtypes import float32
-from ..optim.formula import average
-from ..tensor import Tensor
+from ..ops import zeros_like
+from ..tensor import Parameter, Tensor
 from .callback import Callback, Logs
 
 __all__ = ["ExponentialMovingAverage", "measured_weights", "set_weights"]
@@ -46,10 +47,11 @@ class ExponentialMovingAverage(Callback):
         self.steps = 0
         self.averages: dict[str, Tensor] = {}
         self._trained: dict[str, Tensor] = {}  # the model's own weights, while it has the averages
+        self._averaged: list[tuple[Tensor, Parameter]] = []  # see _average
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Begins anew."""
-        self.steps, self.averages = 0, {}
+        self.steps, self.averages, self._averaged = 0, {}, []
 
     def on_train_batch_end(self, batch: int, logs: Logs) -> None:
         """Averages, if the optimizer has made a step."""
@@ -58,13 +60,19 @@ class ExponentialMovingAverage(Callback):
         self.steps += 1
         if self.steps <= self.start:
             return
-        parameters = self.model.named_parameters()
         if not self.averages:
-            self.averages = {name: _wide(p.detach().copy()) for name, p in parameters}
-            return
-        with no_grad():
-            for name, p in parameters:
-                average(self.averages[name], _wide(p.detach()), self.decay)
+            self.averages = {name: _wide(p.detach().copy()) for name, p in self.model.named_parameters()}
+        else:
+            self._average()
+
+    def _average(self) -> None:
+        """All at once: an average is the momentum of SGD at a rate of 0, where the parameters are the gradients."""
+        if not self._averaged:
+            self._averaged = [(zeros_like(_wide(p.detach())), p) for p in self.model.parameters()]
+        for still, p in self._averaged:
+            still.grad = _wide(p.detach())
+        parts, n, decay = [still for still, _ in self._averaged], len(self._averaged), self.decay
+        _core.sgd(parts, [*self.averages.values()], [False] * n, 0.0, decay, decay, 0.0, False)
 
     def on_test_begin(self, logs: Logs | None = None) -> None:
         """Validation sees the averages."""
@@ -103,7 +111,7 @@ class ExponentialMovingAverage(Callback):
         if saved and saved != shapes:
             raise ValueError(f"ExponentialMovingAverage: averages of {saved}, and the model has {shapes}")
         places = {name: p.device for name, p in self.model.named_parameters()}
-        self.averages = {name: x.to(places[name]) for name, x in state["averages"].items()}
+        self.averages = {name: state["averages"][name].to(place) for name, place in places.items() if saved}
         self.steps = state["steps"]
 
 

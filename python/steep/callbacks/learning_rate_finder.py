@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from importlib import import_module
 from typing import Any
 
 from .. import random
@@ -131,7 +132,7 @@ class LearningRateFinder(Callback):
         """
         if ax is None:
             try:
-                from matplotlib import pyplot
+                pyplot = import_module("matplotlib.pyplot")
             except ImportError:
                 raise ImportError("LearningRateFinder.plot draws with Matplotlib: pip install matplotlib") from None
             _, ax = pyplot.subplots()

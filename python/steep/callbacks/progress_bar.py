@@ -67,8 +67,8 @@ class ProgressBar(Callback):
 
     def on_train_batch_end(self, batch: int, logs: Logs) -> None:
         """Moves the bar, if it is time."""
+        self._batch = batch + 1
         if time.monotonic() >= self._next:
-            self._batch = batch + 1
             if self.loop is not None:
                 self._epoch = self.loop.epoch
             self._draw(logs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
+from importlib import import_module
 from numbers import Real
 from typing import Any
 
@@ -127,8 +128,8 @@ class TensorBoard(Callback):
 def _parts() -> tuple[Any, Any, Any]:
     """What tensorboard has to write files with, without TensorFlow or PyTorch."""
     try:
-        from tensorboard.compat.proto import event_pb2, summary_pb2
-        from tensorboard.summary.writer.event_file_writer import EventFileWriter
+        event, summary = (import_module(f"tensorboard.compat.proto.{name}_pb2") for name in ("event", "summary"))
+        writer = import_module("tensorboard.summary.writer.event_file_writer")
     except ImportError:
         raise ImportError("callbacks.TensorBoard writes with tensorboard: pip install tensorboard") from None
-    return EventFileWriter, event_pb2, summary_pb2
+    return writer.EventFileWriter, event, summary

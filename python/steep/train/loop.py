@@ -192,9 +192,11 @@ class Loop:
                 raise ValueError(f"{name}: here {own.get(name)}, in the saved run {saved['layout'].get(name)}")
         try:
             self._load(saved)
-        except (KeyError, TypeError, ValueError) as error:
+        except BaseException as error:
             self._load(before)
-            raise ValueError(str(error)) from error
+            if isinstance(error, KeyError | TypeError):
+                raise ValueError(f"a part of it is missing or of another kind ({error!r})") from error
+            raise
 
     def _load(self, saved: Mapping[str, Any]) -> None:
         self.model.load_state_dict(saved["model"])

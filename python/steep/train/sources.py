@@ -16,7 +16,7 @@ from ..devices import Device, cpu
 from ..ops import take, to_device
 from ..tensor import Tensor
 from .batches import Data, Form, as_data, placed
-from .structure import first, mapped
+from .structure import first, leaves, mapped
 
 __all__ = ["Arrays", "Batches", "Source", "gives_batches", "source"]
 
@@ -60,12 +60,13 @@ class Arrays(Source):
     """Data in memory: consecutive rows, or rows in random order."""
 
     def __init__(
-        self, data: Data, batch_size: int, device: Device, shuffle: bool = False, limit: int | None = None
+        self, data: Data, batch_size: int | None, device: Device, shuffle: bool = False, limit: int | None = None
     ) -> None:
         self.data = placed(data, device)
         self.samples = len(first(data))
-        self.batch_size, self.device, self.shuffle = batch_size, device, shuffle
-        self.steps: int = math.ceil(self.samples / batch_size)
+        self.batch_size = batch_size or rows_to_measure(data)
+        self.device, self.shuffle = device, shuffle
+        self.steps: int = math.ceil(self.samples / self.batch_size)
         if limit is not None:
             if limit > self.steps:
                 raise ValueError(f"{limit} steps are asked for, and {self.samples} samples make {self.steps} batches")
@@ -115,6 +116,12 @@ def _part(x: Any, rows: Any, chosen: Tensor | None, device: Device) -> Any:
         return mapped(lambda part: _part(part, rows, chosen, device), x)
     x = _core.basic_index(x, rows) if chosen is None or x.device is not cpu else _core.take(x, chosen, 0)
     return x if x.device is device else to_device(x, device)
+
+
+def rows_to_measure(data: Data) -> int:
+    """Samples in a batch that nothing is learned from: as many as fit in 1 MiB, where small ones cost least each."""
+    sizes = [x.size * x.dtype.itemsize / len(x) for _, x in leaves(data[0], "x")]
+    return max(32, int(2**20 / max(sum(sizes), 1)))
 
 
 class Batches(Source):
@@ -236,20 +243,26 @@ def source(
     device: Device,
     shuffle: bool = False,
     limit: int | None = None,
+    measuring: bool = False,
 ) -> Source:
     """Batches of whatever ``x`` is: arrays with targets ``y``, a Dataset, a loader or a generator.
 
-    Raises ValueError for targets, weights or a batch size beside what already gives batches.
+    Without a batch size it is 32, or, for ``measuring`` all of it, as large as is cheapest. Raises ValueError for
+    targets, weights or a batch size beside what already gives batches.
     """
+    size = batch_size or (None if measuring and limit is None else 32)
     if not gives_batches(x):
-        return Arrays(as_data(x, y, weight, form), batch_size or 32, device, shuffle, limit)
+        return Arrays(as_data(x, y, weight, form), size, device, shuffle, limit)
     if y is not None or weight is not None:
         raise ValueError(
             f"{method}: x is a {type(x).__name__}, whose batches hold the targets and weights: leave y= and "
             "sample_weight= out"
         )
-    from ..data import DataLoader, Dataset
+    from ..data import DataLoader, Dataset, TensorDataset
 
+    if type(x) is TensorDataset and 1 <= len(x.tensors) <= 3:
+        inputs, targets, weights = (*x.tensors, None, None)[:3]
+        return Arrays(as_data(inputs, targets, weights, form), size, device, shuffle, limit)
     if isinstance(x, Dataset):
         return Batches(DataLoader(x, batch_size=batch_size or 32, shuffle=shuffle), form, device, limit)
     if batch_size is not None:
