@@ -1,7 +1,6 @@
 """compile, fit, evaluate, predict: what they compute, what they show, and what they refuse."""
 
 import math
-import warnings
 from typing import Any
 
 import numpy as np
@@ -373,49 +372,6 @@ def test_auto_is_a_bar_in_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 # --- mistakes ---------------------------------------------------------------------------------------------------------
 
 
-def test_softmax_before_cross_entropy_warns() -> None:
-    message = r"Softmax '2' ends the model in softmax, but the loss wants logits and applies softmax itself"
-    model = nn.Sequential(*classifier(), nn.Softmax())
-    with pytest.warns(UserWarning, match=message) as record:
-        model.compile("adam", "cross_entropy")
-    assert record[0].filename == __file__
-    with pytest.warns(UserWarning, match="Linear 'top.1' ends the model in softmax"):
-        nn.Sequential({"top": classifier(activation="softmax")}).compile("adam", nn.CrossEntropyLoss())
-
-
-def test_sigmoid_before_bce_with_logits_warns() -> None:
-    with pytest.warns(UserWarning, match=r"Linear '1' ends the model in sigmoid.*'binary_crossentropy'"):
-        classifier(1, activation="sigmoid").compile("adam", "bce_with_logits")
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        classifier(1, activation="sigmoid").compile("adam", "binary_crossentropy")
-        nn.Sequential(*classifier(), nn.LogSoftmax()).compile("adam", "cross_entropy")
-
-
-def test_a_subclass_ending_in_softmax_warns_at_the_first_batch() -> None:
-    class Net(nn.Module):
-        def __init__(self, outputs: int = 3) -> None:
-            self.body = classifier(outputs)
-
-        def forward(self, x: st.Tensor) -> st.Tensor:
-            return st.softmax(self.body(x))
-
-    model = Net()
-    model.compile("adam", "cross_entropy")
-    with pytest.warns(UserWarning, match=r"Net's output comes from softmax, but the loss wants logits") as record:
-        model.fit(*blobs(), epochs=2, verbose=0)
-    assert len(record) == 1
-    narrow = Net(1)
-    narrow.compile("adam", "cross_entropy")
-    with pytest.raises(ValueError, match="Net has one output, and the share of one class among one is always 1"):
-        narrow.fit(*blobs(), verbose=0)
-
-
-def test_a_categorical_loss_on_one_output_raises() -> None:
-    with pytest.raises(ValueError, match=r"compile: Linear '1' has one output.*'bce_with_logits'"):
-        classifier(1).compile("adam", "cross_entropy")
-
-
 def test_a_loss_that_is_not_finite_warns_once() -> None:
     x, y = blobs()
     model = compiled(lr=0.5)
@@ -468,13 +424,6 @@ def test_bad_data_raises() -> None:
         with pytest.raises(ValueError, match=message):
             model.fit(x, y, verbose=0, **arguments)
     assert model.fit(x, y, verbose=0).epoch == [0]
-
-
-def test_column_against_row_raises() -> None:
-    x, y = blobs(classes=2)
-    model = compiled(1, "bce_with_logits")
-    with pytest.raises(ValueError, match=r"\(32, 1\), target \(32,\)"):
-        model.fit(x, y, verbose=0)
 
 
 def test_bad_compile_raises() -> None:

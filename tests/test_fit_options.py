@@ -69,7 +69,7 @@ class Sized(Loader):
 def test_a_loader_is_as_good_as_arrays(kind: type[Loader], data: Any) -> None:
     x, y = data
     one, two = compiled(metrics=["accuracy"]), compiled(metrics=["accuracy"])
-    expected = one.fit(x, y, batch_size=16, epochs=3, shuffle=False, validation_data=(x, y), verbose=0)
+    expected = one.fit(x, y, 16, 3, 0, shuffle=False, validation_data=(x, y), validation_batch_size=16)
     loader = kind(in_batches(x, y, 16))
     history = two.fit(loader, epochs=3, validation_data=kind(in_batches(x, y, 16)), verbose=0)
     assert history == expected
@@ -638,3 +638,22 @@ def test_a_graph_of_two_inputs_and_outputs(data: Any) -> None:
     one = nn.Model(left, head(nn.Linear(4, 8)(left)))
     one.compile("adam", "cross_entropy", ["accuracy"])
     assert list(one.fit(x, y, verbose=0)) == ["loss", "accuracy"]
+
+
+def test_measuring_takes_large_batches(data: Any) -> None:
+    x, y = data
+    model, sizes = compiled(), []
+    model.register_forward_hook(lambda module, args, output: sizes.append((len(output), module.training)))
+    model.fit(x, y, batch_size=64, validation_data=(x, y), verbose=0)
+    model.predict(x)
+    model.evaluate(x, y)
+    assert sizes == [(64, True), (6, True), *[(70, False)] * 3]
+    sizes.clear()
+    model.fit(x, y, 70, 1, 0, validation_data=(x, y), validation_steps=2)  # batches of 32, as Keras'
+    model.predict(np.zeros((100, 4), np.float32), batch_size=60)
+    assert sizes == [(70, True), (32, False), (32, False), (60, False), (40, False)]
+    wide = nn.Linear(2**17, 1)
+    wide.register_forward_hook(lambda module, args, output: sizes.append((len(output), module.training)))
+    sizes.clear()
+    wide.predict(np.zeros((40, 2**17), np.float32))
+    assert sizes == [(32, False), (8, False)]

@@ -132,6 +132,26 @@ LAYERS = {
     "Subtract": "a - b",
     "Unflatten": "Lambda(lambda x: x.reshape(-1, …))",
 }
+# Of Keras', Lightning's and fastai's callbacks: what steep.callbacks has.
+CALLBACKS = {
+    "CSVCallback": "CSVLogger",
+    "DeviceStatsMonitor": "Timer, and steep.cuda.memory_stats()",
+    "EMA": "ExponentialMovingAverage",
+    "GradientAccumulationScheduler": "model.fit(…, accumulate_gradients=n)",
+    "LRFinder": "LearningRateFinder",
+    "LearningRateMonitor": "CSVLogger or TensorBoard, beside LearningRateScheduler or ReduceLROnPlateau",
+    "OnExceptionCheckpoint": "BackupAndRestore",
+    "ProgbarLogger": "ProgressBar, or model.fit(…, verbose=1)",
+    "ReduceLROnPlateu": "ReduceLROnPlateau",
+    "RemoteMonitor": "LambdaCallback(on_epoch_end=…)",
+    "RichProgressBar": "ProgressBar, or model.fit(…, verbose=1)",
+    "SaveModelCallback": "ModelCheckpoint",
+    "StochasticWeightAveraging": "ExponentialMovingAverage",
+    "SwapEMAWeights": "ExponentialMovingAverage",
+    "TQDMProgressBar": "ProgressBar, or model.fit(…, verbose=1)",
+    "TerminateOnNan": "TerminateOnNaN",
+    "WeightAveraging": "ExponentialMovingAverage",
+}
 
 
 def of_layer(name: str) -> str:
@@ -165,3 +185,8 @@ def of_optimizer(name: str) -> str:
 def of_schedule(name: str) -> str:
     """The same for ``steep.optim.schedules``."""
     return f": use {SCHEDULES[name]}, as the lr of an optimizer" if name in SCHEDULES else ""
+
+
+def of_callback(name: str) -> str:
+    """The same for ``steep.callbacks``."""
+    return f": use {CALLBACKS[name]}" if name in CALLBACKS else ""

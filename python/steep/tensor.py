@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import _core, devices, dtypes, hints
+from . import _core, devices, dtypes, hints, numpy_functions
 from .methods import Methods
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ class Tensor(Methods):
     __slots__ = ()
     # The fields live in _core.TensorBase: shape, strides, ndim, size, dtype, device, requires_grad, grad, _node, ….
 
-    __array_ufunc__ = None  # ndarray + tensor is the tensor's business: it keeps the graph
     __hash__ = object.__hash__
 
     # --- conversion -----------------------------------------------------------------------------------------------
@@ -50,6 +49,12 @@ class Tensor(Methods):
                 raise ValueError(f"a {x.dtype} tensor as {dtype} needs a copy, and copy=False forbids it")
             return x.astype(dtype)
         return x.copy() if copy else x
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        return numpy_functions.array_ufunc(ufunc, method, *inputs, **options)
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        return numpy_functions.array_function(function, args, kwargs)
 
     def __dlpack__(
         self, *, stream: Any = None, max_version: Any = None, dl_device: Any = None, copy: bool | None = None
@@ -89,6 +94,9 @@ class Tensor(Methods):
 
     def __int__(self) -> int:
         return int(_core.item(self))
+
+    def __round__(self, digits: int | None = None) -> Any:
+        return builtins.round(_core.item(self), digits)
 
     def __bool__(self) -> bool:
         if self.size != 1:

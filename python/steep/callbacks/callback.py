@@ -179,17 +179,22 @@ class CallbackList(Callback):
             callback.set_loop(loop)
 
     def state_dict(self) -> dict[str, Any]:
-        """Those of all, in order, each with the name of its class."""
-        return {"callbacks": [{"class": type(callback).__name__, "state": callback.state_dict()} for callback in self]}
+        """Those of all that have one, in order, each with the name of its class."""
+        kept = self._kept()
+        return {"callbacks": [{"class": type(callback).__name__, "state": callback.state_dict()} for callback in kept]}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Raises ValueError, before anything is loaded, if the callbacks are of other classes than those saved."""
         saved = [entry["class"] for entry in state["callbacks"]]
-        own = [type(callback).__name__ for callback in self]
+        own = [type(callback).__name__ for callback in self._kept()]
         if saved != own:
             raise ValueError(f"the state is that of the callbacks {', '.join(saved)}, and here are {', '.join(own)}")
-        for callback, entry in zip(self, state["callbacks"], strict=True):
+        for callback, entry in zip(self._kept(), state["callbacks"], strict=True):
             callback.load_state_dict(entry["state"])
+
+    def _kept(self) -> list[Callback]:
+        """Those that have a state: the others, such as a display, may differ when a run goes on."""
+        return [callback for callback in self if type(callback).state_dict is not Callback.state_dict]
 
     def close(self) -> None:
         """Closes all, even if one of them raises."""

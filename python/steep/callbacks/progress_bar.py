@@ -53,32 +53,30 @@ class ProgressBar(Callback):
         self._bar: Any = None
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        """Draws the bar."""
-        first, last, steps = self.params["initial_epoch"], self.params["epochs"], self.params["steps"]
-        tqdm = import_module("tqdm.notebook" if has_widgets() else "tqdm").tqdm
-        self._bar = tqdm(
-            total=steps and (last - first) * steps,
-            desc=f"epoch {first + 1}/{last}",
-            bar_format=self.FORMAT if steps else self.FORMAT_WITHOUT_TOTAL,
-        )
-        self._done = 0
+        """Begins anew. The bar appears with the first epoch, which a run that goes on may be in the midst of."""
+        self.close()
         self._shown: dict[str, Any] = {}  # validation results stay in sight during the next epoch
-        self._epoch = first
-        self._next = time.monotonic() + self.INTERVAL
+        self._epoch, self._batch = self.params["initial_epoch"], 0
+        self._next = 0.0
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         """Takes the number."""
-        self._epoch = epoch
+        self._epoch, self._batch = epoch, 0
+        if self._bar is None:
+            self._draw({})
 
     def on_train_batch_end(self, batch: int, logs: Logs) -> None:
         """Moves the bar, if it is time."""
-        self._done += 1
+        self._batch = batch + 1
         if time.monotonic() >= self._next:
+            if self.loop is not None:
+                self._epoch = self.loop.epoch
             self._draw(logs)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
         """Shows the results, if it is time."""
         self._shown.update(logs)
+        self._epoch, self._batch = epoch, self.params["steps"] or self._batch
         if time.monotonic() >= self._next:
             self._draw(logs)
 
@@ -90,11 +88,23 @@ class ProgressBar(Callback):
         """Leaves the bar as it is, on a line of its own."""
         if self._bar is not None:
             self._bar.close()
+            self._bar = None
 
     def _draw(self, results: Logs) -> None:
+        first, last, steps = self.params["initial_epoch"], self.params["epochs"], self.params["steps"]
+        done = self._batch if steps is None else (self._epoch - first) * steps + self._batch
+        description = f"epoch {self._epoch + 1}/{last}"
+        if self._bar is None:
+            tqdm = import_module("tqdm.notebook" if has_widgets() else "tqdm").tqdm
+            self._bar = tqdm(
+                total=steps and (last - first) * steps,
+                desc=description,
+                initial=done,  # what an earlier process has done counts for no speed
+                bar_format=self.FORMAT if steps else self.FORMAT_WITHOUT_TOTAL,
+            )
         self._shown.update(results)
-        self._bar.set_description_str(f"epoch {self._epoch + 1}/{self.params['epochs']}", refresh=False)
-        self._bar.set_postfix_str(_text(self._shown), refresh=False)
-        self._bar.n = self._done
+        self._bar.set_description_str(description, refresh=False)
+        self._bar.set_postfix_str(_text(self._shown) if self._shown else "", refresh=False)
+        self._bar.n = done
         self._bar.refresh()
         self._next = time.monotonic() + self.INTERVAL

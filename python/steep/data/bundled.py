@@ -29,7 +29,14 @@ def load(name: str) -> Table:
     ((150, 4), ('setosa', 'versicolor', 'virginica'))
     """
     if name not in _NAMES:
-        raise ValueError(f"load: there is no data set {name!r}; there are {', '.join(_NAMES)}, and load_digits28()")
+        hint = ""
+        if "mnist" in str(name).lower():
+            hint = (
+                ". Nothing is downloaded: load_mnist(folder) reads MNIST's files, load_digits28() is in the same form"
+            )
+        raise ValueError(
+            f"load: there is no data set {name!r}; there are {', '.join(_NAMES)}, and load_digits28(){hint}"
+        )
     bunch = getattr(_sklearn(), f"load_{name}")()
     names = [str(name) for name in getattr(bunch, "target_names", ())]
     y = bunch.target.astype(np.int64) if bunch.target.dtype.kind in "iu" else bunch.target

@@ -132,5 +132,6 @@ def _part(folder: Path, name: str, digest: str | None) -> tuple[Path, Array]:
             return path, read_idx(path, digest)
     raise FileNotFoundError(
         f"load_mnist: {folder} has none of {', '.join(names)}: put MNIST's four files there ({', '.join(_MNIST)}, "
-        "packed or not); without a way to download them, steep.data.load_digits28() has digits in the same form"
+        "packed or not; verify=True compares their SHA-256, read_idx reads any other IDX file). Without a way to "
+        "download them, steep.data.load_digits28() has digits in the same form, and load('digits') small ones"
     )

@@ -10,7 +10,7 @@ from .metric import Metric
 
 __all__ = ["get"]
 
-CLASSES = ("categorical", "scores")
+CLASSES = ("categorical", "scores", "log_probabilities")
 YES_NO = ("binary", "binary_logits")
 KINDS = (*CLASSES, *YES_NO, "regression", "unknown")
 
@@ -63,11 +63,11 @@ NAMES = {"acc": "accuracy"}  # what is not called as it is written
 def get(identifier: Any, kind: str = "unknown", name: str | None = None, *, ignore_index: int | None = None) -> Metric:
     """The metric that ``identifier`` names or is; a function(output, target) becomes a ``MeanOf``.
 
-    ``kind`` is what the loss expects of the model's output: "categorical" (logits of classes), "scores" (their
-    log-probabilities), "binary" (probabilities), "binary_logits", "regression" or "unknown". So "precision" beside a
-    loss of logits compares logits. ``name`` is the metric's, by default the identifier, and "accuracy" for "acc"; a
-    Metric keeps its own. ``ignore_index`` is the loss's, for the metrics by name that have one too. Raises ValueError
-    for other names and kinds, TypeError for what can't be a metric.
+    ``kind`` is what the loss expects of the model's output: "categorical" (logits of classes), "log_probabilities"
+    or other "scores" of them, "binary" (probabilities), "binary_logits", "regression" or "unknown". So "precision"
+    beside a loss of logits compares logits. ``name`` is the metric's, by default the identifier, and "accuracy" for
+    "acc"; a Metric keeps its own. ``ignore_index`` is the loss's, for the metrics by name that have one too. Raises
+    ValueError for other names and kinds, TypeError for what can't be a metric.
 
     >>> from steep import metrics
     >>> metrics.get("acc", "binary_logits")

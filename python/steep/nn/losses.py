@@ -99,7 +99,7 @@ class NLLLoss(_TargetLoss):
     """−input[target], for *log*-probabilities (N, classes, …) and labels (N, …): see ``steep.nll_loss``."""
 
     function = staticmethod(ops.nll_loss)
-    kind = "scores"
+    kind = "log_probabilities"
 
     def __init__(self, reduction: str = "mean", *, weight: Any = None, ignore_index: int | None = None) -> None:
         super().__init__(reduction, weight=weight, ignore_index=ignore_index)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +25,7 @@ class _Adapted(Module):
     """What both layers have in common: (x − subtracted) · factor, whose numbers ``adapt`` finds for each feature."""
 
     axis: tuple[int, ...] | None
+    _used = False  # it has scaled data with the numbers that it has
 
     def _initialise(self, axis: int | tuple[int, ...] | None, first: str, second: str) -> None:
         self.axis = (axis,) if isinstance(axis, int) else axis
@@ -50,10 +52,22 @@ class _Adapted(Module):
             )
         return x, tuple(i for i in range(x.ndim) if i not in kept)
 
-    def _keep(self, name: str, values: Array) -> None:
-        """Replaces a buffer; ``values`` have an axis of 1 sample."""
-        old = getattr(self, name)
-        setattr(self, name, ops.tensor(values[0], old.dtype, old.device))
+    def _keep(self, **statistics: Array) -> None:
+        """Replaces the buffers; the values have an axis of 1 sample. Warns if that changes what was in use."""
+        changed = False
+        for name, values in statistics.items():
+            old = getattr(self, name)
+            new = ops.tensor(values[0], old.dtype, old.device)
+            changed = changed or new.shape != old.shape or not bool(ops.equal(new, old).all())
+            setattr(self, name, new)
+        if self._used and changed:
+            warnings.warn(
+                f"{self._label()}.adapt: the layer has already scaled data, and now scales by other numbers: what was "
+                "trained behind it no longer fits. Adapt it once, to the training data, and use it as it is for "
+                "validation and test data; for another model make another layer",
+                stacklevel=3,
+            )
+        self._used = False
 
     def _admitted(self, x: Any, statistic: Tensor) -> Tensor:
         """x in the dtype of the statistics. Raises RuntimeError before ``adapt``, ValueError for other features."""
@@ -70,6 +84,8 @@ class _Adapted(Module):
                 f"{self._label()} got input of shape {x.shape}: it was adapted to samples with features of shape "
                 f"{features}, along the last axes"
             )
+        if not self._used:
+            self._used = True
         return x.astype(statistic.dtype)
 
     def _shown(self) -> Any:
@@ -115,14 +131,14 @@ class Normalization(_Adapted):
     def adapt(self, data: Any) -> Self:
         """Takes mean and variance from the training data, and forgets those from before. Returns the layer.
 
-        Raises ValueError for no data, NaN or inf, and where axis 0, of the samples, would be one of features.
+        Warns if the layer was in use with other numbers. Raises ValueError for no data, NaN or inf, and where axis 0,
+        of the samples, would be one of features.
         """
         x, over = self._measured(data)
         mean = x.mean(over, keepdims=True)
         # Rounded means leave constants a variance of about 1e-32, by which nothing must be divided.
         constant = x.max(over, keepdims=True) == x.min(over, keepdims=True)
-        self._keep("mean", mean)
-        self._keep("variance", np.where(constant, 0, np.square(x - mean).mean(over, keepdims=True)))
+        self._keep(mean=mean, variance=np.where(constant, 0, np.square(x - mean).mean(over, keepdims=True)))
         return self
 
     def forward(self, x: Any) -> Tensor:
@@ -164,11 +180,11 @@ class MinMaxScaling(_Adapted):
     def adapt(self, data: Any) -> Self:
         """Takes the ranges from the training data, and forgets those from before. Returns the layer.
 
-        Raises ValueError for no data, NaN or inf, and where axis 0, of the samples, would be one of features.
+        Warns if the layer was in use with other numbers. Raises ValueError for no data, NaN or inf, and where axis 0,
+        of the samples, would be one of features.
         """
         x, over = self._measured(data)
-        self._keep("minimum", x.min(over, keepdims=True))
-        self._keep("maximum", x.max(over, keepdims=True))
+        self._keep(minimum=x.min(over, keepdims=True), maximum=x.max(over, keepdims=True))
         return self
 
     def forward(self, x: Any) -> Tensor:

@@ -12,6 +12,7 @@ import numpy as np
 from ..ops import to_device, zeros, zeros_like
 from ..ops._apply import host_tensor
 from ..tensor import Parameter, Tensor
+from .watch import Watch
 
 __all__ = ["Group", "Optimizer", "Rate"]
 
@@ -51,6 +52,7 @@ class Optimizer:
         self.param_groups: list[Group] = []
         self._steps: list[list[int]] = []  # for each group: how often each of its parameters was updated
         self._state: list[dict[str, list[Tensor]]] = []  # for each group: name -> one tensor a parameter
+        self._watch: Watch | None = Watch()
         if hasattr(params, "parameters") and callable(params.parameters):
             raise TypeError(f"{self._name()}: pass the model's parameters, model.parameters(), not the model")
         if isinstance(params, Tensor):
@@ -99,7 +101,7 @@ class Optimizer:
                 parameter.grad = None
 
     def step(self) -> None:
-        """Updates every parameter that has a gradient. Warns if none has one."""
+        """Updates every parameter that has a gradient. Warns if none has one, or if zero_grad seems forgotten."""
         updated = False
         groups = self.param_groups
         for group in groups:
@@ -126,6 +128,20 @@ class Optimizer:
                 f"{self._name()}.step(): no parameter has a gradient. Call loss.backward() first; if you did, the "
                 "optimizer holds the parameters of another model, or of this one before they were replaced",
                 stacklevel=2,
+            )
+        elif self._watch is not None:
+            self._look(self._watch)
+
+    def _look(self, watch: Watch) -> None:
+        forgotten = watch.sees(self.param_groups)
+        if forgotten or not watch.steps:
+            self._watch = None
+        if forgotten:
+            warnings.warn(
+                f"{self._name()}.step(): backward has added to the gradients that the step before had used, so they "
+                "grow from step to step: call optimizer.zero_grad() before loss.backward(). To accumulate the "
+                "gradients of several batches, call it after each step",
+                stacklevel=3,
             )
 
     def _current_groups(self) -> list[Group]:

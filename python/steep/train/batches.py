@@ -10,6 +10,7 @@ import numpy as np
 from .. import _core, cuda
 from ..devices import Device, cpu
 from ..dtypes import DType, bfloat16, float32, float64, int64
+from ..metrics.lookup import CLASSES
 from ..ops import asarray, take, to_device
 from ..tensor import Tensor
 from .structure import first, leaves, mapped
@@ -88,7 +89,7 @@ def as_data(x: Any, y: Any, weight: Any, form: Form) -> Data:
                 "each sample needs one target, and one weight if there are weights"
             )
     if isinstance(targets, Tensor):
-        if form.kind in ("categorical", "scores"):
+        if form.kind in CLASSES:
             targets = targets.astype(int64) if targets.dtype.kind == "bool" else targets
         elif form.kind not in ("unknown", "several"):
             targets = targets.astype(form.dtype)

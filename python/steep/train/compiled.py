@@ -35,7 +35,7 @@ class Goal:
         assert self.loss is not None
         if sample_weight is None:
             loss = self.loss(output, target)
-            return loss if not isinstance(loss, Tensor) or loss.ndim == 0 else loss.mean()
+            return loss.mean() if isinstance(loss, Tensor) and loss.shape else loss
         each = per_sample(self.loss, output, target)
         each = each.mean(tuple(range(1, each.ndim))) if each.ndim > 1 else each
         return (each * sample_weight).mean()
@@ -82,9 +82,13 @@ class Compiled:
     def __init__(self, goals: dict[str, Goal], several: bool) -> None:
         self.goals = goals  # by the names of the outputs
         self.only = None if several else next(iter(goals.values()))
+        self.measured = several or any(
+            goal.metrics or goal.weighted_metrics for goal in goals.values()
+        )  # beside the loss
         self.whole_model = False  # the optimizer was made here, for all parameters
         self.epoch = 0
-        self.checked = False  # the first output was looked at
+        self.checked = False  # the first batch was looked at
+        self.doubtful = True  # nothing was said yet of how the model ends
         self.parts: dict[str, Tensor] = {}  # the losses of several outputs in the last batch
         self.regularizer: Function | None = None  # of all weights
         self.clip_norm: float | None = None

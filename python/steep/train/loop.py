@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from ..callbacks import Callback, CallbackList
 from ..ops import isfinite
 from .compiled import Compiled, Group
 from .means import Means
-from .sources import Source
+from .sources import Marked, Source
 from .structure import first, leaves
 
 if TYPE_CHECKING:
@@ -49,8 +49,7 @@ class Loop:
         self.epochs, self.accumulate = epochs, accumulate
         self.batch = 0
         self.means = Means()
-        self._epoch_random = random.get_state()  # before the order of the epoch's batches was drawn
-        self._batch_random: tuple[int, int] | None = None  # where a resumed epoch goes on
+        self._rest: Iterator[Marked] | None = None  # the batches of an epoch that is resumed in its midst
         self._finite = True
 
     @property
@@ -64,10 +63,11 @@ class Loop:
         logs: dict[str, Any] = {}
         with ExitStack() as stack:
             stack.callback(callbacks.set_loop, None)
+            stack.callback(setattr, self.state, "group", None)
             callbacks.set_loop(self)
             stack.callback(callbacks.close)
             stack.enter_context(model._mode(training=True))
-            callbacks.on_train_begin()
+            callbacks.on_train_begin({})
             while self.state.epoch < self.epochs and not model.stop_training:
                 logs = self._run_epoch()
             callbacks.on_train_end(logs)
@@ -75,11 +75,11 @@ class Loop:
 
     def _run_epoch(self) -> dict[str, Any]:
         epoch, callbacks = self.state.epoch, self.callbacks
-        if self._batch_random is None:  # not in the middle
+        if self._rest is None:
             self.batch, self.means = 0, Means()
             for metric in self.state.streaming().values():
                 metric.reset_state()
-            callbacks.on_epoch_begin(epoch)
+            callbacks.on_epoch_begin(epoch, {})
         try:
             self._train()
         except AnomalyError as error:
@@ -101,14 +101,7 @@ class Loop:
     def _train(self) -> None:
         model, state, means = self.model, self.state, self.means
         begin, end = self.callbacks.hooks("on_train_batch_begin"), self.callbacks.hooks("on_train_batch_end")
-        if self._batch_random is not None:
-            random.set_state(self._epoch_random)
-            batches = self.training.epoch(self.batch)
-            random.set_state(self._batch_random)
-            self._batch_random = None
-        else:
-            self._epoch_random = random.get_state()
-            batches = self.training.epoch()
+        batches, self._rest = self._rest or self.training.epoch(), None
         for batch, last in batches:
             for hook in begin:
                 hook(self.batch, means)
@@ -151,19 +144,32 @@ class Loop:
     @property
     def between_steps(self) -> bool:
         """Whether no gradients wait for other batches to be added: the only moments that ``state_dict`` describes."""
-        return self.batch % self.accumulate == 0 or self.batch == self.training.steps
+        return self.state.group is None or self.state.group.last
+
+    def layout(self) -> dict[str, Any]:
+        """What must be the same where a run goes on: the optimizer and the form of the data."""
+        optimizer = getattr(self.model, "optimizer", None)
+        layout = {"optimizer": type(optimizer).__name__, "accumulate_gradients": self.accumulate}
+        layout.update({f"{name} of the training data": x for name, x in self.training.layout().items()})
+        validation = {} if self.validation is None else self.validation.layout()
+        layout.update({f"{name} of the validation data": x for name, x in validation.items()})
+        return layout
 
     def state_dict(self) -> dict[str, Any]:
-        """Epoch and batch, model, optimizer, callbacks, means and random stream: the rest of the run depends on these.
+        """Epoch and batch, model, optimizer, callbacks, means, random stream and where the data is: the rest of the run
+        depends on these.
 
-        Between two batches, or at the end of an epoch.
+        Between two steps, or at the end of an epoch.
         """
         optimizer = getattr(self.model, "optimizer", None)
         return {
             "epoch": self.epoch,
             "batch": self.batch,
+            "stop_training": self.model.stop_training,
+            "layout": self.layout(),
             "random": list(random.get_state()),
-            "epoch_random": list(self._epoch_random),
+            "training": self.training.state_dict(),
+            "validation": None if self.validation is None else self.validation.state_dict(),
             "means": self.means.state_dict() if self.batch else None,
             "model": self.model.state_dict(),
             "optimizer": None if optimizer is None else optimizer.state_dict(),
@@ -171,17 +177,41 @@ class Loop:
         }
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
-        """Goes on there. Raises ValueError for what is not this run's: other callbacks, shapes or parameters."""
-        self.callbacks.load_state_dict(saved)
+        """Goes on there.
+
+        Raises ValueError, with nothing changed, for what is not this run's: other callbacks, shapes, parameters, or
+        another form of the data.
+        """
+        before = self.state_dict()
+        missing = [name for name in before if name not in saved] if isinstance(saved, Mapping) else [*before]
+        if missing:
+            raise ValueError(f"it is not the state of a fit, which has {', '.join(missing)}")
+        own = before["layout"]
+        for name in {**own, **saved["layout"]}:
+            if own.get(name) != saved["layout"].get(name):
+                raise ValueError(f"{name}: here {own.get(name)}, in the saved run {saved['layout'].get(name)}")
+        try:
+            self._load(saved)
+        except BaseException as error:
+            self._load(before)
+            if isinstance(error, KeyError | TypeError):
+                raise ValueError(f"a part of it is missing or of another kind ({error!r})") from error
+            raise
+
+    def _load(self, saved: Mapping[str, Any]) -> None:
         self.model.load_state_dict(saved["model"])
         if saved["optimizer"] is not None:
             self.model.optimizer.load_state_dict(saved["optimizer"])
         self.state.epoch, self.batch = saved["epoch"], saved["batch"]
+        self.model.stop_training = saved["stop_training"]
+        self.callbacks.load_state_dict(saved)
+        self.means = Means()
         if self.batch:
             self.means.load_state_dict(saved["means"], self.state.streaming())
-            self._batch_random, self._epoch_random = tuple(saved["random"]), tuple(saved["epoch_random"])
-        else:
-            random.set_state(saved["random"])
+        self._rest = self.training.resume(saved["training"], self.batch)
+        if self.validation is not None and self.validation is not self.training:
+            self.validation.resume(saved["validation"], 0)
+        random.set_state(saved["random"])
 
 
 def measure(model: Trainable, state: Compiled, source: Source, callbacks: CallbackList) -> dict[str, Any]:
@@ -190,7 +220,7 @@ def measure(model: Trainable, state: Compiled, source: Source, callbacks: Callba
     begin, end = callbacks.hooks("on_test_batch_begin"), callbacks.hooks("on_test_batch_end")
     for metric in state.streaming().values():
         metric.reset_state()
-    callbacks.on_test_begin()
+    callbacks.on_test_begin({})
     with model._mode(training=False), no_grad():
         for number, (batch, _) in enumerate(source.epoch()):
             for hook in begin:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -41,11 +40,15 @@ class Means(Mapping[str, Any]):
         """Adds the means of a batch: numbers, 1-element tensors or Metrics. The ``last`` one's are read at once."""
         self.samples += samples
         self.batches += 1
-        if any(map(_waits, values.values())):  # copies: a step may count in place, and a graph would be kept alive
-            values = {name: _core.copy(value) if _waits(value) else value for name, value in values.items()}
-        elif not self._pending:
-            self._total(values, samples, self.batches)
-            return
+        for value in values.values():
+            if isinstance(value, Tensor) and value.device is not cpu and value.size == 1:
+                break
+        else:
+            if not self._pending:
+                self._total(values, samples, self.batches)
+                return
+        # copies: a step may count in place, and a graph would be kept alive
+        values = {name: _core.copy(value) if _waits(value) else value for name, value in values.items()}
         self._pending.append((values, samples))
         if last or len(self._pending) >= self.INTERVAL:
             self._read()
@@ -97,12 +100,13 @@ class Means(Mapping[str, Any]):
     def _total(self, values: Mapping[str, Any], samples: int, batch: int) -> None:
         totals = self.totals
         for name, value in values.items():
-            if isinstance(value, Tensor) or not hasattr(value, "result"):  # first: a tensor looks for hints
+            if isinstance(value, float | Tensor) or not hasattr(value, "result"):  # of a tensor this looks for hints
                 totals[name] = totals.get(name, 0.0) + float(value) * samples
             else:
                 totals[name] = value
-        if self.lost is None and not math.isfinite(totals.get("loss", 0.0)):
-            self.lost = batch, totals["loss"]
+        loss = totals.get("loss", 0.0)
+        if loss - loss != 0 and self.lost is None:  # infinite or NaN
+            self.lost = batch, loss
 
 
 def _waits(value: Any) -> bool:

@@ -24,11 +24,11 @@ def predictions(model: Trainable, source: Source, callbacks: CallbackList) -> An
     results: dict[str, Tensor] = {}
     pieces: dict[str, list[Tensor]] = {}
     start, structure = 0, None
-    callbacks.on_predict_begin()
+    callbacks.on_predict_begin({})
     with model._mode(training=False), no_grad():
         for number, (batch, _) in enumerate(source.epoch()):
             for hook in begin:
-                hook(number)
+                hook(number, {})
             count = len(first(batch[0]))
             output = model._call(batch[0])
             structure = tuple(output) if isinstance(output, list) else output
@@ -42,7 +42,7 @@ def predictions(model: Trainable, source: Source, callbacks: CallbackList) -> An
             start += count
             for hook in end:
                 hook(number, {"outputs": output})
-    callbacks.on_predict_end()
+    callbacks.on_predict_end({})
     results = results or {label: concat(parts) for label, parts in pieces.items()}
     ordered = iter(results.values())
     return mapped(lambda _: next(ordered), structure)

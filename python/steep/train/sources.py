@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable, Iterator, Sized
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sized
 from itertools import islice
 from typing import Any
 
@@ -15,7 +16,7 @@ from ..devices import Device, cpu
 from ..ops import take, to_device
 from ..tensor import Tensor
 from .batches import Data, Form, as_data, placed
-from .structure import first, mapped
+from .structure import first, leaves, mapped
 
 __all__ = ["Arrays", "Batches", "Source", "gives_batches", "source"]
 
@@ -26,11 +27,27 @@ class Source:
     """Batches on the model's device, epoch by epoch."""
 
     steps: int | None  # batches in an epoch, if that is known
+    began: tuple[int, int] | None = None  # where in the random stream the running iteration began
 
-    def epoch(self, start: int = 0) -> Iterator[Marked]:
-        """The batches of one epoch, from the one of number ``start`` on.
+    def epoch(self) -> Iterator[Marked]:
+        """The batches of one epoch.
 
         What it takes from the random stream for their order, it takes when it is called.
+        """
+        raise NotImplementedError
+
+    def layout(self) -> dict[str, Any]:
+        """What must be the same when an epoch is resumed, as words and numbers."""
+        raise NotImplementedError
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the running iteration is, so that ``resume`` goes on with it."""
+        return {"random": None if self.began is None else list(self.began)}
+
+    def resume(self, state: Mapping[str, Any], start: int) -> Iterator[Marked] | None:
+        """The rest of the epoch, from its batch ``start`` on; None before the first one, where ``epoch`` goes on.
+
+        Batches that are passed over are asked for at once. The random stream is left anywhere.
         """
         raise NotImplementedError
 
@@ -43,21 +60,35 @@ class Arrays(Source):
     """Data in memory: consecutive rows, or rows in random order."""
 
     def __init__(
-        self, data: Data, batch_size: int, device: Device, shuffle: bool = False, limit: int | None = None
+        self, data: Data, batch_size: int | None, device: Device, shuffle: bool = False, limit: int | None = None
     ) -> None:
         self.data = placed(data, device)
         self.samples = len(first(data))
-        self.batch_size, self.device, self.shuffle = batch_size, device, shuffle
-        self.steps: int = math.ceil(self.samples / batch_size)
+        self.batch_size = batch_size or rows_to_measure(data)
+        self.device, self.shuffle = device, shuffle
+        self.steps: int = math.ceil(self.samples / self.batch_size)
         if limit is not None:
             if limit > self.steps:
                 raise ValueError(f"{limit} steps are asked for, and {self.samples} samples make {self.steps} batches")
             self.steps = limit
         self._order: Tensor | None = None
 
-    def epoch(self, start: int = 0) -> Iterator[Marked]:
+    def epoch(self) -> Iterator[Marked]:
         """Draws the order, if it is random."""
+        self.began = random.get_state()
         self._order = random.permutation(self.samples, cpu) if self.shuffle else None
+        return self._batches(0)
+
+    def layout(self) -> dict[str, Any]:
+        """Their number, and how they are put in batches."""
+        return {"samples": self.samples, "batch_size": self.batch_size, "steps": self.steps, "shuffle": self.shuffle}
+
+    def resume(self, state: Mapping[str, Any], start: int) -> Iterator[Marked] | None:
+        """Draws the order again."""
+        if not start:
+            return None
+        random.set_state(state["random"])
+        self.epoch()
         return self._batches(start)
 
     def again(self, number: int) -> Data | None:
@@ -87,6 +118,12 @@ def _part(x: Any, rows: Any, chosen: Tensor | None, device: Device) -> Any:
     return x if x.device is device else to_device(x, device)
 
 
+def rows_to_measure(data: Data) -> int:
+    """Samples in a batch that nothing is learned from: as many as fit in 1 MiB, where small ones cost least each."""
+    sizes = [x.size * x.dtype.itemsize / len(x) for _, x in leaves(data[0], "x")]
+    return max(32, int(2**20 / max(sum(sizes), 1)))
+
+
 class Batches(Source):
     """A loader, a generator, or anything else that iterates over batches (x, y), (x, y, sample_weight) or x.
 
@@ -100,18 +137,46 @@ class Batches(Source):
         self._once = iter(batches) is batches if hasattr(batches, "__next__") else False
         self._used = False
         self._going: Iterator[Any] | None = None
+        self._taken = 0  # of it, where an epoch is a part of it
 
-    def epoch(self, start: int = 0) -> Iterator[Marked]:
+    def epoch(self) -> Iterator[Marked]:
         """Begins an iteration, and looks one batch ahead if nothing tells which one is the last."""
-        if self.limit is not None:
-            return self._limited(start)
+        return self._limited(0) if self.limit is not None else self._whole(0)
+
+    def layout(self) -> dict[str, Any]:
+        """Their number."""
+        return {"steps": self.steps}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Also how many batches were taken."""
+        return {**super().state_dict(), "taken": self._taken}
+
+    def resume(self, state: Mapping[str, Any], start: int) -> Iterator[Marked] | None:
+        """Begins the iteration again, and passes over the batches that were taken from it."""
+        begun = state["random"] is not None and (start or self.limit is not None)
+        if not begun:
+            return None
+        random.set_state(state["random"])
+        if self.limit is None:
+            return self._whole(start)
+        self._begin()
+        self._taken = state["taken"]
+        deque(islice(self._going or (), self._taken), maxlen=0)
+        return self._limited(start) if start else None
+
+    def _begin(self) -> Iterator[Any]:
+        self.began, self._used, self._taken = random.get_state(), True, 0
+        self._going = iter(self.batches)
+        return self._going
+
+    def _whole(self, start: int) -> Iterator[Marked]:
         if self._once and self._used:
             raise ValueError(
                 f"the {type(self.batches).__name__} has no more batches for another epoch: give steps_per_epoch (or "
                 "validation_steps), or something that can be iterated over again, such as a steep.data.DataLoader"
             )
-        self._used = True
-        batches = islice(iter(self.batches), start, None)
+        batches = self._begin()
+        deque(islice(batches, start), maxlen=0)
         if self.steps is not None:
             return self._counted(batches, start, self.steps)
         following = next(batches, None)
@@ -138,9 +203,8 @@ class Batches(Source):
         for number in range(start, self.limit or 0):
             batch = next(self._going, None) if self._going is not None else None
             if batch is None and not (self._once and self._used):
-                self._used = True
-                self._going = iter(self.batches)
-                batch = next(self._going, None)
+                batch = next(self._begin(), None)
+            self._taken += 1
             if batch is None:
                 warnings.warn(
                     f"the {type(self.batches).__name__} ended after {number} of {self.limit} batches of this epoch",
@@ -179,20 +243,26 @@ def source(
     device: Device,
     shuffle: bool = False,
     limit: int | None = None,
+    measuring: bool = False,
 ) -> Source:
     """Batches of whatever ``x`` is: arrays with targets ``y``, a Dataset, a loader or a generator.
 
-    Raises ValueError for targets, weights or a batch size beside what already gives batches.
+    Without a batch size it is 32, or, for ``measuring`` all of it, as large as is cheapest. Raises ValueError for
+    targets, weights or a batch size beside what already gives batches.
     """
+    size = batch_size or (None if measuring and limit is None else 32)
     if not gives_batches(x):
-        return Arrays(as_data(x, y, weight, form), batch_size or 32, device, shuffle, limit)
+        return Arrays(as_data(x, y, weight, form), size, device, shuffle, limit)
     if y is not None or weight is not None:
         raise ValueError(
             f"{method}: x is a {type(x).__name__}, whose batches hold the targets and weights: leave y= and "
             "sample_weight= out"
         )
-    from ..data import DataLoader, Dataset
+    from ..data import DataLoader, Dataset, TensorDataset
 
+    if type(x) is TensorDataset and 1 <= len(x.tensors) <= 3:
+        inputs, targets, weights = (*x.tensors, None, None)[:3]
+        return Arrays(as_data(inputs, targets, weights, form), size, device, shuffle, limit)
     if isinstance(x, Dataset):
         return Batches(DataLoader(x, batch_size=batch_size or 32, shuffle=shuffle), form, device, limit)
     if batch_size is not None:

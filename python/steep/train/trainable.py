@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from .. import dtypes, random
-from ..autograd import no_grad
+from ..autograd import is_grad_enabled, no_grad
 from ..devices import Device, get_default_device
 from ..dtypes import DType
 from ..tensor import Parameter, Tensor
@@ -88,8 +88,8 @@ class Trainable:
         The penalties of ``regularize`` are part of the loss; ``regularizer``, as ``nn.regularizers.of_weights`` takes
         it, is one for all weights.
 
-        Warns if the model ends in the softmax or sigmoid that the loss applies itself. Raises ValueError for unknown
-        names and a categorical loss on one output, TypeError for other objects.
+        Warns if the model ends in an activation that the loss does not want, such as the softmax that it applies
+        itself. Raises ValueError for unknown names and a categorical loss on one output, TypeError for other objects.
 
         >>> import steep as st
         >>> model = st.nn.Sequential(st.nn.Linear(4, 16, activation="relu"), st.nn.Linear(16, 3))
@@ -98,10 +98,10 @@ class Trainable:
         """
         from ..nn.regularizers import regularizer_function
         from .compiled import goals, make_optimizer
-        from .objectives import check_last_layer
+        from .mistakes import check_last_layer
 
         state = goals(self, loss, metrics, loss_weights, weighted_metrics)
-        check_last_layer(self, state.kind, stacklevel=2)
+        state.doubtful = not check_last_layer(self, state.kind)
         state.regularizer = None if regularizer is None else regularizer_function("compile", regularizer)
         self.optimizer, state.whole_model = make_optimizer(optimizer, self.parameters())
         self._compiled = state
@@ -146,6 +146,7 @@ class Trainable:
         Another ``fit`` continues: the optimizer's state and the epoch count are kept. With ``initial_epoch``, training
         goes from that epoch, counted from 0, up to ``epochs``, as in Keras. ``steps_per_epoch`` and
         ``validation_steps`` bound the number of batches; a loader goes on in the next epoch where it stopped.
+        ``validation_batch_size`` is large unless given: as many samples as fit in 1 MiB.
 
         ``class_weight`` (a dict from labels, or a sequence) and ``sample_weight`` (a number for each sample) multiply
         the samples' losses. ``verbose``: 0 silent, 1 a progress bar, 2 a line an epoch, "auto" a bar in a terminal and
@@ -213,16 +214,23 @@ class Trainable:
             training = source("fit", x, y, sample_weight, form, batch_size, device, shuffle, steps_per_epoch)
         else:
             training = Arrays(arrays, batch_size or 32, device, shuffle, steps_per_epoch)
-        size = validation_batch_size or batch_size
-        validation = None
+        validation, size = None, validation_batch_size
         if overfit_batches and (held_out is not None or validation_data is not None):
             validation = training
         elif held_out is not None:
-            validation = Arrays(held_out, size or 32, device, limit=validation_steps)
+            size = size or (None if validation_steps is None else 32)
+            validation = Arrays(held_out, size, device, limit=validation_steps)
         elif validation_data is not None:
             parts = _parts(validation_data)
-            size = size if arrays is not None or not gives_batches(parts[0]) else validation_batch_size
-            validation = source("fit", *parts, form._replace(class_weight=None), size, device, limit=validation_steps)
+            validation = source(
+                "fit",
+                *parts,
+                form._replace(class_weight=None),
+                size,
+                device,
+                limit=validation_steps,
+                measuring=True,
+            )
         self._check_optimizer(state)
 
         history = members.find(History)
@@ -254,7 +262,8 @@ class Trainable:
     ) -> dict[str, Any]:
         """Loss and metrics on this data, as a dict of means over the samples; nothing is trained or dropped.
 
-        The data is what ``fit`` takes. Raises what ``fit`` raises.
+        The data is what ``fit`` takes; ``batch_size`` is as many samples as fit in 1 MiB unless given. Raises what
+        ``fit`` raises.
         """
         from ..callbacks import CallbackList
         from .loop import measure
@@ -265,7 +274,7 @@ class Trainable:
             _check_count("batch_size", batch_size)
         members = CallbackList(callbacks)
         members.set_model(self)  # type: ignore[arg-type]
-        data = source("evaluate", x, y, sample_weight, self._form(state), batch_size, device, limit=steps)
+        data = source("evaluate", x, y, sample_weight, self._form(state), batch_size, device, False, steps, True)
         return measure(self, state, data, members)
 
     def predict(self, x: Any, batch_size: int | None = None, steps: int | None = None, callbacks: Any = ()) -> Any:
@@ -288,9 +297,8 @@ class Trainable:
         device = self._device("predict")
         members = CallbackList(callbacks)
         members.set_model(self)  # type: ignore[arg-type]
-        return predictions(
-            self, source("predict", x, None, None, self._form(None), batch_size, device, limit=steps), members
-        )
+        data = source("predict", x, None, None, self._form(None), batch_size, device, False, steps, True)
+        return predictions(self, data, members)
 
     # --- steps: override them to train in your own way ------------------------------------------------------------
 
@@ -321,12 +329,13 @@ class Trainable:
             raise RuntimeError(f"{type(self).__name__} has no loss: call model.compile(optimizer, loss) first")
         if target is None:
             raise ValueError(f"{type(self).__name__} is trained with a loss of (output, target), and got no targets y")
-        if not state.checked:
-            from .objectives import check_output
+        if state.checked or not is_grad_enabled():
+            loss = state.loss_of(output, target, sample_weight)
+        else:
+            from .mistakes import checked_loss
 
             state.checked = True
-            check_output(self, output, state.kind, stacklevel=6)
-        loss = state.loss_of(output, target, sample_weight)
+            loss = checked_loss(self, state, output, target, sample_weight)
         if self.has_regularizers():
             loss = loss + self.regularization_loss()
         if state.regularizer is not None:
@@ -338,7 +347,7 @@ class Trainable:
     def compute_metrics(self, output: Any, target: Any, sample_weight: Any = None) -> dict[str, Any]:
         """The compiled metrics of a batch."""
         state = self._compiled
-        if state is None:
+        if state is None or not state.measured:
             return {}
         with no_grad():
             return state.measures_of(output, target, sample_weight)

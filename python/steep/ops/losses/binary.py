@@ -7,8 +7,20 @@ from typing import Any
 from ..._core import record
 from ...tensor import Tensor
 from .. import elementwise, logic
-from .._apply import as_tensor, check_floating
-from .common import beside, check_probabilities, hinge, pair, reduced, signs, weighted
+from .._apply import UNARY, as_tensor
+from ..linalg import _linear_vjp
+from .common import (
+    beside,
+    check_input,
+    check_order,
+    check_probabilities,
+    hinge,
+    pair,
+    reduced,
+    signs,
+    warn_double,
+    weighted,
+)
 
 __all__ = [
     "binary_cross_entropy",
@@ -16,6 +28,10 @@ __all__ = [
     "hinge_embedding_loss",
     "soft_margin_loss",
 ]
+
+LOGITS = "Of logits, take binary_cross_entropy_with_logits, or put a sigmoid before it"
+YES_NO = "The labels of yes/no questions are 0 and 1; labels of several classes are for cross_entropy"
+_SIGMOID = UNARY["sigmoid"].vjp
 
 
 def binary_cross_entropy(input: Any, target: Any, reduction: str = "mean", *, weight: Any = None) -> Tensor:
@@ -30,8 +46,9 @@ def binary_cross_entropy(input: Any, target: Any, reduction: str = "mean", *, we
     tensor(0.6931472)
     """
     p, t = pair("binary_cross_entropy", input, target)
-    check_probabilities("binary_cross_entropy", "input probabilities", p)
-    check_probabilities("binary_cross_entropy", "targets", t)
+    check_probabilities("binary_cross_entropy", "input probabilities", p, LOGITS)
+    check_probabilities("binary_cross_entropy", "targets", t, YES_NO)
+    check_order("binary_cross_entropy", p, t)
     log_p, log_q = _limited_logs(p.detach())
     loss = -(t.detach() * log_p + (1.0 - t.detach()) * log_q)
     loss = record(loss, _binary_cross_entropy_vjp, (p, t), (p, t))
@@ -63,7 +80,12 @@ def binary_cross_entropy_with_logits(
     """
     name = "binary_cross_entropy_with_logits"
     x, t = pair(name, input, target)
-    check_probabilities(name, "targets", t)
+    check_probabilities(name, "targets", t, YES_NO)
+    check_order(name, x, t)
+    if (node := x._node) is not None and (
+        node.vjp is _SIGMOID or (node.vjp is _linear_vjp and node.saved[3] == "sigmoid")
+    ):
+        warn_double(name, "sigmoid", "sigmoid")
     if pos_weight is None:
         loss = elementwise.softplus(x) - x * t
     else:
@@ -83,7 +105,7 @@ def soft_margin_loss(input: Any, target: Any, reduction: str = "mean") -> Tensor
     tensor(0.6931472)
     """
     x = as_tensor(input, target)
-    check_floating("soft_margin_loss", x)
+    check_input("soft_margin_loss", x)
     t = signs("soft_margin_loss", target, x, x.shape)
     return reduced("soft_margin_loss", elementwise.softplus(-t * x), reduction)
 
@@ -99,6 +121,6 @@ def hinge_embedding_loss(input: Any, target: Any, reduction: str = "mean", *, ma
     tensor([0.25, 0.75])
     """
     x = as_tensor(input, target)
-    check_floating("hinge_embedding_loss", x)
+    check_input("hinge_embedding_loss", x)
     t = signs("hinge_embedding_loss", target, x, x.shape)
     return reduced("hinge_embedding_loss", elementwise.where(logic.greater(t, 0), x, hinge(margin - x)), reduction)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from ... import _core
@@ -9,8 +10,19 @@ from ..._core import is_recording, record
 from ...tensor import Tensor
 from .. import elementwise, indexing, logic, manipulation, rearrange, rows
 from .. import reduction as reductions
-from .._apply import as_tensor, as_tensors, check_floating
-from .common import check_probabilities, divisor, flat, hinge, reduced
+from .._apply import as_tensor, as_tensors
+from .common import (
+    SWAPPED,
+    check_input,
+    check_order,
+    check_probabilities,
+    divisor,
+    extremes,
+    flat,
+    hinge,
+    reduced,
+    warn_double,
+)
 
 __all__ = [
     "cross_entropy",
@@ -53,15 +65,15 @@ def cross_entropy(
     shape = input.shape
     axis = _class_axis("cross_entropy", "input (logits)", input, axis)
     classes = shape[axis]
-    if classes == 1:
-        raise ValueError(
-            f"cross_entropy: input of shape {shape} has one class, whose loss is always 0: "
-            "use one output per class, or binary_cross_entropy_with_logits for a single output"
-        )
+    if (node := input._node) is not None and node.vjp is rows._softmax_vjp:
+        warn_double("cross_entropy", "softmax", "softmax")
     if weight is not None or ignore_index is not None or label_smoothing or target.shape == shape:
         return _general_cross_entropy(input, target, reduction, axis, weight, ignore_index, label_smoothing)
     logits, labels, places = _lines("cross_entropy", input, target, axis)
-    labels = _core.checked_labels("cross_entropy", labels, classes)
+    try:
+        labels = _core.checked_labels("cross_entropy", labels, classes)
+    except ValueError as error:
+        raise _explained(error, labels, classes) from None
     loss = _fused(logits, labels, divisor("cross_entropy", labels.size, reduction))
     return manipulation.reshape(loss, places) if reduction == "none" else loss
 
@@ -104,7 +116,8 @@ def _probability_cross_entropy(
     input: Tensor, target: Tensor, how: str, axis: int, weight: Tensor | None, smoothing: float
 ) -> Tensor:
     target = target.astype(input.dtype)
-    check_probabilities("cross_entropy", "target probabilities", target)
+    check_probabilities("cross_entropy", "target probabilities", target, "Labels are integers, one for each sample")
+    check_order("cross_entropy", input, target)
     if smoothing:
         target = target * (1 - smoothing) + smoothing / input.shape[axis]
     if weight is not None:
@@ -174,10 +187,16 @@ def multi_margin_loss(
 
 
 def _class_axis(name: str, what: str, input: Tensor, axis: int) -> int:
-    check_floating(name, input, what)
+    check_input(name, input, what)
     if input.ndim == 0:
         raise ValueError(f"{name}: input needs a class axis, but it is a single number")
-    return manipulation.as_axis(name, axis if input.ndim > 1 else 0, input.ndim)
+    axis = manipulation.as_axis(name, axis if input.ndim > 1 else 0, input.ndim)
+    if input.shape[axis] == 1:
+        raise ValueError(
+            f"{name}: input of shape {input.shape} has one class, whose loss is always 0: "
+            "use one output per class, or binary_cross_entropy_with_logits for a single output"
+        )
+    return axis
 
 
 def _class_weight(name: str, weight: Any, input: Tensor, classes: int) -> Tensor | None:
@@ -197,12 +216,13 @@ def _lines(name: str, input: Tensor, target: Tensor, axis: int) -> tuple[Tensor,
     places = shape[:axis] + shape[axis + 1 :]
     if target.shape != places:
         or_else = f" or {shape} (probabilities)" if name == "cross_entropy" else ""
+        hint = f": use target.reshape({places})" if target.size == math.prod(places) else f"; {SWAPPED}"
         raise ValueError(
             f"{name}: for input of shape {shape} with classes on axis {axis}, target must have the shape "
-            f"{places} (labels){or_else}, not {target.shape}"
+            f"{places} (labels){or_else}, not {target.shape}{hint}"
         )
     if not target.dtype.is_integer:
-        raise TypeError(f"{name}: labels must be integers, not {target.dtype.name}: use target.astype(steep.int64)")
+        raise TypeError(f"{name}: labels must be integers, not {target.dtype.name}: {_remedy(target)}")
     if axis != ndim - 1:
         input = rearrange.moveaxis(input, axis, -1)
     return input if ndim == 2 else manipulation.reshape(input, (target.size, shape[axis])), flat(target), places
@@ -210,10 +230,32 @@ def _lines(name: str, input: Tensor, target: Tensor, axis: int) -> tuple[Tensor,
 
 def _checked(name: str, labels: Tensor, classes: int, ignore_index: int | None) -> tuple[Tensor, Tensor | None]:
     """The labels, 0 where they are ignored, and where they are not."""
-    if ignore_index is None:
-        return _core.checked_labels(name, labels, classes), None
-    kept = logic.not_equal(labels, ignore_index)
-    return _core.checked_labels(name, elementwise.where(kept, labels, 0), classes), kept
+    kept = None if ignore_index is None else logic.not_equal(labels, ignore_index)
+    labels = labels if kept is None else elementwise.where(kept, labels, 0)
+    try:
+        return _core.checked_labels(name, labels, classes), kept
+    except ValueError as error:
+        raise _explained(error, labels, classes) from None
+
+
+def _remedy(labels: Tensor) -> str:
+    """What to do with labels that are no integers."""
+    if not labels.dtype.is_floating_point or not labels.size:
+        return "use target.astype(steep.int64)"
+    found = "they range from {:g} to {:g}".format(*extremes(labels))
+    if bool(reductions.all(logic.equal(elementwise.floor(labels.detach()), labels.detach()))):
+        return f"use target.astype(steep.int64) ({found})"
+    return f"{found}, and not all are whole numbers. If they are values and no classes, use a loss such as mse_loss"
+
+
+def _explained(error: ValueError, labels: Tensor, classes: int) -> ValueError:
+    """The error of labels out of range, with what to do."""
+    low, high = int(reductions.min(labels)), int(reductions.max(labels))
+    if low >= 1 and high == classes:
+        return ValueError(f"{error}. If they count from 1, use target - 1")
+    if low < 0:
+        return ValueError(f"{error}. Labels count from 0; those that shall count for nothing are ignore_index's")
+    return ValueError(f"{error}. Labels count from 0, and the model needs an output for each: {high + 1} or more")
 
 
 def _by_label(

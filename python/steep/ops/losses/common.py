@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
 
+from ...stack import level_outside
 from ...tensor import Tensor
 from .. import elementwise, logic, manipulation
 from .. import reduction as reductions
-from .._apply import NUMBERS, as_tensor, check_floating
+from .._apply import NUMBERS, as_tensor
 
 __all__: list[str] = []
+
+SWAPPED = "the arguments are (input, target): are they swapped?"
 
 
 def reduced(name: str, loss: Tensor, how: str) -> Tensor:
@@ -36,7 +40,7 @@ def pair(name: str, input: Any, target: Any, called: tuple[str, str] = ("input",
         if input.ndim != target.ndim and input.size == target.size:
             hint += ": broadcasting them would pair every prediction with every target, so reshape one of them first"
         raise ValueError(f"{name}: {called[0]} has shape {input.shape}, {called[1]} {target.shape}; {hint}")
-    check_floating(name, input, called[0])
+    check_input(name, input, called[0])
     return input, target.astype(input.dtype)
 
 
@@ -70,15 +74,46 @@ def check_not_negative(name: str, **options: float) -> None:
             raise ValueError(f"{name}: {option}={value} must not be negative")
 
 
-def check_probabilities(name: str, what: str, x: Tensor) -> None:
+def check_input(name: str, x: Tensor, called: str = "input") -> None:
+    """Raises TypeError unless the model's output is floating-point."""
+    if not x.dtype.is_floating_point:
+        raise TypeError(f"{name}: {called} must be floating-point, not {x.dtype.name}; {SWAPPED}")
+
+
+def check_probabilities(name: str, what: str, x: Tensor, otherwise: str) -> None:
+    """Raises ValueError for values outside [0, 1], and says what they may be ``otherwise``."""
     if x.size == 0:
         return
-    low, high = float(reductions.min(x.detach())), float(reductions.max(x.detach()))
+    low, high = extremes(x)
     if low < 0 or high > 1:  # NaN is the loss's to show
         raise ValueError(
-            f"{name}: {what} must lie in [0, 1], but they range from {low:g} to {high:g} "
-            "(are input and target swapped, or is a sigmoid or softmax missing?)"
+            f"{name}: {what} must lie in [0, 1], but they range from {low:g} to {high:g}; {SWAPPED} {otherwise}"
         )
+
+
+def extremes(x: Tensor) -> tuple[float, float]:
+    """The least and the greatest element."""
+    return float(reductions.min(x.detach())), float(reductions.max(x.detach()))
+
+
+def check_order(name: str, input: Tensor, target: Tensor) -> None:
+    """Warns if it is the target that would be trained."""
+    if target.requires_grad and not input.requires_grad:
+        _warn(f"{name}: target requires a gradient and input, the model's output, does not; {SWAPPED}")
+
+
+def warn_double(name: str, activation: str, applied: str) -> None:
+    """Warns that the input of a loss of logits went through an activation, unless ``fit`` runs: it names the layer."""
+    _warn(
+        f"{name}: input is the result of {activation}, but {name} wants logits and applies {applied} itself: training "
+        f"would be slow and inexact. Leave the {activation} out"
+    )
+
+
+def _warn(text: str) -> None:
+    """A warning at the user's line, unless the caller is ``compile``'s loss in ``fit``."""
+    if (level := level_outside(unless="steep.train.")) is not None:
+        warnings.warn(text, stacklevel=level)
 
 
 def signs(name: str, target: Any, input: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -90,7 +125,11 @@ def signs(name: str, target: Any, input: Tensor, shape: tuple[int, ...]) -> Tens
         )
     odd = logic.not_equal(elementwise.abs(target.detach().astype(input.dtype)), 1)
     if bool(reductions.any(odd)):
-        raise ValueError(f"{name}: targets must be 1 or -1 (of yes/no targets t, pass 2 * t - 1)")
+        low, high = extremes(target)
+        raise ValueError(
+            f"{name}: targets must be 1 or -1 (of yes/no targets t, pass 2 * t - 1), but they range from {low:g} to "
+            f"{high:g}; {SWAPPED}"
+        )
     return target.astype(input.dtype)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from ...tensor import Tensor
 from .. import elementwise, logic, manipulation
 from .. import reduction as reductions
-from .common import beside, check_not_negative, operand, pair, reduced
+from .common import SWAPPED, beside, check_not_negative, check_order, operand, pair, reduced
 
 __all__ = [
     "gaussian_nll_loss",
@@ -19,6 +19,8 @@ __all__ = [
     "poisson_nll_loss",
     "smooth_l1_loss",
 ]
+
+LOGS = "Of log-probabilities, pass log_target=True"
 
 
 def mse_loss(input: Any, target: Any, reduction: str = "mean") -> Tensor:
@@ -72,7 +74,7 @@ def kl_div(input: Any, target: Any, reduction: str = "mean", *, log_target: bool
 
     With ``log_target`` the targets are log-probabilities too. Of "mean" is over all elements; the divergence itself is
     the sum over a distribution, so ``reduction`` may also be "batchmean": the sum divided by the length of the first
-    axis. Raises ValueError for shapes that differ.
+    axis. Raises ValueError for shapes that differ and negative targets.
 
     >>> import steep as st
     >>> uniform = st.full((1, 2), 0.5)
@@ -80,9 +82,12 @@ def kl_div(input: Any, target: Any, reduction: str = "mean", *, log_target: bool
     tensor(0.6931472)
     """
     x, t = pair("kl_div", input, target)
+    check_order("kl_div", x, t)
     if log_target:
         loss = elementwise.exp(t) * (t - x)
     else:
+        if t.size and (low := float(reductions.min(t.detach()))) < 0:
+            raise ValueError(f"kl_div: targets are probabilities, but the smallest is {low:g}; {SWAPPED} {LOGS}")
         zero = logic.equal(t, 0)
         loss = t * (elementwise.log(elementwise.where(zero, 1.0, t)) - x)
     if reduction != "batchmean":
@@ -111,6 +116,7 @@ def poisson_nll_loss(
     tensor(1.)
     """
     x, t = pair("poisson_nll_loss", input, target)
+    check_order("poisson_nll_loss", x, t)
     loss = elementwise.exp(x) - t * x if log_input else x - t * elementwise.log(x + eps)
     if full:
         many = logic.greater(t, 1)
