@@ -35,7 +35,6 @@ from .training import training_cases
 
 __all__ = ["gpu", "run"]
 
-TOLERANCE = 1e-4  # of the largest expected value: five steps in float32 keep to it
 QUICK, FULL = Plan(rounds=7, seconds=0.01), Plan(rounds=15, seconds=0.03)
 OK, FAILED, UNUSABLE, SLOWER = range(4)  # exit statuses
 
@@ -201,7 +200,7 @@ def _measure(case: Case, libraries: Sequence[Library], plan: Plan) -> Result:
             if got is None:
                 continue
             difference = largest_difference(got, expected)
-            if difference > TOLERANCE:
+            if difference > case.tolerance:
                 result.failures[library.name] = f"its result differs from the right one by {difference:.1e} of its size"
             else:
                 runners[library.name] = Runner(case.prepare(library), case.rest(library))

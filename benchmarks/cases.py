@@ -11,10 +11,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from .floors import Work
-from .operations import ADD, CHAIN, ELEMENTWISE, MATMUL, ROWS, SUMS, Operation, table_operations
+from .operations import ADD, CHAIN, ELEMENTWISE, MATMUL, OTHERS, ROWS, SUMS, Operation, table_operations
 from .peers import Array, Call, Library
 
-__all__ = ["Case", "kernel_cases", "largest_difference"]
+__all__ = ["TOLERANCE", "Case", "kernel_cases", "largest_difference"]
 
 F32, I64 = 4, 8  # bytes
 
@@ -41,6 +41,10 @@ class Case(Protocol):
     def work(self) -> Work | None:
         """The least that has to be done, where one can say."""
 
+    @property
+    def tolerance(self) -> float:
+        """The largest error that counts as right, over the largest expected value."""
+
     def expected(self) -> Sequence[Array]:
         """The right result, in float64."""
 
@@ -54,12 +58,20 @@ class Case(Protocol):
         """How long to wait after this library."""
 
 
-SUFFIXES = {"forward": "", "taped": ", with grad", "backward": " backward", "both": " and backward"}
+SUFFIXES = {
+    "forward": "",
+    "taped": ", with grad",
+    "backward": " backward",
+    "both": " and backward",
+    "bfloat16": " in bfloat16",
+}
+TOLERANCE = 1e-4  # of the largest expected value: five steps in float32 keep to it
+BFLOAT16_TOLERANCE = 0.01  # it has 8 bits
 
 
 @dataclass(frozen=True)
 class KernelCase:
-    """One operation on inputs of given shapes: forward, taped, backward, or both passes at once."""
+    """One operation on inputs of given shapes: forward, taped, backward, both passes at once, or in bfloat16."""
 
     operation: Operation
     shapes: tuple[tuple[int, ...], ...]
@@ -77,7 +89,7 @@ class KernelCase:
     @property
     def work(self) -> Work | None:
         inputs, output = sum(map(math.prod, self.shapes)), math.prod(self.output)
-        labels = I64 * self.shapes[0][0] if self.operation.labels else 0
+        labels = I64 * self.shapes[0][0] * self.operation.labels
         products = 2 * math.prod(self.shapes[0]) * self.output[1] if self.group == "matmul" else 0
         if self.mode == "forward":
             return Work(F32 * (inputs + output) + labels, products)
@@ -86,13 +98,18 @@ class KernelCase:
             return Work(F32 * (2 * inputs + output) + labels, 2 * products)
         return None
 
+    @property
+    def tolerance(self) -> float:
+        return BFLOAT16_TOLERANCE if self.mode == "bfloat16" else TOLERANCE
+
     def _inputs(self) -> list[Array]:
         rng = np.random.default_rng(zlib.crc32(self.name.encode()))
         low, high = self.operation.low, self.operation.high
         inputs: list[Array] = [np.asarray(rng.uniform(low, high, shape), np.float32) for shape in self.shapes]
         if self.operation.labels:
-            rows, classes = self.shapes[0]
-            inputs.append(rng.integers(0, classes, rows))
+            rows, labels = self.shapes[0][0], self.operation.labels
+            classes = max((self.shapes[0][1], *self.output[1:]))
+            inputs.append(rng.integers(0, classes, rows if labels == 1 else (rows, labels)))
         return inputs
 
     def _gradient(self) -> Array:
@@ -101,7 +118,7 @@ class KernelCase:
     def expected(self) -> Sequence[Array]:
         inputs = [x.astype(np.float64) if x.dtype == np.float32 else x for x in self._inputs()]
         value = self.operation.value(*inputs)
-        if self.mode in ("forward", "taped"):
+        if self.mode in ("forward", "taped", "bfloat16"):
             return (value,)
         return self.operation.gradients(self._gradient().astype(np.float64), value, *inputs)
 
@@ -112,7 +129,7 @@ class KernelCase:
             return library.backward(self.operation.name, self._inputs(), self._gradient())
         if self.mode == "both":
             return library.both(self.operation.name, self._inputs(), self._gradient())
-        run = library.taped if self.mode == "taped" else library.forward
+        run = {"taped": library.taped, "bfloat16": library.bfloat16}.get(self.mode, library.forward)
         return run(self.operation.name, self._inputs())
 
     def check(self, library: Library) -> Sequence[Array] | None:
@@ -162,6 +179,8 @@ def kernel_cases() -> Iterator[KernelCase]:
         shapes = ((k, m) if transposed == "TN" else (m, k), (n, k) if transposed == "NT" else (k, n))
         for mode, wanted in (("forward", quick), ("backward", quick_backward)):
             yield KernelCase(MATMUL[transposed], shapes, (m, n), f"{m}x{k}x{n}", "matmul", mode, wanted)
+    for n in (256, 512):
+        yield KernelCase(MATMUL[""], ((n, n), (n, n)), (n, n), f"{n}x{n}x{n}", "bfloat16", "bfloat16", n == 256)
     yield _elementwise(ADD, 0, "taped", True, "one element")
     yield _elementwise(CHAIN, 0, "both", True, "one element")
     for operation in ELEMENTWISE:
@@ -183,6 +202,12 @@ def kernel_cases() -> Iterator[KernelCase]:
                 yield KernelCase(operation, (shape,), output, label, "rows", mode, wanted)
         for operation, length in zip(SUMS, shape, strict=True) if rows > 64 else ():
             yield KernelCase(operation, (shape,), (length,), label, "sums", "forward", quick)
+
+    for operation, inputs, result, modes in OTHERS:
+        label = " ".join("x".join(map(str, extents)) for extents in inputs if len(extents) > 1)
+        for mode in modes:
+            quick = mode == "forward" and operation.name in ("sort", "layer_norm", "scatter_add", "cumulative sum")
+            yield KernelCase(operation, inputs, result, label, "other operations", mode, quick)
 
 
 def largest_difference(results: Sequence[Array], expected: Sequence[Array]) -> float:

@@ -107,6 +107,10 @@ class Library:
         """The function of inputs that require gradients: recorded, without the backward pass."""
         return None
 
+    def bfloat16(self, name: str, inputs: Sequence[Array]) -> Call | None:
+        """The function of inputs in that dtype."""
+        return None
+
     def backward(self, name: str, inputs: Sequence[Array], gradient: Array) -> Call | None:
         """The gradients with respect to all inputs but labels, the forward pass excluded."""
         return None
@@ -123,6 +127,19 @@ def _differentiable(x: Array) -> bool:
 class Steep(Library):
     name = "steep"
     module = st
+    functions = MappingProxyType(
+        {
+            "cumulative sum": partial(st.cumulative_sum, axis=1),
+            "column cumulative sum": partial(st.cumulative_sum, axis=0),
+            "column sort": partial(st.sort, axis=0),
+            "top 10": lambda x: st.topk(x, 10).values,
+            "scatter_add": lambda x, index: st.scatter_add(st.zeros((len(x), 1000)), 1, index, x),
+            "layer_norm": lambda x, weight, bias: st.layer_norm(x, 1000, weight, bias),
+            "rms_norm": lambda x, weight: st.rms_norm(x, 1000, weight, 1e-5),
+            "batch_norm": lambda x, weight, bias: st.batch_norm(x, weight=weight, bias=bias, training=True),
+            "einsum bij,bkj->bik": partial(st.einsum, "bij,bkj->bik"),
+        }
+    )
 
     def threads(self) -> str:
         return str(st.get_num_threads())
@@ -135,11 +152,15 @@ class Steep(Library):
         return st.tensor(x)
 
     def numpy(self, y: Any) -> Array:
-        return np.asarray(y.detach().numpy())
+        return np.asarray((y.astype(st.float32) if y.dtype == st.bfloat16 else y).detach().numpy())
 
     def taped(self, name: str, inputs: Sequence[Array]) -> Call | None:
         function = self.function(name)
         return partial(function, *map(self._leaf, inputs)) if function else None
+
+    def bfloat16(self, name: str, inputs: Sequence[Array]) -> Call | None:
+        function = self.function(name)
+        return partial(function, *(st.tensor(x).astype(st.bfloat16) for x in inputs)) if function else None
 
     def backward(self, name: str, inputs: Sequence[Array], gradient: Array) -> Call | None:
         function = self.function(name)
@@ -174,6 +195,10 @@ def _numpy_cross_entropy(x: Array, labels: Array) -> Any:
     return -_numpy_log_softmax(x)[np.arange(len(x)), labels].mean()
 
 
+def _numpy_top_10(x: Array) -> Array:
+    return -np.sort(np.partition(-x, 10, 1)[:, :10], 1)
+
+
 class NumPy(Library):
     name = "NumPy"
     module = np
@@ -185,6 +210,12 @@ class NumPy(Library):
             "softmax": _numpy_softmax,
             "log_softmax": _numpy_log_softmax,
             "cross_entropy": _numpy_cross_entropy,
+            "cumulative sum": partial(np.cumsum, axis=1),
+            "column cumulative sum": partial(np.cumsum, axis=0),
+            "column sort": partial(np.sort, axis=0),
+            "top 10": _numpy_top_10,
+            "take_along_axis": partial(np.take_along_axis, axis=1),
+            "einsum bij,bkj->bik": lambda a, b: np.einsum("bij,bkj->bik", a, b, optimize=True),
         }
     )
 
@@ -202,8 +233,20 @@ class Torch(Library):
 
     def __init__(self) -> None:
         self.module = importlib.import_module("torch")
-        functional = self.module.nn.functional
+        torch: Any = self.module
+        functional = torch.nn.functional
         self.functions = {
+            "cumulative sum": partial(torch.cumsum, dim=1),
+            "column cumulative sum": partial(torch.cumsum, dim=0),
+            "sort": lambda x: torch.sort(x).values,
+            "column sort": lambda x: torch.sort(x, 0).values,
+            "top 10": lambda x: torch.topk(x, 10).values,
+            "take_along_axis": lambda x, index: torch.gather(x, 1, index),
+            "scatter_add": lambda x, index: torch.zeros((len(x), 1000)).scatter_add(1, index, x),
+            "layer_norm": lambda x, weight, bias: functional.layer_norm(x, (1000,), weight, bias),
+            "rms_norm": lambda x, weight: functional.rms_norm(x, (1000,), weight, 1e-5),
+            "batch_norm": lambda x, weight, bias: functional.batch_norm(x, None, None, weight, bias, True),
+            "einsum bij,bkj->bik": partial(torch.einsum, "bij,bkj->bik"),
             "softmax": partial(self.module.softmax, dim=-1),
             "log_softmax": partial(self.module.log_softmax, dim=-1),
             "cross_entropy": functional.cross_entropy,
@@ -222,7 +265,11 @@ class Torch(Library):
         return self.module.from_numpy(x.copy())
 
     def numpy(self, y: Any) -> Array:
-        return np.asarray(y.detach().numpy())
+        return np.asarray((y.float() if y.dtype == self.module.bfloat16 else y).detach().numpy())
+
+    def bfloat16(self, name: str, inputs: Sequence[Array]) -> Call | None:
+        function = self.function(name)
+        return partial(function, *(self.array(x).bfloat16() for x in inputs)) if function else None
 
     def taped(self, name: str, inputs: Sequence[Array]) -> Call | None:
         function = self.function(name)

@@ -15,6 +15,7 @@ import numpy as np
 
 import steep as st
 
+from .cases import TOLERANCE
 from .peers import Array, Call, Library
 from .timing import time_limit
 
@@ -37,6 +38,7 @@ class TrainingCase:
     group: str = "train"
     table = "training steps"
     work = None
+    tolerance = TOLERANCE
 
     @property
     def name(self) -> str:

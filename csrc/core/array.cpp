@@ -1,6 +1,8 @@
 #include "array.h"
 
 #include <algorithm>
+#include <cmath>
+#include <cstring>
 #include <limits>
 #include <new>
 
@@ -9,6 +11,7 @@
 #include "device.h"
 #include "elementwise.h"
 #include "errors.h"
+#include "thread_pool.h"
 
 namespace steep {
 
@@ -116,9 +119,15 @@ Array Array::full(DType t, const Dims& shape, double value, Device device) {
     elementwise("full", kernels().cast[int(t)][int(t)], inputs, a, nullptr, kAsStored);
     return a;
   }
+  constexpr int64_t kGrain = 65536;  // elements a thread takes at least
   visit(t, [&](auto zero) {
     using T = decltype(zero);
-    std::fill_n(a.as<T>(), a.size(), T(value));
+    parallel_range(a.size(), kGrain, [&](int64_t begin, int64_t end) {
+      if (value == 0 && !std::signbit(value))
+        std::memset(a.data + begin * int64_t(sizeof(T)), 0, size_t(end - begin) * sizeof(T));
+      else
+        std::fill(a.as<T>() + begin, a.as<T>() + end, T(value));
+    });
   });
   return a;
 }

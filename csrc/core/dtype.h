@@ -2,6 +2,8 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <stdexcept>
+#include <string>
 #include <type_traits>
 
 #include "half.h"
@@ -113,9 +115,11 @@ template <class F>
 decltype(auto) visit(DType t, F&& f) {
   return detail::visit(t, static_cast<F&&>(f), EveryType());
 }
-/// The same for a dtype that kernels compute in.
+/// The same for a dtype that kernels compute in. Throws std::logic_error if t is another.
 template <class F>
 decltype(auto) visit_computed(DType t, F&& f) {
+  if (computed_in(t) != t)
+    throw std::logic_error(std::string("no kernel computes in ") + name(t) + ": convert to " + name(computed_in(t)));
   return detail::visit(t, static_cast<F&&>(f), ComputedTypes());
 }
 

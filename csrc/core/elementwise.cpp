@@ -51,7 +51,7 @@ void coalesce(ElementwisePlan& plan) {
 
 /// The CPU's side of an operation.
 struct Work : ElementwisePlan {
-  Loop loop;
+  ElementwiseKernel kernel;
   const double* params;
   bool scalars_ok;
   unsigned stored = 0;  // bit i: operand i is of a dtype that is converted to the one it is computed in
@@ -84,40 +84,41 @@ void pack(const Work& plan, int i, int64_t n, char* from, char* to, int64_t to_s
 }
 
 /// n elements along the last axis, from p[i]. Strided operands and those of other dtypes than they are computed in go
-/// through a buffer, block by block, and a very large output is computed in one and stored past the caches from there.
+/// through a buffer, block by block. A very large output goes past the caches: from the kernel, while it reads on, or,
+/// if the kernel can't, from a buffer.
 void run_line(const Work& plan, char* const* p, int64_t n) {
   const int inner = plan.shape.n - 1, output = plan.operands - 1;
   void* direct[kMaxOperands];
-  unsigned scalars = 0, packed = plan.stored;
+  unsigned marks = 0, packed = plan.stored;
   for (int i = 0; i < plan.operands; ++i) {
     const int64_t step = plan.strides[i][inner];
     direct[i] = p[i];
     if (step == 1 || n == 1) continue;
     if (step == 0 && plan.scalars_ok && i != output && !(plan.stored >> i & 1))
-      scalars |= 1u << i;
+      marks |= 1u << i;
     else
       packed |= 1u << i;
   }
   const bool streams = !(packed >> output & 1) && n * plan.item[output] > kStreamedBytes;
-  if (!packed && !streams) return plan.loop(n, direct, scalars, plan.params);
+  if (!packed && !streams) return plan.kernel.loop(n, direct, marks, plan.params);
   alignas(64) char buffer[kMaxOperands][kBlock * 8];
-  // Blocks of a streamed output begin at a cache line.
-  int64_t count = kBlock - (streams ? reinterpret_cast<uintptr_t>(p[output]) % 64 / plan.item[output] : 0);
-  for (int64_t begin = 0; begin < n; begin += count, count = kBlock) {
-    count = std::min(count, n - begin);
+  const bool copies = streams && !plan.kernel.streams;
+  const unsigned buffered = packed | unsigned(copies) << output;
+  // Streamed stores begin at a cache line; what lies before it is stored as usual.
+  const int64_t head = streams ? int64_t(-reinterpret_cast<uintptr_t>(p[output]) % 64) / plan.item[output] : 0;
+  for (int64_t begin = 0, count; begin < n; begin += count) {
+    const bool past = streams && begin >= head;
+    count = std::min(streams && !past ? head : buffered ? kBlock : n, n - begin);
     for (int i = 0; i < plan.operands; ++i) {
       const int64_t step = plan.strides[i][inner], offset = begin * step * plan.item[i];
-      if (packed >> i & 1 || (i == output && streams)) {
-        direct[i] = buffer[i];
-        if (i != output) unpack(plan, i, count, p[i] + offset, step, buffer[i]);
-      } else {
-        direct[i] = p[i] + offset;
-      }
+      direct[i] = buffered >> i & 1 ? buffer[i] : p[i] + offset;
+      if (packed >> i & 1 && i != output) unpack(plan, i, count, p[i] + offset, step, buffer[i]);
     }
-    plan.loop(count, direct, scalars, plan.params);
     const int64_t step = plan.strides[output][inner];
     char* const to = p[output] + begin * step * plan.item[output];
-    if (streams)
+    if (copies && !past) direct[output] = to;
+    plan.kernel.loop(count, direct, marks | (past && !copies ? kPastCaches : 0), plan.params);
+    if (copies && past)
       kernels().memory.stream(count * plan.item[output], buffer[output], to);
     else if (packed >> output & 1)
       pack(plan, output, count, buffer[output], to, step);
@@ -191,7 +192,7 @@ void elementwise(const char* op, const ElementwiseKernel& kernel, std::span<cons
   const int64_t n = out.size();
   if (n == 0) return;
   Work work;
-  work.loop = kernel.loop, work.params = params, work.scalars_ok = manner & kTakesScalars;
+  work.kernel = kernel, work.params = params, work.scalars_ok = manner & kTakesScalars;
   work.shape = out.shape;
   for (const Array* a : inputs) add(work, *a);
   add(work, out);

@@ -11,8 +11,10 @@
 namespace steep {
 
 /// One run of an elementwise kernel: n contiguous elements of each operand, inputs first, output last.
-/// Bit i of `scalars`: operand i is a single element that stands for all n (only where the kernel's row allows it).
-using Loop = void (*)(int64_t n, void* const* operands, unsigned scalars, const double* params);
+/// Bit i of `marks`: operand i is a single element that stands for all n (only where the kernel's row allows it).
+/// kPastCaches: the output begins at a cache line and is stored past the caches (only where the kernel `streams`).
+using Loop = void (*)(int64_t n, void* const* operands, unsigned marks, const double* params);
+inline constexpr unsigned kPastCaches = 1u << 31;
 
 /// The same on CUDA: queues the whole operation on the current stream. Operands may have any strides, and inputs may be
 /// single elements, whatever the loop allows.
@@ -23,6 +25,7 @@ using Launch = void (*)(const ElementwisePlan& plan, const double* params);
 struct ElementwiseKernel {
   Loop loop = nullptr;  // null where the operation is not defined
   Launch launch = nullptr;
+  bool streams = false;
   explicit constexpr operator bool() const { return loop; }
 };
 
@@ -140,7 +143,7 @@ struct GemmKernel {
 inline constexpr int64_t kStreamedBytes = 4 << 20;
 
 struct MemoryKernels {
-  /// Copies past the caches, where the machine can and `to` is aligned to 64 bytes.
+  /// Copies past the caches, where the machine can. `to` is aligned to 64 bytes.
   void (*stream)(int64_t bytes, const void* from, void* to);
   /// To be called after the last of them, before another thread may read.
   void (*end_streams)();

@@ -43,7 +43,8 @@ class RadixSort {
         key_bits_(key_bits),
         digit_(n > kWideDigits ? 11 : 8),
         pieces_(threads ? std::clamp<int64_t>(n / kPiece, 1, num_threads()) : 1),
-        places_(size_t(pieces_) << digit_) {}
+        at_once_(pieces_ == 1 && digit_ == 8),
+        places_(size_t(at_once_ ? key_bits / digit_ : pieces_) << digit_) {}
 
   Item* operator()(Item* items, Item* other) {
     if (n_ < kCounting) return by_counting(items, other);
@@ -51,10 +52,19 @@ class RadixSort {
       std::sort(items, items + n_);
       return items;
     }
+    if (at_once_) {
+      count_all(items);
+      for (int shift = 0, set = 0; shift < key_bits_; shift += digit_, ++set) {
+        if (!find_places(set, 1)) continue;
+        move(items, other, 0, n_, places(set), shift);
+        std::swap(items, other);
+      }
+      return items;
+    }
     for (int shift = 0; shift < key_bits_; shift += digit_) {
       parallel_for(pieces_, [&](int64_t p) { count(items, p, shift); });
-      if (!find_places()) continue;
-      parallel_for(pieces_, [&](int64_t p) { move(items, other, p, shift); });
+      if (!find_places(0, pieces_)) continue;
+      parallel_for(pieces_, [&](int64_t p) { move(items, other, begin(p), begin(p + 1), places(p), shift); });
       std::swap(items, other);
     }
     return items;
@@ -73,7 +83,7 @@ class RadixSort {
   }
 
   int64_t begin(int64_t piece) const { return n_ * piece / pieces_; }
-  int64_t* places(int64_t piece) { return places_.data() + (piece << digit_); }
+  int64_t* places(int64_t set) { return places_.data() + (set << digit_); }
   int digit(const Item& item, int shift) const { return int(uint64_t(item.key()) >> shift) & ((1 << digit_) - 1); }
 
   void count(const Item* items, int64_t piece, int shift) {
@@ -81,24 +91,33 @@ class RadixSort {
     std::fill_n(counts, 1 << digit_, 0);
     for (int64_t i = begin(piece), end = begin(piece + 1); i < end; ++i) ++counts[digit(items[i], shift)];
   }
-  /// Of the first item of each digit of each piece. False if all items have one digit.
-  bool find_places() {
+  /// All digits in one pass: their counts don't depend on the order.
+  void count_all(const Item* items) {
+    std::fill(places_.begin(), places_.end(), 0);
+    for (int64_t i = 0; i < n_; ++i) {
+      const uint64_t key = uint64_t(items[i].key());
+      int64_t* counts = places_.data();
+      for (int shift = 0; shift < key_bits_; shift += 8, counts += 256) ++counts[key >> shift & 255];
+    }
+  }
+  /// Of the first item of each digit in each of the sets. False if all items have one digit.
+  bool find_places(int64_t first, int64_t sets) {
     int64_t at = 0;
     for (int d = 0; d < 1 << digit_; ++d) {
       const int64_t before = at;
-      for (int64_t p = 0; p < pieces_; ++p) at += std::exchange(places(p)[d], at);
+      for (int64_t p = first; p < first + sets; ++p) at += std::exchange(places(p)[d], at);
       if (at - before == n_) return false;
     }
     return true;
   }
-  void move(const Item* items, Item* to, int64_t piece, int shift) {
-    int64_t* const place = places(piece);
-    for (int64_t i = begin(piece), end = begin(piece + 1); i < end; ++i) to[place[digit(items[i], shift)]++] = items[i];
+  void move(const Item* items, Item* to, int64_t begin, int64_t end, int64_t* place, int shift) const {
+    for (int64_t i = begin; i < end; ++i) to[place[digit(items[i], shift)]++] = items[i];
   }
 
   int64_t n_;
   int key_bits_, digit_;
   int64_t pieces_;
+  bool at_once_;
   std::vector<int64_t> places_;  // counts at first
 };
 

@@ -23,12 +23,10 @@ STEEP_HD Key<T> key(T x, bool descending = false) {
   memcpy(&bits, &x, sizeof bits);
   if constexpr (std::is_integral_v<T>) {
     if constexpr (std::is_signed_v<T>) bits ^= kSign<T>;
-  } else if (x != x) {
-    bits = Key<T>(-1);
-  } else if (x == T(0)) {
-    bits = kSign<T>;
-  } else {
-    bits = bits & kSign<T> ? Key<T>(~bits) : Key<T>(bits | kSign<T>);
+  } else {  // without branches, which signs in no order would mislead
+    bits ^= Key<T>(Key<T>(0) - (bits >> (8 * sizeof(T) - 1))) | kSign<T>;
+    bits = x == T(0) ? kSign<T> : bits;
+    bits = x != x ? Key<T>(-1) : bits;
   }
   return descending ? Key<T>(~bits) : bits;
 }
@@ -46,7 +44,7 @@ template <class T>
 STEEP_HD T element(Key<T> k, bool descending) {
   if (descending) k = Key<T>(~k);
   if constexpr (!std::is_integral_v<T>)
-    k = k & kSign<T> ? Key<T>(k ^ kSign<T>) : Key<T>(~k);
+    k ^= Key<T>((k >> (8 * sizeof(T) - 1)) - Key<T>(1)) | kSign<T>;
   else if constexpr (std::is_signed_v<T>)
     k ^= kSign<T>;
   T x;

@@ -5,8 +5,29 @@
 namespace steep::STEEP_ISA_NS {
 namespace {
 
+/// A whole vector that is stored past the caches if `streams`.
+struct Marked : Whole {
+  bool streams;
+  template <class T>
+  STEEP_INLINE void store(T* p, Vec<T> v) const {
+    bool past = streams;
+    asm("" : "+r"(past));  // one loop that asks, not two: they would double the code of all kernels
+    past ? v.stream(p) : v.store(p);
+  }
+};
+
+/// each_vector for an output that is marked.
+template <class T, class F>
+STEEP_INLINE void each_output(int64_t n, unsigned marks, F f) {
+  constexpr int64_t L = Vec<T>::n;
+  const Marked span{{}, (marks & kPastCaches) != 0};
+  int64_t i = 0;
+  for (; i + L <= n; i += L) f(i, span);
+  if (i < n) f(i, Part{int(n - i)});
+}
+
 template <class T>
-STEEP_INLINE void store(Whole span, T* p, Vec<T> v) {
+STEEP_INLINE void store(Marked span, T* p, Vec<T> v) {
   span.store(p, v);
 }
 template <class T>

@@ -65,6 +65,13 @@ STEEP_INLINE void each_streamed(int64_t first, int64_t n, F f) {
   if (i < n) f(i, Part{int(n - i)});
 }
 
+/// `to` is aligned to the vector.
+STEEP_INLINE void copy_past_caches(int64_t bytes, const void* from, void* to) {
+  const uint8_t* x = static_cast<const uint8_t*>(from);
+  uint8_t* y = static_cast<uint8_t*>(to);
+  each_streamed<uint8_t>(0, bytes, [&](int64_t i, auto span) { span.store(y + i, span.load(x + i)); });
+}
+
 /// Rows of n elements that are stored once, past the caches if they are very large.
 template <class T>
 class OutputRows {

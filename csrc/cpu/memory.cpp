@@ -20,19 +20,10 @@ int64_t multiply_adds(int64_t rounds) {
   return rounds * kSums * V::n * 2;
 }
 
-void stream(int64_t bytes, const void* from, void* to) {
-  const uint8_t* x = static_cast<const uint8_t*>(from);
-  uint8_t* y = static_cast<uint8_t*>(to);
-  if (reinterpret_cast<uintptr_t>(to) % STEEP_VECTOR_BYTES)
-    each_vector<uint8_t>(bytes, [&](int64_t i, auto span) { span.store(y + i, span.load(x + i)); });
-  else
-    each_streamed<uint8_t>(0, bytes, [&](int64_t i, auto span) { span.store(y + i, span.load(x + i)); });
-}
-
 }  // namespace
 
 void fill_memory(Kernels& k) {
-  k.memory = {stream, streaming_ends};
+  k.memory = {copy_past_caches, streaming_ends};
   k.multiply_adds = multiply_adds;
 }
 
