@@ -15,8 +15,9 @@ import numpy as np
 from .. import random
 from ..devices import cpu, resolve
 from ..ops import to_device
+from ..structure import map_tensors
 from ..tensor import Tensor
-from .collate import default_collate, tree_map
+from .collate import default_collate
 from .dataset import TensorDataset, as_dataset, samples_of
 from .samplers import BatchSampler, RandomSampler, SequentialSampler
 
@@ -45,12 +46,13 @@ class Job(NamedTuple):
     def __call__(self, request: Request) -> tuple[Any, bool]:
         """The batch, and whether random numbers were drawn for it."""
         with nullcontext() if request.seed is None else random.fork(request.seed):
-            batch = self._batch(request.rows)
+            batch = self.batch(request.rows)
             if self.transform is not None:
                 batch = self._transformed(batch)
             return batch, request.seed is not None and random.get_state() != (request.seed, 0)
 
-    def _batch(self, rows: Any) -> Any:
+    def batch(self, rows: Any) -> Any:
+        """The samples of these numbers together, as the dataset has them."""
         numbers = np.asarray(rows)
         if self.collate is not None or numbers.dtype.kind not in "iu":
             samples = [self.dataset[i] for i in (numbers.tolist() if numbers.dtype.kind in "iu" else rows)]
@@ -84,9 +86,9 @@ class DataLoader:
     ``prefetch`` batches are made ahead in a background thread. With ``num_workers`` the batches are made in as many
     processes, ``prefetch`` of them ahead (two per process by default). They are started by ``start_method`` "spawn",
     "forkserver" or "fork" for each iteration, or, with ``persistent_workers``, once, and know only of the dataset as it
-    was then. All but "fork" send the dataset to
-    the processes by pickle, and need ``if __name__ == "__main__":`` around a script's own work; "fork" copies a process
-    that may have threads, which can hang. What fails in a thread or a process is raised where the batch is awaited.
+    was then. All but "fork" send the dataset to the processes by pickle, and need ``if __name__ == "__main__":`` around
+    a script's own work; "fork" copies a process that may have threads, which can hang. What fails in a thread or a
+    process is raised where the batch is awaited.
 
     ``device`` is where batches are brought: by default, tensors on a CUDA device stay there, and all others go to the
     default device.
@@ -162,6 +164,15 @@ class DataLoader:
         plain = (
             isinstance(self.dataset, Tensor | np.ndarray | TensorDataset) and self.collate_fn is self.transform is None
         )
+        target, stays = resolve(self.device), self.device is None
+
+        def placed(x: Tensor) -> Tensor:
+            return x if x.device is target or (stays and x.device is not cpu) else to_device(x, target)
+
+        if plain and not self.num_workers and not self.prefetch:
+            for rows in batches:
+                yield map_tensors(placed, job.batch(rows))
+            return
         requests = (Request(rows, None if plain else _seed(state, i)) for i, rows in enumerate(batches))
         drawn = False
         with closing(self._results(job, requests)) as results:
@@ -169,7 +180,7 @@ class DataLoader:
                 if drew and not drawn:  # once an iteration, so that the next one has other seeds
                     drawn = True
                     random.uniform(1, device=cpu)
-                yield tree_map(self._placed, batch)
+                yield map_tensors(placed, batch)
 
     def _results(self, job: Job, requests: Iterator[Request]) -> Results:
         if self.num_workers:
@@ -196,11 +207,6 @@ class DataLoader:
             else:
                 workers.close()  # before the threads are joined: they wait for the processes
             results.close()
-
-    def _placed(self, x: Tensor) -> Tensor:
-        if self.device is None and x.device is not cpu:
-            return x
-        return to_device(x, self.device)
 
     def __repr__(self) -> str:
         size = "" if self.batch_size is None else f", batch_size={self.batch_size}"
