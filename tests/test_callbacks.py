@@ -60,7 +60,7 @@ def test_order_of_calls() -> None:
         "on_predict_end",
     ]
     calls.clear()
-    model.evaluate(X, Y, callbacks=callback)
+    model.evaluate(X, Y, batch_size=30, callbacks=callback)
     batches = ["on_test_batch_begin", "on_test_batch_end"] * 2
     assert [name for name, *_ in calls] == ["on_test_begin", *batches, "on_test_end"]
 

@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import Any
 
 from .. import random
+from ..checks import check_count
 from .callback import Callback, Logs
 
 __all__ = ["LearningRateFinder"]
@@ -47,13 +48,12 @@ class LearningRateFinder(Callback):
     ) -> None:
         if not 0 < min_lr < max_lr < math.inf:
             raise ValueError(f"LearningRateFinder: min_lr={min_lr} must be above 0 and below max_lr={max_lr}")
-        if not hasattr(steps, "__index__") or steps < 2:
-            raise ValueError(f"LearningRateFinder: steps={steps!r} must be an integer of at least 2")
         if not 0 <= smoothing < 1 or not divergence > 1:
             raise ValueError(
                 f"LearningRateFinder: smoothing={smoothing} must be in [0, 1), and divergence={divergence} above 1"
             )
-        self.min_lr, self.max_lr, self.steps = min_lr, max_lr, steps
+        self.min_lr, self.max_lr = min_lr, max_lr
+        self.steps = check_count("LearningRateFinder: steps", steps, 2)
         self.smoothing, self.divergence = smoothing, divergence
         self.rates: list[float] = []
         self.losses: list[float] = []

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from .. import random
+from ..checks import check_count
 from ..devices import cpu, resolve
 from ..ops import to_device
 from ..structure import map_tensors
@@ -129,8 +130,8 @@ class DataLoader:
             raise ValueError("DataLoader: give shuffle or a sampler, not both: a sampler says the order")
         if batch_sampler is not None and (batch_size != 32 or shuffle or sampler is not None or drop_last):
             raise ValueError("DataLoader: a batch_sampler says all of batch_size, shuffle, sampler and drop_last")
-        _check_count("num_workers", num_workers)
-        _check_count("prefetch", 0 if prefetch is None else prefetch)
+        check_count("DataLoader: num_workers", num_workers, 0)
+        check_count("DataLoader: prefetch", 0 if prefetch is None else prefetch, 0)
         self.batch_size = batch_size if batch_sampler is None else None
         self.drop_last = drop_last
         if batch_sampler is None:
@@ -233,11 +234,6 @@ def _seed(state: tuple[int, int], number: int) -> int:
     """The seed of a batch: another one for every seed, place in its stream, and number of the batch."""
     text = f"{state[0]} {state[1]} {number}".encode()
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")
-
-
-def _check_count(name: str, value: Any) -> None:
-    if not hasattr(value, "__index__") or value < 0:
-        raise ValueError(f"DataLoader: {name}={value!r} must be an integer of 0 or more")
 
 
 def _close(parked: list[Workers]) -> None:

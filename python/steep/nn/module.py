@@ -11,6 +11,7 @@ import numpy as np
 from .. import _core
 from ..autograd import no_grad
 from ..autograd.hooks import Handle
+from ..checks import check_count
 from ..io.atomic import Path
 from ..io.file import load, save
 from ..ops import to_device
@@ -429,8 +430,7 @@ class Module(Ruled, Inspected, Trainable):
 def check_sizes(layer: str, **sizes: int) -> None:
     """Raises ValueError unless all are positive integers."""
     for name, value in sizes.items():
-        if not isinstance(value, int) or value < 1:
-            raise ValueError(f"{layer}: {name}={value!r} must be a positive integer")
+        check_count(f"{layer}: {name}", value)
 
 
 def _as_values(x: Any) -> Tensor:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import dtypes, random
 from ..autograd import is_grad_enabled, no_grad
+from ..checks import check_count
 from ..devices import Device, get_default_device
 from ..dtypes import DType
 from ..tensor import Parameter, Tensor
@@ -178,8 +179,8 @@ class Trainable:
         from .sources import Arrays, gives_batches, source
 
         state, device = self._state_for("fit", "train_step")
-        _check_count("epochs", epochs)
-        _check_count("accumulate_gradients", accumulate_gradients)
+        check_count("epochs", epochs)
+        check_count("accumulate_gradients", accumulate_gradients)
         for name, count in (
             ("batch_size", batch_size),
             ("validation_batch_size", validation_batch_size),
@@ -187,7 +188,7 @@ class Trainable:
             ("validation_steps", validation_steps),
         ):
             if count is not None:
-                _check_count(name, count)
+                check_count(name, count)
         if gradient_clip_norm is not None and not gradient_clip_norm > 0:
             raise ValueError(f"gradient_clip_norm={gradient_clip_norm} must be positive")
         validated = validation_epochs(validation_freq)
@@ -198,7 +199,7 @@ class Trainable:
             steps_per_epoch = validation_steps = int(fast_dev_run)
             epochs, initial_epoch, validated, members = 1, None, lambda epoch: True, without_files(members)
         if overfit_batches:
-            _check_count("overfit_batches", overfit_batches)
+            check_count("overfit_batches", overfit_batches)
             steps_per_epoch, shuffle = overfit_batches, False
 
         form = self._form(state, class_weight)
@@ -271,7 +272,7 @@ class Trainable:
 
         state, device = self._state_for("evaluate", "validation_step")
         if batch_size is not None:
-            _check_count("batch_size", batch_size)
+            check_count("batch_size", batch_size)
         members = CallbackList(callbacks)
         members.set_model(self)  # type: ignore[arg-type]
         data = source("evaluate", x, y, sample_weight, self._form(state), batch_size, device, False, steps, True)
@@ -293,7 +294,7 @@ class Trainable:
         from .sources import source
 
         if batch_size is not None:
-            _check_count("batch_size", batch_size)
+            check_count("batch_size", batch_size)
         device = self._device("predict")
         members = CallbackList(callbacks)
         members.set_model(self)  # type: ignore[arg-type]
@@ -445,11 +446,6 @@ class Trainable:
                 f"fit: the optimizer's parameters are not those of {type(self).__name__} (it is another model's, or "
                 "layers were added, replaced or moved since): create it from model.parameters() and compile again"
             )
-
-
-def _check_count(name: str, value: Any) -> None:
-    if not hasattr(value, "__index__") or value < 1:
-        raise ValueError(f"{name}={value!r} must be a positive integer")
 
 
 def _parts(data: Any) -> tuple[Any, Any, Any]:
