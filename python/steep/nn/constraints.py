@@ -20,7 +20,7 @@ from ..checks import check_number
 from ..ops import clip, maximum, vector_norm
 from ..tensor import Tensor
 from .regularizers import named_function
-from .utils import _wide
+from .utils import wide
 
 __all__ = ["MaxNorm", "MinMaxNorm", "NonNegative", "UnitNorm"]
 
@@ -121,8 +121,8 @@ class MinMaxNorm:
 
 def _scaled(w: Tensor, axis: Axis, factor: Callable[[Tensor], Tensor]) -> Tensor:
     """``w`` times a factor for each norm along ``axis``."""
-    wide = _wide(w)
-    return (wide * factor(vector_norm(wide, axis=axis, keepdims=True))).astype(w.dtype)
+    x = wide(w)
+    return (x * factor(vector_norm(x, axis=axis, keepdims=True))).astype(w.dtype)
 
 
 def constraint_function(owner: str, constraint: Any) -> Callable[[Tensor], Tensor]:

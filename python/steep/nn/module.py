@@ -17,6 +17,7 @@ from ..io.file import load, save
 from ..ops import to_device
 from ..ops._apply import as_tensor, host_tensor
 from ..ops.creation import tensor
+from ..stack import level_outside
 from ..tensor import Parameter, Tensor, move_target
 from ..train.trainable import Trainable
 from .graph import call_module, has_symbols
@@ -179,7 +180,7 @@ class Module(Ruled, Inspected, Trainable):
                         f"the modules in the {type(value).__name__} {f'{path}.{name}' if path else name!r} of "
                         f"{type(self).__name__} are not registered, so their parameters are neither trained nor saved: "
                         "hold them in a steep.nn.ModuleList",
-                        stacklevel=4,
+                        stacklevel=level_outside(),
                     )
 
     def parameters(self) -> Iterator[Parameter]:

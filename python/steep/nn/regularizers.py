@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from ..checks import check_number
 from ..ops import abs, square, to_device, zeros
 from ..tensor import Tensor
-from .utils import _wide
+from .utils import wide
 
 if TYPE_CHECKING:
     from .module import Module
@@ -43,7 +43,7 @@ class L1L2:
         self.l2 = check_number(f"{type(self).__name__}: l2", l2)
 
     def __call__(self, w: Tensor) -> Tensor:
-        w = _wide(w)
+        w = wide(w)
         if not self.l1:
             return self.l2 * square(w).sum()
         penalty = self.l1 * abs(w).sum()

@@ -12,6 +12,7 @@ from .. import random
 from ..autograd import AnomalyError, no_grad
 from ..callbacks import Callback, CallbackList
 from ..ops import isfinite
+from ..stack import level_outside
 from ..structure import first_tensor, named_tensors
 from .compiled import Compiled, Group
 from .means import Means
@@ -136,7 +137,7 @@ class Loop:
             f"fit: the loss became {loss} in epoch {self.epoch + 1}, batch {number} ({what}learning rate {rates}): "
             "check the data, normalise it, or lower the learning rate",
             RuntimeWarning,
-            stacklevel=6,
+            stacklevel=level_outside(),
         )
 
     # --- to go on later -------------------------------------------------------------------------------------------

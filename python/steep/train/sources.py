@@ -14,6 +14,7 @@ import numpy as np
 from .. import _core, random
 from ..devices import Device, cpu
 from ..ops import take, to_device
+from ..stack import level_outside
 from ..structure import first_tensor, map_tensors, named_tensors
 from ..tensor import Tensor
 from .batches import Data, Form, as_data, placed
@@ -208,7 +209,7 @@ class Batches(Source):
             if batch is None:
                 warnings.warn(
                     f"the {type(self.batches).__name__} ended after {number} of {self.limit} batches of this epoch",
-                    stacklevel=2,
+                    stacklevel=level_outside(),
                 )
                 return
             yield self._converted(batch), number + 1 == self.limit

@@ -112,7 +112,7 @@ def warn_double(name: str, activation: str, applied: str) -> None:
 
 def _warn(text: str) -> None:
     """A warning at the user's line, unless the caller is ``compile``'s loss in ``fit``."""
-    if (level := level_outside(unless="steep.train.")) is not None:
+    if level := level_outside(unless="steep.train."):
         warnings.warn(text, stacklevel=level)
 
 
