@@ -12,7 +12,8 @@ import pytest
 
 import steep as st
 from steep.analysis import bias_variance, learning_curve, validation_curve
-from steep.analysis.predictions import classes_of, labels_of
+from steep.analysis.predictions import classes_of
+from steep.labels import labels_of
 
 matplotlib.use("agg")
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..checks import check_count
-from .predictions import Array, Fitter, as_array, check_lengths, classes_of, generator, labels_of, like
+from ..labels import Array, as_array, labels_of
+from .predictions import Fitter, check_lengths, classes_of, generator, like
 from .tables import table
 
 if TYPE_CHECKING:

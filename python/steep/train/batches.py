@@ -9,7 +9,8 @@ import numpy as np
 
 from .. import _core, cuda
 from ..devices import Device, cpu
-from ..dtypes import DType, bfloat16, float32, float64, int64
+from ..dtypes import DType, bfloat16, float64, int64
+from ..labels import as_array, labels_of
 from ..metrics.lookup import CLASSES
 from ..ops import asarray, take, to_device
 from ..structure import first_tensor, map_tensors, named_tensors
@@ -119,7 +120,7 @@ def _by_class(targets: Any, weights: Any, class_weight: Tensor) -> Tensor:
     """Weights of samples: those of their classes, times those that were given."""
     if not isinstance(targets, Tensor) or isinstance(weights, tuple | dict):
         raise ValueError("class_weight needs one output and its targets: give sample_weight for several outputs")
-    labels = _classes(_array(targets))
+    labels = labels_of(as_array(targets))
     if labels is None:
         raise ValueError(f"class_weight needs targets that are labels or one-hot rows, not shape {targets.shape}")
     if labels.min() < 0 or labels.max() >= len(class_weight):
@@ -153,7 +154,7 @@ def split(data: Data, fraction: float) -> tuple[Data, Data]:
     if not 0 < fraction < 1:
         raise ValueError(f"validation_split={fraction} is a share of the samples: it must be between 0 and 1")
     shuffled = _core.random.permutation(n, 0, 0).numpy()
-    labels = _classes(_array(data[1])) if isinstance(data[1], Tensor) else None
+    labels = labels_of(as_array(data[1])) if isinstance(data[1], Tensor) else None
     if labels is not None:  # neighbours in `shuffled` get the same class, so that evenly spaced ones meet every class
         shuffled = shuffled[np.argsort(labels[shuffled], kind="stable")]
     marks = np.floor(np.arange(n + 1) * fraction + 0.5)
@@ -166,17 +167,3 @@ def split(data: Data, fraction: float) -> tuple[Data, Data]:
         return tuple(map_tensors(lambda x: take(x, rows, 0), x) for x in data)
 
     return part(shuffled[~held_out]), part(shuffled[held_out])
-
-
-def _array(x: Tensor) -> np.ndarray[Any, Any]:
-    return np.asarray(x.astype(float32) if x.dtype is bfloat16 else x)
-
-
-def _classes(y: np.ndarray[Any, Any]) -> np.ndarray[Any, Any] | None:
-    """A class for each row, if the targets are labels, one-hot rows, or zeros and ones."""
-    if y.ndim == 2 and y.shape[1] == 1:
-        y = y[:, 0]
-    if y.ndim == 1:
-        return y if y.dtype.kind in "biu" or np.isin(y, (0, 1)).all() else None
-    one_hot = y.ndim == 2 and np.isin(y, (0, 1)).all() and (y.sum(1) == 1).all()
-    return y.argmax(1) if one_hot else None
