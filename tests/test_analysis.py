@@ -12,7 +12,8 @@ import pytest
 
 import steep as st
 from steep.analysis import bias_variance, learning_curve, validation_curve
-from steep.analysis.predictions import classes_of, labels_of
+from steep.analysis.predictions import classes_of
+from steep.labels import labels_of
 
 matplotlib.use("agg")
 
@@ -186,7 +187,7 @@ def test_tensors_are_data_too() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"rounds": 1}, "one model has no variance"),
+        ({"rounds": 1}, "rounds=1 must be an integer of 2 or more"),
         ({"loss": "hinge"}, "must be 'squared' or 'zero_one'"),
         ({"loss": "zero_one"}, "y_test must be labels"),
         ({"y": np.zeros(3)}, r"x has shape \(30, 1\), y \(3,\): both need a row"),

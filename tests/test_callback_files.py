@@ -157,7 +157,7 @@ def test_tensorboard(tmp_path: Path) -> None:
 
 def test_without_tensorboard_or_matplotlib(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "tensorboard.compat.proto.event_pb2", None)
-    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(ImportError, match="pip install tensorboard"):
         fit(TensorBoard(tmp_path))
     with pytest.raises(ImportError, match="pip install matplotlib"):

@@ -129,6 +129,7 @@ def test_names_of_other_libraries(name: str) -> None:
         ("val_accuracy", "max"),
         ("acc", "max"),
         ("val_head_f1_score", "max"),
+        ("val_cosine_similarity", "max"),
         ("roc_auc", "max"),
         ("r2", "max"),
         ("precision", "max"),

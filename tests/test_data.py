@@ -231,7 +231,7 @@ def test_random_sampler() -> None:
     assert list(data.RandomSampler(0)) == list(data.RandomSampler(5, num_samples=0)) == []
     with pytest.raises(ValueError, match="no samples to draw from"):
         data.RandomSampler(0, num_samples=3)
-    with pytest.raises(ValueError, match="-1 must be a number of samples"):
+    with pytest.raises(ValueError, match="=-1 must be an integer of 0 or more"):
         data.RandomSampler(4, num_samples=-1)
 
 

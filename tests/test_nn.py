@@ -298,6 +298,12 @@ def test_linear_starts_as_pytorchs_does() -> None:
     assert all((value == first[name]).all() for name, value in nn.Linear(3, 2).state_dict().items())
 
 
+def test_sizes_may_be_numpys_integers() -> None:
+    rows, columns = np.zeros((5, 4)).shape[0], np.int64(4)
+    assert nn.Linear(columns, np.int32(3))(st.zeros(rows, 4)).shape == (5, 3)
+    assert nn.Embedding(np.int64(7), columns)(st.tensor([6])).shape == (1, 4)
+
+
 def test_linear_errors_name_the_layer() -> None:
     net = Net()
     message = r"Linear 'fc2' \(in_features=8\) got input of shape \(32, 128\): its last axis must be 8"

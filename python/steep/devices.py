@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import sys
 import threading
 import warnings
 from typing import TYPE_CHECKING, Any
 
 from . import _core
+from .stack import level_outside
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -111,7 +111,7 @@ def device(name: Any = "cpu") -> Device:
     if not _warned:
         _warned = True
         reason = _core.cuda.unavailable_reason()
-        warnings.warn(f"{str(name)!r} is not available, the CPU is used ({reason})", stacklevel=_outside())
+        warnings.warn(f"{str(name)!r} is not available, the CPU is used ({reason})", stacklevel=level_outside())
     return cpu
 
 
@@ -120,18 +120,8 @@ def device_or_cpu(name: str) -> Device:
     try:
         return device(name)
     except ValueError as error:
-        warnings.warn(f"{error}: the CPU is used", stacklevel=_outside())
+        warnings.warn(f"{error}: the CPU is used", stacklevel=level_outside())
         return cpu
-
-
-def _outside() -> int:
-    """The stack level, for a warning of the calling function, of the first caller that is not steep itself."""
-    level = 1
-    frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "steep":
-        frame = frame.f_back
-        level += 1
-    return level
 
 
 def get_default_device() -> Device:

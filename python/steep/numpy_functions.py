@@ -54,8 +54,6 @@ def array_function(function: Callable[..., Any], args: tuple[Any, ...], kwargs: 
 
 def _as_array(x: Any) -> Any:
     """Tensors as arrays, in tuples, lists and dicts too."""
-    if isinstance(x, steep.Tensor):
-        return x.numpy()
-    if isinstance(x, tuple | list):
-        return type(x)([_as_array(part) for part in x])
-    return {key: _as_array(part) for key, part in x.items()} if isinstance(x, dict) else x
+    from .structure import map_tensors  # which needs Tensor
+
+    return map_tensors(lambda tensor: tensor.numpy(), x)

@@ -21,6 +21,7 @@ except ImportError as error:
     raise ImportError("steep.sklearn needs scikit-learn 1.6 or newer: pip install 'scikit-learn>=1.6'") from error
 
 from . import nn, ops, random
+from .callbacks import History
 from .dtypes import int64
 from .tensor import Tensor
 
@@ -38,6 +39,7 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
     """What both share: making the module, training it, and its output for new data."""
 
     _numeric: bool  # whether y are numbers
+    history_: History
 
     def __init__(
         self,
@@ -140,16 +142,12 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
                 X, targets, test_size=held_out, stratify=classes, random_state=self._stream[0]
             )
             validation = x_held, y_held
+        history = History() if first else self.history_
         with random.fork(0):
             random.set_state(self._stream)
-            history = self.module_.fit(X, targets, self.batch_size, epochs, self.verbose, validation_data=validation)
+            self.module_.fit(X, targets, self.batch_size, epochs, self.verbose, [history], validation_data=validation)
             self._stream = random.get_state()
-        if first:
-            self.history_ = history
-            return self
-        self.history_.epoch += history.epoch
-        for name, values in history.items():
-            self.history_.setdefault(name, []).extend(values)
+        self.history_ = history
         return self
 
     def _output(self, X: Any) -> Tensor:

@@ -7,14 +7,14 @@ import sys
 __all__ = ["level_outside"]
 
 
-def level_outside(unless: str | None = None) -> int | None:
+def level_outside(unless: str | None = None) -> int:
     """The ``stacklevel`` with which ``warnings.warn`` in the calling function points to the first line outside steep.
 
-    None if the way there leads through a module whose name begins with ``unless``.
+    0 if the way there leads through a module whose name begins with ``unless``.
     """
     frame, level = sys._getframe(1), 1
-    while frame.f_back is not None and (name := str(frame.f_globals.get("__name__"))).startswith("steep."):
+    while frame.f_back is not None and (name := f"{frame.f_globals.get('__name__')}.").startswith("steep."):
         if unless is not None and name.startswith(unless):
-            return None
+            return 0
         frame, level = frame.f_back, level + 1
     return level

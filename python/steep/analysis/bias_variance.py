@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .predictions import Array, Fitter, as_array, check_lengths, classes_of, generator, labels_of, like
+from ..checks import check_count
+from ..labels import Array, as_array, labels_of
+from .predictions import Fitter, check_lengths, classes_of, generator, like
 from .tables import table
 
 if TYPE_CHECKING:
@@ -123,8 +125,7 @@ def bias_variance(
     loss = loss or ("squared" if labels is None else "zero_one")
     if loss not in ("squared", "zero_one"):
         raise ValueError(f"bias_variance: loss={loss!r} must be 'squared' or 'zero_one'")
-    if not isinstance(rounds, int) or rounds < 2:
-        raise ValueError(f"bias_variance: rounds={rounds!r} must be an integer from 2 on: one model has no variance")
+    check_count("bias_variance: rounds", rounds, 2)  # one model has no variance
     if loss == "zero_one" and labels is None:
         raise ValueError("bias_variance: loss='zero_one' counts wrong classes: y_test must be labels or one-hot rows")
     if loss == "zero_one" and truth is not None:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .predictions import Array, Fitter, as_array, check_lengths, error_function, generator, labels_of
+from ..checks import check_count
+from ..labels import Array, as_array, labels_of
+from .predictions import Fitter, check_lengths, error_function, generator
 from .tables import table
 
 if TYPE_CHECKING:
@@ -186,8 +188,7 @@ def _parts(
     """For each round: training data, validation data, and a seed."""
     x, y = as_array(x), as_array(y)
     check_lengths(caller, x, y)
-    if not isinstance(rounds, int) or rounds < 1:
-        raise ValueError(f"{caller}: rounds={rounds!r} must be a positive integer")
+    check_count(f"{caller}: rounds", rounds)
     if validation_data is not None:
         x_given, y_given = map(as_array, validation_data)
         check_lengths(f"{caller}: validation_data", x_given, y_given)

@@ -8,37 +8,25 @@ from typing import Any
 import numpy as np
 
 from .. import random
-from ..dtypes import bfloat16, float32
+from ..labels import Array, as_array, labels_of
 from ..nn import Module
-from ..tensor import Tensor
 
 __all__ = [
-    "Array",
     "Error",
     "Fitter",
-    "as_array",
     "check_lengths",
     "classes_of",
     "error_function",
     "generator",
-    "labels_of",
     "like",
 ]
 
-Array = np.ndarray[Any, Any]
 Error = Callable[[Array, Array], float]
 
 
 def generator(seed: int) -> np.random.Generator:
     """Not ``default_rng(seed)``: data made with that would be shuffled by its own numbers, and so sorted."""
     return np.random.default_rng((seed, 0x57EE9))
-
-
-def as_array(x: Any) -> Array:
-    """A tensor on any device, an array, a list or a DataFrame as a NumPy array; bfloat16 as float32."""
-    if isinstance(x, Tensor):
-        x = x.detach().astype(float32) if x.dtype is bfloat16 else x.detach()
-    return np.asarray(x)
 
 
 def check_lengths(caller: str, x: Array, y: Array, names: tuple[str, str] = ("x", "y")) -> None:
@@ -48,22 +36,6 @@ def check_lengths(caller: str, x: Array, y: Array, names: tuple[str, str] = ("x"
             f"{caller}: {names[0]} has shape {x.shape}, {names[1]} {y.shape}: both need a row for each sample, and at "
             "least one"
         )
-
-
-def labels_of(y: Array) -> Array | None:
-    """The class of each target (n,), if they are labels, one-hot rows, or zeros and ones; None for other numbers."""
-    if y.ndim == 2 and y.shape[1] == 1:
-        y = y[:, 0]
-    if y.ndim == 1:
-        return (
-            y.astype(np.int64)
-            if y.dtype.kind == "f" and np.isin(y, (0, 1)).all()
-            else None
-            if y.dtype.kind == "f"
-            else y
-        )
-    one_hot = y.ndim == 2 and np.isin(y, (0, 1)).all() and (y.sum(1) == 1).all()
-    return y.argmax(1) if one_hot else None
 
 
 def classes_of(output: Array, threshold: float | None = None) -> Array:

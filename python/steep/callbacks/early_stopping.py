@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..checks import check_count
 from ..tensor import Tensor
 from .callback import Logs
 from .exponential_moving_average import measured_weights, set_weights
@@ -50,9 +51,8 @@ class EarlyStopping(Monitor):
         start_from_epoch: int = 0,
     ) -> None:
         super().__init__(monitor, mode, min_delta)
-        if not hasattr(patience, "__index__") or patience < 0:
-            raise ValueError(f"EarlyStopping: patience={patience!r} must be a number of epochs, 0 or more")
-        self.patience, self.verbose, self.baseline = patience, verbose, baseline
+        self.patience = check_count("EarlyStopping: patience", patience, 0)
+        self.verbose, self.baseline = verbose, baseline
         self.restore_best_weights, self.start_from_epoch = restore_best_weights, start_from_epoch
         self._begin()
 

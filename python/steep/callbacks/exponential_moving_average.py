@@ -7,7 +7,7 @@ from typing import Any
 
 from .. import _core
 from ..autograd import no_grad
-from ..dtypes import float32
+from ..nn.utils import wide
 from ..ops import zeros_like
 from ..tensor import Parameter, Tensor
 from .callback import Callback, Logs
@@ -61,16 +61,16 @@ class ExponentialMovingAverage(Callback):
         if self.steps <= self.start:
             return
         if not self.averages:
-            self.averages = {name: _wide(p.detach().copy()) for name, p in self.model.named_parameters()}
+            self.averages = {name: wide(p.detach().copy()) for name, p in self.model.named_parameters()}
         else:
             self._average()
 
     def _average(self) -> None:
         """All at once: an average is the momentum of SGD at a rate of 0, where the parameters are the gradients."""
         if not self._averaged:
-            self._averaged = [(zeros_like(_wide(p.detach())), p) for p in self.model.parameters()]
+            self._averaged = [(zeros_like(wide(p.detach())), p) for p in self.model.parameters()]
         for still, p in self._averaged:
-            still.grad = _wide(p.detach())
+            still.grad = wide(p.detach())
         parts, n, decay = [still for still, _ in self._averaged], len(self._averaged), self.decay
         _core.sgd(parts, [*self.averages.values()], [False] * n, 0.0, decay, decay, 0.0, False)
 
@@ -115,11 +115,6 @@ class ExponentialMovingAverage(Callback):
         self.steps = state["steps"]
 
 
-def _wide(x: Tensor) -> Tensor:
-    """In a dtype in which many small changes add up."""
-    return x.astype(float32) if x.dtype.itemsize == 2 else x
-
-
 def _average_of(callback: Callback) -> ExponentialMovingAverage | None:
     """The averages that run beside ``callback``, if there are any yet."""
     found = None if callback.loop is None else callback.loop.callbacks.find(ExponentialMovingAverage)
@@ -139,4 +134,4 @@ def set_weights(callback: Callback, weights: Mapping[str, Tensor]) -> None:
     callback.model.load_state_dict(weights)
     averaged = _average_of(callback)
     if averaged is not None:
-        averaged.averages = {name: _wide(p.detach().copy()) for name, p in callback.model.named_parameters()}
+        averaged.averages = {name: wide(p.detach().copy()) for name, p in callback.model.named_parameters()}

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from importlib import import_module
 from typing import Any
 
 from .. import random
+from ..checks import check_count
 from .callback import Callback, Logs
 
 __all__ = ["LearningRateFinder"]
@@ -47,13 +47,12 @@ class LearningRateFinder(Callback):
     ) -> None:
         if not 0 < min_lr < max_lr < math.inf:
             raise ValueError(f"LearningRateFinder: min_lr={min_lr} must be above 0 and below max_lr={max_lr}")
-        if not hasattr(steps, "__index__") or steps < 2:
-            raise ValueError(f"LearningRateFinder: steps={steps!r} must be an integer of at least 2")
         if not 0 <= smoothing < 1 or not divergence > 1:
             raise ValueError(
                 f"LearningRateFinder: smoothing={smoothing} must be in [0, 1), and divergence={divergence} above 1"
             )
-        self.min_lr, self.max_lr, self.steps = min_lr, max_lr, steps
+        self.min_lr, self.max_lr = min_lr, max_lr
+        self.steps = check_count("LearningRateFinder: steps", steps, 2)
         self.smoothing, self.divergence = smoothing, divergence
         self.rates: list[float] = []
         self.losses: list[float] = []
@@ -125,19 +124,14 @@ class LearningRateFinder(Callback):
         slopes = [after[1] - before[1] for before, after in zip(points, points[2 * reach :], strict=False)]
         return points[reach + min(range(len(slopes)), key=slopes.__getitem__)][0]
 
-    def plot(self, ax: Any = None) -> Any:
-        """Draws loss over rate, and the suggestion, on Matplotlib's ``ax`` or a new one; returns it.
+    def plot(self, ax: Any = None, path: Any = None) -> Any:
+        """Draws loss over rate, and the suggestion, as ``steep.plots`` does; returns the axes."""
+        from ..plots.figure import INK, colour, drawing, legend, tidy
 
-        Raises ImportError without Matplotlib.
-        """
-        if ax is None:
-            try:
-                pyplot = import_module("matplotlib.pyplot")
-            except ImportError:
-                raise ImportError("LearningRateFinder.plot draws with Matplotlib: pip install matplotlib") from None
-            _, ax = pyplot.subplots()
-        ax.plot(self.rates[: len(self.losses)], self.losses)
-        ax.axvline(self.suggestion, color="gray", linestyle="--", label=f"suggestion {self.suggestion:.2g}")
-        ax.set(xscale="log", xlabel="learning rate", ylabel="loss, smoothed")
-        ax.legend()
+        with drawing(ax, path) as ax:
+            ax.plot(self.rates[: len(self.losses)], self.losses, color=colour(0))
+            ax.axvline(self.suggestion, color=INK, linestyle=":", label=f"suggestion {self.suggestion:.2g}")
+            ax.set(xscale="log", xlabel="learning rate", ylabel="loss, smoothed")
+            tidy(ax)
+            legend(ax)
         return ax

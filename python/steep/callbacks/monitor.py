@@ -12,19 +12,29 @@ from ..tensor import Tensor
 from .callback import Callback
 from .history import ALIASES
 
-__all__ = ["Monitor"]
+__all__ = ["Monitor", "larger_is_better"]
 
 # Words in the names of what is better if it is larger.
 LARGER = {"acc", "accuracy", "auc", "dice", "f1", "fbeta", "iou", "jaccard", "kappa", "matthews", "ndcg", "precision"}
-LARGER |= {"prc", "r2", "recall", "roc", "sensitivity", "specificity"}
+LARGER |= {"prc", "r2", "recall", "roc", "sensitivity", "similarity", "specificity"}
+
+
+def larger_is_better(name: str) -> bool:
+    """Whether a number in the logs grows as a model gets better, as its name has it.
+
+    >>> from steep.callbacks.monitor import larger_is_better
+    >>> larger_is_better("val_f1_score"), larger_is_better("val_loss")
+    (True, False)
+    """
+    return not LARGER.isdisjoint(re.split("_| ", name.lower()))
 
 
 class Monitor(Callback):
     """Base of callbacks that watch ``monitor``, a name in the logs such as "val_loss" or "accuracy".
 
     ``mode``: "min" if less is better, "max" if more is, "auto" to go by the name: "max" for accuracy, auc, f1,
-    precision, recall, r2 and the like, "min" for all else. An improvement is one by more than ``min_delta``; a NaN is
-    none. Raises ValueError for other modes.
+    precision, recall, r2, similarity and the like, "min" for all else. An improvement is one by more than
+    ``min_delta``; a NaN is none. Raises ValueError for other modes.
 
     >>> from steep.callbacks import EarlyStopping
     >>> EarlyStopping("val_f1_score").mode, EarlyStopping("val_loss").mode
@@ -37,7 +47,7 @@ class Monitor(Callback):
         if not isinstance(monitor, str):
             raise TypeError(f"{type(self).__name__}: monitor must be a name in the logs, not {monitor!r:.60}")
         if mode == "auto":
-            mode = "max" if LARGER & {*re.split("_| ", monitor.lower())} else "min"
+            mode = "max" if larger_is_better(monitor) else "min"
         self.monitor, self.mode, self.min_delta = monitor, mode, abs(min_delta)
         self.best = self.worst
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..checks import check_count
 from .callback import Logs
 from .monitor import Monitor
 
@@ -18,7 +19,8 @@ class ReduceLROnPlateau(Monitor):
     ``cooldown`` epochs pass before it counts again. No rate falls below ``min_lr``; each group of parameters has its
     own. ``verbose=1`` prints each reduction. "learning_rate", that of the epoch, is added to the logs.
 
-    Raises ValueError for a factor outside of (0, 1), and for an optimizer whose rate is a schedule.
+    Raises ValueError for a factor outside of (0, 1), negative counts of epochs, and an optimizer whose rate is a
+    schedule.
 
     >>> import steep as st
     >>> model = st.nn.Linear(1, 1)
@@ -43,8 +45,9 @@ class ReduceLROnPlateau(Monitor):
         super().__init__(monitor, mode, min_delta)
         if not 0 < factor < 1:
             raise ValueError(f"ReduceLROnPlateau: factor={factor} must be between 0 and 1")
-        self.factor, self.patience, self.verbose = factor, patience, verbose
-        self.cooldown, self.min_lr = cooldown, min_lr
+        self.patience = check_count("ReduceLROnPlateau: patience", patience, 0)
+        self.cooldown = check_count("ReduceLROnPlateau: cooldown", cooldown, 0)
+        self.factor, self.verbose, self.min_lr = factor, verbose, min_lr
         self.wait = self.cooldown_counter = 0
 
     def on_train_begin(self, logs: Logs | None = None) -> None:

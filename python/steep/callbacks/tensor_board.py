@@ -47,7 +47,7 @@ class TensorBoard(Callback):
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Finds the package."""
-        _parts()
+        self._make_writer, self._event, self._summary = _parts()
         self._step = 0
 
     def on_train_batch_end(self, batch: int, logs: Logs) -> None:
@@ -78,21 +78,19 @@ class TensorBoard(Callback):
 
     def _writer(self, part: str) -> Any:
         if part not in self._writers:
-            self._writers[part] = _parts()[0](os.path.join(self.log_dir, part))
+            self._writers[part] = self._make_writer(os.path.join(self.log_dir, part))
         return self._writers[part]
 
     def _add(self, part: str, values: list[Any], step: int) -> None:
-        _, event_pb2, summary_pb2 = _parts()
-        summary = summary_pb2.Summary(value=values)
-        self._writer(part).add_event(event_pb2.Event(wall_time=time.time(), step=step, summary=summary))
+        summary = self._summary.Summary(value=values)
+        self._writer(part).add_event(self._event.Event(wall_time=time.time(), step=step, summary=summary))
 
     def _scalars(self, part: str, numbers: dict[str, Any], step: int) -> None:
-        value = _parts()[2].Summary.Value
+        value = self._summary.Summary.Value
         shown = [value(tag=tag, simple_value=x) for tag, x in numbers.items() if isinstance(x, Real)]
         self._add(part, shown, step)
 
     def _histograms(self, epoch: int) -> None:
-        summary = _parts()[2].Summary
         values = []
         for name, parameter in self.model.named_parameters():
             x = np.asarray(parameter.detach().astype("float64")).ravel()
@@ -101,9 +99,9 @@ class TensorBoard(Callback):
                 continue
             counts, edges = np.histogram(x, self.BINS)
             values.append(
-                summary.Value(
+                self._summary.Summary.Value(
                     tag=f"{name}/histogram",
-                    histo=_parts()[2].HistogramProto(
+                    histo=self._summary.HistogramProto(
                         min=x.min(),
                         max=x.max(),
                         num=x.size,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from .. import ops
 from ..devices import cpu
 from ..tensor import Tensor
 
-__all__ = ["default_collate", "tree_map"]
+__all__ = ["default_collate"]
 
 
 def default_collate(samples: list[Any]) -> Any:
@@ -50,7 +50,7 @@ def default_collate(samples: list[Any]) -> Any:
     if isinstance(first, tuple | list):
         _check_alike("length", [len(x) for x in samples])
         columns = [default_collate(list(column)) for column in zip(*samples, strict=True)]
-        return _like(first, columns)
+        return type(first)(*columns) if hasattr(first, "_fields") else type(first)(columns)
     raise TypeError(
         f"default_collate: a {type(first).__name__} cannot be stacked: samples must be made of tensors, arrays, "
         "numbers, strings, tuples and dicts; or give the DataLoader a collate_fn"
@@ -65,21 +65,3 @@ def _check_alike(what: str, found: list[Any]) -> None:
             f"{found[0]}, the one at position {number} {found[number]}: make them alike, or give the DataLoader a "
             "collate_fn"
         )
-
-
-def _like(pattern: Any, items: list[Any]) -> Any:
-    """The items in a tuple, a named tuple or a list, as ``pattern`` is one."""
-    return type(pattern)(*items) if hasattr(pattern, "_fields") else type(pattern)(items)
-
-
-def tree_map(function: Callable[..., Any], *batches: Any) -> Any:
-    """The first batch with ``function`` applied to every tensor in its tuples, lists and dicts, and to the tensors in
-    the same place of the others."""
-    first = batches[0]
-    if isinstance(first, Tensor):
-        return function(*batches)
-    if isinstance(first, Mapping):
-        return {name: tree_map(function, *(batch[name] for batch in batches)) for name in first}
-    if isinstance(first, tuple | list):
-        return _like(first, [tree_map(function, *parts) for parts in zip(*batches, strict=True)])
-    return first

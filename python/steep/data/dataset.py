@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from .. import ops, random
+from .. import _core, ops, random
 from ..devices import cpu
+from ..structure import map_tensors, named_tensors
 from ..tensor import Tensor
-from .collate import tree_map
 
 __all__ = ["ConcatDataset", "Dataset", "Rows", "Subset", "TensorDataset", "as_dataset", "random_split", "samples_of"]
 
@@ -68,8 +68,7 @@ class TensorDataset(Dataset):
 
     def __init__(self, *tensors: Any) -> None:
         self.tensors = tuple(_as_tensors(f"argument {number}", x) for number, x in enumerate(tensors))
-        found: list[Tensor] = []
-        tree_map(found.append, self.tensors)
+        found = [x for _, x in named_tensors(self.tensors, "")]
         if not found:
             raise ValueError("TensorDataset needs at least one tensor, such as TensorDataset(x, y)")
         if len({len(x) for x in found}) > 1:
@@ -81,16 +80,16 @@ class TensorDataset(Dataset):
         return self._length
 
     def __getitem__(self, index: Any) -> Any:
-        return tree_map(lambda x: x[index], self.tensors)
+        return map_tensors(lambda x: x[index], self.tensors)
 
     def __getitems__(self, rows: Rows) -> Any:
         """The rows of all tensors, copied: changing a batch in place leaves the dataset as it is."""
         index = ops.asarray(rows, device=cpu)
-        return tree_map(lambda x: _rows(x, index), self.tensors)
+        return map_tensors(lambda x: _rows(x, index), self.tensors)
 
 
 def _rows(x: Tensor, index: Tensor) -> Tensor:
-    return ops.take(x, ops.to_device(index, x.device), 0)
+    return _core.take(x, index if x.device is cpu else ops.to_device(index, x.device), 0)
 
 
 def _as_tensors(name: str, x: Any) -> Any:
@@ -185,7 +184,7 @@ class ConcatDataset(Dataset):
             samples_of(self.datasets[number], rows[numbers == number] - starts[number]) for number in np.unique(numbers)
         ]
         back = ops.asarray(np.argsort(order), device=cpu)
-        return tree_map(lambda *columns: _rows(ops.concat(columns), back), *parts)
+        return map_tensors(lambda *columns: _rows(ops.concat(columns), back), *parts)
 
 
 def _gives_tuples(dataset: Any) -> bool:

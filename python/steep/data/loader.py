@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from .. import random
+from ..checks import check_count
 from ..devices import cpu, resolve
 from ..ops import to_device
+from ..structure import map_tensors
 from ..tensor import Tensor
-from .collate import default_collate, tree_map
+from .collate import default_collate
 from .dataset import TensorDataset, as_dataset, samples_of
 from .samplers import BatchSampler, RandomSampler, SequentialSampler
 
@@ -45,12 +47,13 @@ class Job(NamedTuple):
     def __call__(self, request: Request) -> tuple[Any, bool]:
         """The batch, and whether random numbers were drawn for it."""
         with nullcontext() if request.seed is None else random.fork(request.seed):
-            batch = self._batch(request.rows)
+            batch = self.batch(request.rows)
             if self.transform is not None:
                 batch = self._transformed(batch)
             return batch, request.seed is not None and random.get_state() != (request.seed, 0)
 
-    def _batch(self, rows: Any) -> Any:
+    def batch(self, rows: Any) -> Any:
+        """The samples of these numbers together, as the dataset has them."""
         numbers = np.asarray(rows)
         if self.collate is not None or numbers.dtype.kind not in "iu":
             samples = [self.dataset[i] for i in (numbers.tolist() if numbers.dtype.kind in "iu" else rows)]
@@ -84,9 +87,9 @@ class DataLoader:
     ``prefetch`` batches are made ahead in a background thread. With ``num_workers`` the batches are made in as many
     processes, ``prefetch`` of them ahead (two per process by default). They are started by ``start_method`` "spawn",
     "forkserver" or "fork" for each iteration, or, with ``persistent_workers``, once, and know only of the dataset as it
-    was then. All but "fork" send the dataset to
-    the processes by pickle, and need ``if __name__ == "__main__":`` around a script's own work; "fork" copies a process
-    that may have threads, which can hang. What fails in a thread or a process is raised where the batch is awaited.
+    was then. All but "fork" send the dataset to the processes by pickle, and need ``if __name__ == "__main__":`` around
+    a script's own work; "fork" copies a process that may have threads, which can hang. What fails in a thread or a
+    process is raised where the batch is awaited.
 
     ``device`` is where batches are brought: by default, tensors on a CUDA device stay there, and all others go to the
     default device.
@@ -127,8 +130,8 @@ class DataLoader:
             raise ValueError("DataLoader: give shuffle or a sampler, not both: a sampler says the order")
         if batch_sampler is not None and (batch_size != 32 or shuffle or sampler is not None or drop_last):
             raise ValueError("DataLoader: a batch_sampler says all of batch_size, shuffle, sampler and drop_last")
-        _check_count("num_workers", num_workers)
-        _check_count("prefetch", 0 if prefetch is None else prefetch)
+        check_count("DataLoader: num_workers", num_workers, 0)
+        check_count("DataLoader: prefetch", 0 if prefetch is None else prefetch, 0)
         self.batch_size = batch_size if batch_sampler is None else None
         self.drop_last = drop_last
         if batch_sampler is None:
@@ -162,6 +165,15 @@ class DataLoader:
         plain = (
             isinstance(self.dataset, Tensor | np.ndarray | TensorDataset) and self.collate_fn is self.transform is None
         )
+        target, stays = resolve(self.device), self.device is None
+
+        def placed(x: Tensor) -> Tensor:
+            return x if x.device is target or (stays and x.device is not cpu) else to_device(x, target)
+
+        if plain and not self.num_workers and not self.prefetch:
+            for rows in batches:
+                yield map_tensors(placed, job.batch(rows))
+            return
         requests = (Request(rows, None if plain else _seed(state, i)) for i, rows in enumerate(batches))
         drawn = False
         with closing(self._results(job, requests)) as results:
@@ -169,7 +181,7 @@ class DataLoader:
                 if drew and not drawn:  # once an iteration, so that the next one has other seeds
                     drawn = True
                     random.uniform(1, device=cpu)
-                yield tree_map(self._placed, batch)
+                yield map_tensors(placed, batch)
 
     def _results(self, job: Job, requests: Iterator[Request]) -> Results:
         if self.num_workers:
@@ -197,11 +209,6 @@ class DataLoader:
                 workers.close()  # before the threads are joined: they wait for the processes
             results.close()
 
-    def _placed(self, x: Tensor) -> Tensor:
-        if self.device is None and x.device is not cpu:
-            return x
-        return to_device(x, self.device)
-
     def __repr__(self) -> str:
         size = "" if self.batch_size is None else f", batch_size={self.batch_size}"
         return f"DataLoader({type(self.dataset).__name__} of {len(self.dataset)}{size})"
@@ -227,11 +234,6 @@ def _seed(state: tuple[int, int], number: int) -> int:
     """The seed of a batch: another one for every seed, place in its stream, and number of the batch."""
     text = f"{state[0]} {state[1]} {number}".encode()
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")
-
-
-def _check_count(name: str, value: Any) -> None:
-    if not hasattr(value, "__index__") or value < 0:
-        raise ValueError(f"DataLoader: {name}={value!r} must be an integer of 0 or more")
 
 
 def _close(parked: list[Workers]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import random
+from ..checks import check_count
 from ..devices import cpu
 from .dataset import Rows
 
@@ -65,7 +66,9 @@ class RandomSampler(Sampler):
     def __init__(self, dataset: Sized | int, replacement: bool = False, num_samples: int | None = None) -> None:
         self.samples = _length("RandomSampler", dataset)
         self.replacement = replacement
-        self.num_samples = self.samples if num_samples is None else _count("RandomSampler", num_samples)
+        self.num_samples = (
+            self.samples if num_samples is None else check_count("RandomSampler: num_samples", num_samples, 0)
+        )
         if self.num_samples and not self.samples:
             raise ValueError("RandomSampler: there are no samples to draw from")
 
@@ -97,7 +100,7 @@ class WeightedRandomSampler(Sampler):
         self.weights = np.array(weights, np.float64)
         if self.weights.ndim != 1 or not np.isfinite(self.weights).all() or not (self.weights >= 0).all():
             raise ValueError("WeightedRandomSampler: weights must be finite numbers of 0 or more, one for each sample")
-        self.num_samples = _count("WeightedRandomSampler", num_samples)
+        self.num_samples = check_count("WeightedRandomSampler: num_samples", num_samples, 0)
         self.replacement = replacement
         drawable = int(np.count_nonzero(self.weights))
         if not drawable or (not replacement and drawable < num_samples):
@@ -132,10 +135,8 @@ class BatchSampler:
     """
 
     def __init__(self, sampler: Iterable[Any], batch_size: int, drop_last: bool = False) -> None:
-        if not hasattr(batch_size, "__index__") or batch_size < 1:
-            raise ValueError(f"batch_size={batch_size!r} must be a positive integer")
         self.sampler = sampler
-        self.batch_size = batch_size
+        self.batch_size = check_count("batch_size", batch_size)
         self.drop_last = drop_last
 
     def __iter__(self) -> Iterator[Any]:
@@ -158,10 +159,4 @@ class BatchSampler:
 
 
 def _length(name: str, dataset: Sized | int) -> int:
-    return len(dataset) if isinstance(dataset, Sized) else _count(name, dataset)
-
-
-def _count(name: str, value: Any) -> int:
-    if not hasattr(value, "__index__") or value < 0:
-        raise ValueError(f"{name}: {value!r} must be a number of samples")
-    return int(value)
+    return len(dataset) if isinstance(dataset, Sized) else check_count(f"{name}: samples", dataset, 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .. import _core
+from ..checks import check_count
 from ..ops import where
 from ..tensor import Tensor
 from .checks import check_probabilities, check_shapes, check_yes_no, class_labels, cut, one_hot
@@ -138,9 +139,7 @@ class TopKCategoricalAccuracy(AveragedOverLabels):
 
     def __init__(self, k: int = 5, ignore_index: int | None = None, *, name: str | None = None) -> None:
         super().__init__(ignore_index, name=name)
-        if not hasattr(k, "__index__") or k < 1:
-            raise ValueError(f"{self.name}: k={k!r} must be a positive integer")
-        self.k = k
+        self.k = check_count(f"{self.name}: k", k)
 
     def values(self, output: Tensor, target: Tensor) -> Tensor:
         """Whether each target is among the best k."""

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from .. import _core
+from ..checks import check_count
 from ..dtypes import float64, int64
 from ..ops import (
     arange,
@@ -73,8 +74,8 @@ class AUC(Metric):
             raise ValueError(f"{self.name}: curve={curve!r} must be 'ROC' or 'PR'")
         if average not in ("macro", None):
             raise ValueError(f"{self.name}: average={average!r} must be 'macro' or None")
-        if num_thresholds is not None and (not hasattr(num_thresholds, "__index__") or num_thresholds < 2):
-            raise ValueError(f"{self.name}: num_thresholds={num_thresholds!r} must be an integer of 2 or more, or None")
+        if num_thresholds is not None:
+            num_thresholds = check_count(f"{self.name}: num_thresholds", num_thresholds, 2)
         self.curve, self.average, self.num_thresholds = curve, average, num_thresholds
         self.from_logits, self.multilabel = from_logits, multilabel
 

@@ -11,6 +11,7 @@ from ..dtypes import bool as boolean
 from ..dtypes import float64, int64
 from ..ops import arange, moveaxis
 from ..ops._apply import as_tensor
+from ..ops.losses import common
 from ..tensor import Tensor
 
 __all__: list[str] = []
@@ -32,11 +33,7 @@ def operands(name: str, output: Any, target: Any) -> tuple[Tensor, Tensor]:
 
 def check_shapes(name: str, output: Tensor, target: Tensor) -> None:
     """Raises ValueError unless they are equal."""
-    if output.shape != target.shape:
-        hint = "they must be equal"
-        if output.ndim != target.ndim and output.size == target.size:
-            hint += ": broadcasting them would pair every prediction with every target, so reshape one of them first"
-        raise ValueError(f"{name}: output has shape {output.shape}, target {target.shape}; {hint}")
+    common.check_shapes(name, output, target, ("output", "target"))
 
 
 def class_labels(name: str, output: Tensor, target: Tensor, one_hot: bool = True) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .. import _core
+from ..checks import check_count
 from ..dtypes import float64, int64
 from ..ops import ones, zeros
 from ..tensor import Tensor
@@ -55,11 +56,10 @@ class ConfusionMatrix(Metric):
         name: str | None = None,
     ) -> None:
         super().__init__(name)
-        if not hasattr(num_classes, "__index__") or num_classes < 2:
-            raise ValueError(f"{self.name}: num_classes={num_classes!r} must be an integer of 2 or more")
         if normalize not in NORMALIZE:
             raise ValueError(f"{self.name}: normalize={normalize!r} must be one of {', '.join(map(repr, NORMALIZE))}")
-        self.num_classes, self.normalize = num_classes, normalize
+        self.num_classes = check_count(f"{self.name}: num_classes", num_classes, 2)
+        self.normalize = normalize
         self.threshold, self.from_logits = threshold, from_logits
         self._cut = cut(self.name, threshold, from_logits)
 

@@ -16,10 +16,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ..checks import check_number
 from ..ops import clip, maximum, vector_norm
 from ..tensor import Tensor
-from .regularizers import checked_number, named_function
-from .utils import _wide
+from .regularizers import named_function
+from .utils import wide
 
 __all__ = ["MaxNorm", "MinMaxNorm", "NonNegative", "UnitNorm"]
 
@@ -57,10 +58,8 @@ class MaxNorm:
     """
 
     def __init__(self, max_value: float = 2, axis: Axis = 1) -> None:
-        self.max_value = checked_number(self, "max_value", max_value)
+        self.max_value = check_number("MaxNorm: max_value", max_value, open_low=True)
         self.axis = axis
-        if max_value == 0:
-            raise ValueError("MaxNorm: max_value=0 must be above 0")
 
     def __call__(self, w: Tensor) -> Tensor:
         return _scaled(w, self.axis, lambda norms: clip(self.max_value / norms, max=1.0))
@@ -102,9 +101,9 @@ class MinMaxNorm:
     """
 
     def __init__(self, min_value: float = 0.0, max_value: float = 1.0, rate: float = 1.0, axis: Axis = 1) -> None:
-        self.min_value = checked_number(self, "min_value", min_value)
-        self.max_value = checked_number(self, "max_value", max_value)
-        self.rate = checked_number(self, "rate", rate, high=1.0)
+        self.min_value = check_number("MinMaxNorm: min_value", min_value)
+        self.max_value = check_number("MinMaxNorm: max_value", max_value)
+        self.rate = check_number("MinMaxNorm: rate", rate, high=1.0)
         self.axis = axis
         if min_value > max_value:
             raise ValueError(f"MinMaxNorm: min_value={min_value} must not be above max_value={max_value}")
@@ -122,8 +121,8 @@ class MinMaxNorm:
 
 def _scaled(w: Tensor, axis: Axis, factor: Callable[[Tensor], Tensor]) -> Tensor:
     """``w`` times a factor for each norm along ``axis``."""
-    wide = _wide(w)
-    return (wide * factor(vector_norm(wide, axis=axis, keepdims=True))).astype(w.dtype)
+    x = wide(w)
+    return (x * factor(vector_norm(x, axis=axis, keepdims=True))).astype(w.dtype)
 
 
 def constraint_function(owner: str, constraint: Any) -> Callable[[Tensor], Tensor]:

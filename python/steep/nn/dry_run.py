@@ -61,7 +61,6 @@ def dry_run(module: Module | None, watch: Callable[..., None] | None = None) -> 
         for name, value in vars(m).items()
         if m._is_buffer(name, value)
     ]
-    stream = random.get_state()
     if watch is not None:
         watching = Hooks()
         watching.after[0] = (watch, False, False)
@@ -70,10 +69,9 @@ def dry_run(module: Module | None, watch: Callable[..., None] | None = None) -> 
     try:
         if module is not None:
             module.eval()
-        with no_grad():
+        with no_grad(), random.fork(0):
             yield
     finally:
-        random.set_state(stream)
         for m, mode in modes:
             m.training = mode
         for m, before in hooks:

@@ -13,13 +13,14 @@ from ..dtypes import DType, as_dtype, float32
 from ..methods import Methods
 from ..ops import to_device
 from ..ops.manipulation import as_shape
+from ..structure import map_leaves
 from ..tensor import Tensor
 from .dry_run import RUNS, Shape, Spec, common_shape, dry_run, sample
 
 if TYPE_CHECKING:
     from .module import Module
 
-__all__ = ["Input", "Symbol", "call_module", "has_symbols", "map_leaves"]
+__all__ = ["Input", "Symbol", "call_module", "has_symbols"]
 
 _numbers = itertools.count()
 # Methods of a tensor that are not functions of steep, and still compute a tensor from it.
@@ -170,17 +171,6 @@ def Input(shape: Any, dtype: Any = float32, name: str | None = None) -> Any:
 
 def _samples(spec: Spec) -> list[Tensor]:
     return [sample(spec, run) for run in range(len(RUNS))]
-
-
-def map_leaves(function: Callable[[Any], Any], x: Any) -> Any:
-    """``x`` with ``function`` applied to what lists, tuples and dicts in it hold."""
-    if isinstance(x, tuple) and hasattr(x, "_fields"):
-        return type(x)(*(map_leaves(function, item) for item in x))
-    if isinstance(x, list | tuple):
-        return type(x)([map_leaves(function, item) for item in x])
-    if isinstance(x, dict):
-        return {key: map_leaves(function, item) for key, item in x.items()}
-    return function(x)
 
 
 def has_symbols(x: Any) -> bool:

@@ -1,15 +1,11 @@
-"""What a model shows of itself, and lets be changed, as a whole: its summary, its weights, whether it is trained."""
+"""What a model shows of itself as a whole: its summary, and whether it is trained."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from ..autograd import no_grad
-from ..ops._apply import host_tensor
-from ..tensor import Parameter, Tensor
+from ..tensor import Parameter
 
 if TYPE_CHECKING:
     from .dry_run import Spec
@@ -24,8 +20,6 @@ class Inspected:
 
         def parameters(self) -> Iterator[Parameter]: ...
         def requires_grad_(self, requires_grad: bool = True) -> Any: ...
-        def _state(self) -> dict[str, Tensor]: ...
-        def _label(self) -> str: ...
 
     def summary(self, input_shape: Any = None) -> None:
         """Prints the layers with their output shapes and numbers of parameters, and the memory that they take.
@@ -76,39 +70,3 @@ class Inspected:
     @trainable.setter
     def trainable(self, value: bool) -> None:
         self.requires_grad_(bool(value))
-
-    def get_weights(self) -> list[np.ndarray[Any, Any]]:
-        """Copies of all parameters and buffers as NumPy arrays, in the order of ``state_dict``.
-
-        >>> import steep as st
-        >>> [w.shape for w in st.nn.Linear(3, 2).get_weights()]
-        [(2, 3), (2,)]
-        """
-        return [np.array(tensor.detach()) for tensor in self._state().values()]
-
-    def set_weights(self, weights: Sequence[Any]) -> None:
-        """Copies arrays into the parameters and buffers, in the order in which ``get_weights`` returns them.
-
-        Raises ValueError, with nothing changed, if their number or a shape differs; TypeError for what is no list.
-        """
-        if not isinstance(weights, list | tuple):
-            raise TypeError(
-                f"{self._label()}.set_weights: expected a list of arrays, as get_weights() returns it, not a "
-                f"{type(weights).__name__}; for a dict by name there is load_state_dict"
-            )
-        own = self._state()
-        if len(weights) != len(own):
-            raise ValueError(
-                f"{self._label()}.set_weights: {len(weights)} arrays were given for {len(own)}: {', '.join(own)}"
-            )
-        values = [w if isinstance(w, Tensor) else host_tensor(np.asarray(w)) for w in weights]
-        wrong = [
-            f"{name} has shape {tensor.shape}, not {value.shape}"
-            for (name, tensor), value in zip(own.items(), values, strict=True)
-            if tensor.shape != value.shape
-        ]
-        if wrong:
-            raise ValueError(f"{self._label()}.set_weights changed nothing: " + "; ".join(wrong))
-        with no_grad():
-            for tensor, value in zip(own.values(), values, strict=True):
-                tensor.copy_(value)

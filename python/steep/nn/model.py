@@ -7,9 +7,10 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ..ops._apply import as_tensor
+from ..structure import map_leaves
 from ..tensor import Parameter, Tensor
 from .dry_run import Spec
-from .graph import Symbol, map_leaves
+from .graph import Symbol
 from .module import Module
 
 __all__ = ["Model"]

@@ -3,40 +3,30 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-import numpy as np
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 from .. import _core
-from ..autograd import no_grad
 from ..autograd.hooks import Handle
-from ..io.atomic import Path
-from ..io.file import load, save
+from ..checks import check_count
 from ..ops import to_device
-from ..ops._apply import as_tensor, host_tensor
-from ..ops.creation import tensor
+from ..ops._apply import as_tensor
+from ..stack import level_outside
 from ..tensor import Parameter, Tensor, move_target
 from ..train.trainable import Trainable
 from .graph import call_module, has_symbols
 from .hooks import Hooks, add, run
 from .inspection import Inspected
 from .rules import Ruled
+from .state import Stated
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["LoadReport", "Module"]
+__all__ = ["Module"]
 
 
-class LoadReport(NamedTuple):
-    """What ``load_state_dict(strict=False)`` did not load."""
-
-    missing: list[str]
-    unexpected: list[str]
-
-
-class Module(Ruled, Inspected, Trainable):
+class Module(Ruled, Inspected, Stated, Trainable):
     """A layer or a model: parameters, sub-modules, and ``forward``, which computes with them.
 
     Parameters and modules register themselves when they are assigned to attributes; a module called like a function
@@ -67,7 +57,6 @@ class Module(Ruled, Inspected, Trainable):
     training: bool = True
     _name: str | None = None
     _buffer_names: frozenset[str] = frozenset()
-    _fitted_names: frozenset[str] = frozenset()  # of buffers whose shape comes from data, in load_state_dict too
     _hooks: Hooks | None = None
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
@@ -178,7 +167,7 @@ class Module(Ruled, Inspected, Trainable):
                         f"the modules in the {type(value).__name__} {f'{path}.{name}' if path else name!r} of "
                         f"{type(self).__name__} are not registered, so their parameters are neither trained nor saved: "
                         "hold them in a steep.nn.ModuleList",
-                        stacklevel=4,
+                        stacklevel=level_outside(),
                     )
 
     def parameters(self) -> Iterator[Parameter]:
@@ -195,88 +184,6 @@ class Module(Ruled, Inspected, Trainable):
     def buffers(self) -> Iterator[Tensor]:
         """The buffers of this module and of those below it, each once."""
         return (buffer for _, buffer in self.named_buffers())
-
-    # --- state ----------------------------------------------------------------------------------------------------
-
-    def _state(self) -> dict[str, Tensor]:
-        return dict(
-            self._members(lambda module, name, value: isinstance(value, Parameter) or module._is_buffer(name, value))
-        )
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """A snapshot of all parameters and buffers by dotted path: copies, which training does not change.
-
-        >>> import steep as st
-        >>> list(st.nn.Linear(2, 1).state_dict())
-        ['weight', 'bias']
-        """
-        return {path: value.detach().copy() for path, value in self._state().items()}
-
-    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> LoadReport:
-        """Copies values (tensors or arrays) into the parameters and buffers of the same paths.
-
-        They may be on any device: the module's own stay where they are.
-        Raises ValueError, with nothing changed, if a shape differs, or, if ``strict``, if names are missing or
-        unexpected; otherwise returns those names.
-        """
-        if not isinstance(state, Mapping):
-            raise TypeError(
-                f"{type(self).__name__}.load_state_dict: expected a dict of tensors by path, as state_dict() returns "
-                f"it, not {state!r:.60}"
-            )
-        own = self._state()
-        values = {path: _as_values(state[path]) for path in own if path in state}
-        fitted = {
-            f"{path}.{name}" if path else name: (module, name)
-            for path, module in self.named_modules()
-            for name in module._fitted_names
-        }
-        report = LoadReport([path for path in own if path not in state], [path for path in state if path not in own])
-        problems = [
-            f"{path} has shape {value.shape}, the model needs {own[path].shape}"
-            for path, value in values.items()
-            if value.shape != own[path].shape and path not in fitted
-        ]
-        if strict:
-            problems += [f"missing: {', '.join(report.missing)}"] * bool(report.missing)
-            problems += [f"unexpected: {', '.join(report.unexpected)}"] * bool(report.unexpected)
-        if problems:
-            raise ValueError(f"{type(self).__name__}.load_state_dict loaded nothing:\n  " + "\n  ".join(problems))
-        with no_grad():
-            for path, value in values.items():
-                if path in fitted:
-                    module, name = fitted[path]
-                    setattr(module, name, tensor(value, own[path].dtype, own[path].device))
-                else:
-                    own[path].copy_(value)
-        return report
-
-    def save_weights(self, path: Path) -> None:
-        """Writes ``state_dict()`` to a safetensors file, which other programs read too: see ``steep.save``.
-
-        >>> import os, tempfile, steep as st
-        >>> path = os.path.join(tempfile.mkdtemp(), "weights.safetensors")
-        >>> st.nn.Linear(2, 1).save_weights(path)
-        >>> st.nn.Linear(2, 1).load_weights(path)
-        LoadReport(missing=[], unexpected=[])
-        """
-        save(self._state(), path)
-
-    def load_weights(self, path: Path, strict: bool = True) -> LoadReport:
-        """Copies the tensors of a file into the parameters and buffers of the same paths: see ``load_state_dict``.
-
-        Raises ValueError, with nothing changed, also for a file that holds no weights alone, or that is damaged.
-        """
-        state = load(path, "cpu")
-        if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-            raise ValueError(
-                f"{type(self).__name__}.load_weights: {path} holds {_kind(state):.80}, not weights alone: read it with "
-                "steep.load, and pass the weights to load_state_dict"
-            )
-        try:
-            return self.load_state_dict(state, strict)
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}") from None
 
     def to(self, *target: Any, dtype: Any = None, device: Any = None) -> Self:
         """Moves parameters, their gradients and buffers to a device, a floating-point dtype, or both; returns itself.
@@ -429,16 +336,7 @@ class Module(Ruled, Inspected, Trainable):
 def check_sizes(layer: str, **sizes: int) -> None:
     """Raises ValueError unless all are positive integers."""
     for name, value in sizes.items():
-        if not isinstance(value, int) or value < 1:
-            raise ValueError(f"{layer}: {name}={value!r} must be a positive integer")
-
-
-def _as_values(x: Any) -> Tensor:
-    return x if isinstance(x, Tensor) else host_tensor(np.asarray(x))  # in the dtype of any library's array
-
-
-def _kind(state: Any) -> str:
-    return f"a dict of {', '.join(map(str, state))}" if isinstance(state, dict) else f"a {type(state).__name__}"
+        check_count(f"{layer}: {name}", value)
 
 
 def _move_parameter(parameter: Parameter, moved: Callable[[Tensor], Tensor]) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from .. import dtypes, ops
 from ..ops._apply import as_tensor
+from ..stack import level_outside
 from ..tensor import Tensor
 from .module import Module
 
@@ -65,7 +66,7 @@ class _Adapted(Module):
                 f"{self._label()}.adapt: the layer has already scaled data, and now scales by other numbers: what was "
                 "trained behind it no longer fits. Adapt it once, to the training data, and use it as it is for "
                 "validation and test data; for another model make another layer",
-                stacklevel=3,
+                stacklevel=level_outside(),
             )
         self._used = False
 

@@ -11,14 +11,13 @@ A regularizer is called with a parameter and returns a 0-d tensor; any such func
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping
-from numbers import Real
 from typing import TYPE_CHECKING, Any
 
+from ..checks import check_number
 from ..ops import abs, square, to_device, zeros
 from ..tensor import Tensor
-from .utils import _wide
+from .utils import wide
 
 if TYPE_CHECKING:
     from .module import Module
@@ -40,11 +39,11 @@ class L1L2:
     """
 
     def __init__(self, l1: float = 0.0, l2: float = 0.0) -> None:
-        self.l1 = checked_number(self, "l1", l1)
-        self.l2 = checked_number(self, "l2", l2)
+        self.l1 = check_number(f"{type(self).__name__}: l1", l1)
+        self.l2 = check_number(f"{type(self).__name__}: l2", l2)
 
     def __call__(self, w: Tensor) -> Tensor:
-        w = _wide(w)
+        w = wide(w)
         if not self.l1:
             return self.l2 * square(w).sum()
         penalty = self.l1 * abs(w).sum()
@@ -126,14 +125,4 @@ def named_function(owner: str, kind: str, value: Any, names: Mapping[str, Any]) 
     if not callable(value) or isinstance(value, type):
         hint = f": write {value.__name__}(…)" if isinstance(value, type) else ""
         raise TypeError(f"{owner}: a {kind} is a name ({', '.join(names)}) or a function, not {value!r:.60}{hint}")
-    return value
-
-
-def checked_number(owner: object, name: str, value: Any, high: float = math.inf) -> Any:
-    """``value``, if it is a finite number from 0 to ``high``."""
-    if not isinstance(value, Real):
-        raise TypeError(f"{type(owner).__name__}: {name} must be a number, not {value!r:.60}")
-    if not 0 <= float(value) <= high or math.isinf(value):
-        most = "" if math.isinf(high) else f" and at most {high:g}"
-        raise ValueError(f"{type(owner).__name__}: {name}={value} must be at least 0{most}, and finite")
     return value

@@ -40,7 +40,7 @@ def clip_grad_norm_(
     if not gradients:
         return zeros(())
     place = gradients[0].device
-    norms = [to_device(vector_norm(_wide(g), ord=norm_type), place) for g in gradients]
+    norms = [to_device(vector_norm(wide(g), ord=norm_type), place) for g in gradients]
     total = vector_norm(stack(norms), ord=norm_type)
     if error_if_nonfinite and not bool(isfinite(total)):
         raise RuntimeError(
@@ -51,7 +51,7 @@ def clip_grad_norm_(
     for g in gradients:
         scale = to_device(factor, g.device)
         if g.dtype.itemsize == 2:  # in which the factor itself may vanish
-            g.copy_(_wide(g) * scale)
+            g.copy_(wide(g) * scale)
         else:
             g.mul_(scale.astype(g.dtype))
     return total
@@ -76,9 +76,9 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -
         g.copy_(clip(g, -clip_value, clip_value))
 
 
-def _wide(g: Tensor) -> Tensor:
-    """In a dtype whose range holds the norm: an infinite one would make every gradient 0."""
-    return g.astype(float32) if g.dtype.itemsize == 2 else g
+def wide(x: Tensor) -> Tensor:
+    """x in a dtype in which sums of its squares stay finite, and many small changes add up."""
+    return x.astype(float32) if x.dtype.itemsize == 2 else x
 
 
 def _gradients(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:

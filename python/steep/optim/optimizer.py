@@ -11,6 +11,7 @@ import numpy as np
 
 from ..ops import to_device, zeros, zeros_like
 from ..ops._apply import host_tensor
+from ..stack import level_outside
 from ..tensor import Parameter, Tensor
 from .watch import Watch
 
@@ -127,7 +128,7 @@ class Optimizer:
             warnings.warn(
                 f"{self._name()}.step(): no parameter has a gradient. Call loss.backward() first; if you did, the "
                 "optimizer holds the parameters of another model, or of this one before they were replaced",
-                stacklevel=2,
+                stacklevel=level_outside(),
             )
         elif self._watch is not None:
             self._look(self._watch)
@@ -141,7 +142,7 @@ class Optimizer:
                 f"{self._name()}.step(): backward has added to the gradients that the step before had used, so they "
                 "grow from step to step: call optimizer.zero_grad() before loss.backward(). To accumulate the "
                 "gradients of several batches, call it after each step",
-                stacklevel=3,
+                stacklevel=level_outside(),
             )
 
     def _current_groups(self) -> list[Group]:

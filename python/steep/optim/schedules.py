@@ -14,10 +14,10 @@ import math
 from bisect import bisect_right
 from collections.abc import Iterable
 from itertools import pairwise
-from numbers import Real
 from typing import Any
 
 from .. import hints
+from ..checks import check_number
 from .optimizer import Rate
 
 __all__ = [
@@ -57,16 +57,8 @@ class Schedule:
     def _rate(self, step: float) -> float:
         raise NotImplementedError(f"{type(self).__name__} needs a method _rate(self, step)")
 
-    def _checked(self, name: str, value: Any, low: float = 0.0, high: float = math.inf, open_low: bool = False) -> Any:
-        """``value``, if it is a finite number from ``low`` to ``high``."""
-        if not isinstance(value, Real):
-            raise TypeError(f"{type(self).__name__}: {name} must be a number, not {value!r:.60}")
-        number = float(value)
-        if not low <= number <= high or math.isinf(number) or (open_low and number == low):
-            least = f"above {low:g}" if open_low else f"at least {low:g}"
-            most = "" if math.isinf(high) else f" and at most {high:g}"
-            raise ValueError(f"{type(self).__name__}: {name}={value} must be {least}{most}, and finite")
-        return value
+    def _checked(self, name: str, value: Any, **bounds: Any) -> Any:
+        return check_number(f"{type(self).__name__}: {name}", value, **bounds)
 
     def _part(self, name: str, value: Any) -> Any:
         """``value``, if it is a schedule or a rate."""

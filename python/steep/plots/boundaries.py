@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..analysis.predictions import Array, as_array, check_lengths, classes_of, labels_of, like
+from ..analysis.predictions import check_lengths, classes_of, like
 from ..autograd import no_grad
+from ..labels import Array, as_array, labels_of
 from ..ops import asarray
 from ..tensor import Tensor
 from .figure import INK, colour, drawing, grid, legend, marker, save, tidy

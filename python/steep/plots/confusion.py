@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..analysis.predictions import as_array, check_lengths, classes_of, labels_of
+from ..analysis.predictions import check_lengths, classes_of
+from ..labels import as_array, labels_of
 from .figure import drawing
 
 if TYPE_CHECKING:

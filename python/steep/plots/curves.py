@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..callbacks import Callback, History
+from ..callbacks.monitor import larger_is_better
 from ..notebook import in_notebook
 from .figure import DPI, INK, colour, epoch_axis, few_points, grid, legend, save, tidy
 
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = ["LiveCurves", "training_curves"]
-
-# Of what grows as a model gets better; of all else, the least is the best.
-GROWING = ("acc", "auc", "f1", "precision", "recall", "r2", "score", "iou", "top")
 
 
 def training_curves(
@@ -96,7 +94,7 @@ def _best(history: Mapping[str, Sequence[float]], monitor: str | None) -> int | 
     values = np.array(history[monitor], np.float64)
     if not np.isfinite(values).any():
         return None
-    if any(part in monitor.lower() for part in GROWING):
+    if larger_is_better(monitor):
         values = -values
     return _epochs(history)[-len(values) :][int(np.nanargmin(np.where(np.isfinite(values), values, np.nan)))]
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from ..analysis import BiasVariance, LearningCurve, ValidationCurve
-    from ..analysis.predictions import Array
+    from ..labels import Array
 
 __all__ = ["error_curves", "error_parts"]
 

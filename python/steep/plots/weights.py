@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..analysis.predictions import as_array
 from ..callbacks import Callback
+from ..labels import as_array
 from .figure import INK, colour, drawing, epoch_axis, few_points, grid, legend, save, tidy
 
 if TYPE_CHECKING:

@@ -9,15 +9,16 @@ import numpy as np
 
 from .. import _core, cuda
 from ..devices import Device, cpu
-from ..dtypes import DType, bfloat16, float32, float64, int64
+from ..dtypes import DType, bfloat16, float64, int64
+from ..labels import as_array, labels_of
 from ..metrics.lookup import CLASSES
 from ..ops import asarray, take, to_device
+from ..structure import first_tensor, map_tensors, named_tensors
 from ..tensor import Tensor
-from .structure import first, leaves, mapped
 
 __all__ = ["Data", "Form", "as_data", "as_rows", "class_weights", "placed", "split"]
 
-Data = tuple[Any, ...]  # (inputs, targets) or (inputs, targets, weights of the samples); see structure
+Data = tuple[Any, ...]  # (inputs, targets) or (inputs, targets, weights of the samples); see steep.structure
 
 
 class Form(NamedTuple):
@@ -36,7 +37,7 @@ def as_rows(name: str, x: Any, dtype: DType) -> Tensor:
     numbers, ValueError for a single number and for no samples.
     """
     if isinstance(x, Tensor):
-        rows = x.detach()
+        rows = x.detach() if x.requires_grad else x
     else:
         array = np.asarray(x)
         if array.dtype.kind in "iu" and array.dtype.name not in ("int32", "int64"):
@@ -81,25 +82,27 @@ def as_data(x: Any, y: Any, weight: Any, form: Form) -> Data:
     inputs = as_parts("x", x, form.dtype, form.several_inputs)
     targets = None if y is None else as_parts("y", y, form.dtype, form.kind == "several")
     weights = None if weight is None else as_parts("sample_weight", weight, form.dtype, form.kind == "several")
-    samples = len(first(inputs))
-    for label, part in (*leaves(inputs, "x"), *leaves(targets, "y"), *leaves(weights, "sample_weight")):
-        if len(part) != samples:
-            raise ValueError(
-                f"x has {samples} samples and {label} has {len(part)} (shapes {first(inputs).shape} and {part.shape}): "
-                "each sample needs one target, and one weight if there are weights"
-            )
+    rows = first_tensor(inputs)
+    samples = len(rows)
+    for name, value in (("x", inputs), ("y", targets), ("sample_weight", weights)):
+        for label, part in named_tensors(value, name):
+            if len(part) != samples:
+                raise ValueError(
+                    f"x has {samples} samples and {label} has {len(part)} (shapes {rows.shape} and {part.shape}): each "
+                    "sample needs one target, and one weight if there are weights"
+                )
+            if value is weights and part.ndim != 1:
+                raise ValueError(f"{label} has shape {part.shape}: it needs one number for each sample, ({samples},)")
     if isinstance(targets, Tensor):
         if form.kind in CLASSES:
             targets = targets.astype(int64) if targets.dtype.kind == "bool" else targets
         elif form.kind not in ("unknown", "several"):
             targets = targets.astype(form.dtype)
-    for label, part in leaves(weights, "sample_weight"):
-        if part.ndim != 1:
-            raise ValueError(f"{label} has shape {part.shape}: it needs one number for each sample, ({samples},)")
     if form.class_weight is not None:
         weights = _by_class(targets, weights, form.class_weight)
-    weights = mapped(lambda part: part.astype(form.dtype), weights)
-    return (inputs, targets) if weights is None else (inputs, targets, weights)
+    if weights is None:
+        return inputs, targets
+    return inputs, targets, map_tensors(lambda part: part.astype(form.dtype), weights)
 
 
 def class_weights(weights: Any) -> Tensor | None:
@@ -117,7 +120,7 @@ def _by_class(targets: Any, weights: Any, class_weight: Tensor) -> Tensor:
     """Weights of samples: those of their classes, times those that were given."""
     if not isinstance(targets, Tensor) or isinstance(weights, tuple | dict):
         raise ValueError("class_weight needs one output and its targets: give sample_weight for several outputs")
-    labels = _classes(_array(targets))
+    labels = labels_of(as_array(targets))
     if labels is None:
         raise ValueError(f"class_weight needs targets that are labels or one-hot rows, not shape {targets.shape}")
     if labels.min() < 0 or labels.max() >= len(class_weight):
@@ -138,7 +141,7 @@ def placed(data: Data, device: Device) -> Data:
         stats = cuda.memory_stats(device)
         return to_device(x, device) if 8 * x.size * x.dtype.itemsize <= stats["free"] + stats["cached"] else x
 
-    return tuple(mapped(place, part) for part in data)
+    return tuple(map_tensors(place, part) for part in data)
 
 
 def split(data: Data, fraction: float) -> tuple[Data, Data]:
@@ -147,11 +150,11 @@ def split(data: Data, fraction: float) -> tuple[Data, Data]:
     The rows are chosen at random, but always the same ones for the same data, whatever the seed: a second ``fit`` must
     not train on what the first one validated with. Raises ValueError if either part would be empty.
     """
-    n = len(first(data))
+    n = len(first_tensor(data))
     if not 0 < fraction < 1:
         raise ValueError(f"validation_split={fraction} is a share of the samples: it must be between 0 and 1")
     shuffled = _core.random.permutation(n, 0, 0).numpy()
-    labels = _classes(_array(data[1])) if isinstance(data[1], Tensor) else None
+    labels = labels_of(as_array(data[1])) if isinstance(data[1], Tensor) else None
     if labels is not None:  # neighbours in `shuffled` get the same class, so that evenly spaced ones meet every class
         shuffled = shuffled[np.argsort(labels[shuffled], kind="stable")]
     marks = np.floor(np.arange(n + 1) * fraction + 0.5)
@@ -161,20 +164,6 @@ def split(data: Data, fraction: float) -> tuple[Data, Data]:
 
     def part(rows: np.ndarray[Any, Any]) -> Data:
         rows = np.sort(rows)
-        return tuple(mapped(lambda x: take(x, rows, 0), x) for x in data)
+        return tuple(map_tensors(lambda x: take(x, rows, 0), x) for x in data)
 
     return part(shuffled[~held_out]), part(shuffled[held_out])
-
-
-def _array(x: Tensor) -> np.ndarray[Any, Any]:
-    return np.asarray(x.astype(float32) if x.dtype is bfloat16 else x)
-
-
-def _classes(y: np.ndarray[Any, Any]) -> np.ndarray[Any, Any] | None:
-    """A class for each row, if the targets are labels, one-hot rows, or zeros and ones."""
-    if y.ndim == 2 and y.shape[1] == 1:
-        y = y[:, 0]
-    if y.ndim == 1:
-        return y if y.dtype.kind in "biu" or np.isin(y, (0, 1)).all() else None
-    one_hot = y.ndim == 2 and np.isin(y, (0, 1)).all() and (y.sum(1) == 1).all()
-    return y.argmax(1) if one_hot else None

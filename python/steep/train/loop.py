@@ -12,10 +12,11 @@ from .. import random
 from ..autograd import AnomalyError, no_grad
 from ..callbacks import Callback, CallbackList
 from ..ops import isfinite
+from ..stack import level_outside
+from ..structure import first_tensor, named_tensors
 from .compiled import Compiled, Group
 from .means import Means
 from .sources import Marked, Source
-from .structure import first, leaves
 
 if TYPE_CHECKING:
     from ..callbacks import History
@@ -107,7 +108,7 @@ class Loop:
                 hook(self.batch, means)
             if self.accumulate > 1:
                 state.group = self._group(last)
-            means.add(model.train_step(batch), first(batch).shape[0], last)
+            means.add(model.train_step(batch), first_tensor(batch).shape[0], last)
             self.batch += 1
             if self._finite and means.lost is not None:
                 self._finite = False
@@ -128,7 +129,7 @@ class Loop:
         batch = self.training.again(number - 1)
         what = ""
         if batch is not None:
-            finite = all(bool(isfinite(x).all()) for _, x in leaves(batch[0], "x"))
+            finite = all(bool(isfinite(x).all()) for _, x in named_tensors(batch[0], "x"))
             what = f"{'x is finite' if finite else 'x holds NaN or inf'} there; "
         optimizer = getattr(self.model, "optimizer", None)
         rates = ", ".join(str(group["lr"]) for group in optimizer._current_groups()) if optimizer else "unknown"
@@ -136,7 +137,7 @@ class Loop:
             f"fit: the loss became {loss} in epoch {self.epoch + 1}, batch {number} ({what}learning rate {rates}): "
             "check the data, normalise it, or lower the learning rate",
             RuntimeWarning,
-            stacklevel=6,
+            stacklevel=level_outside(),
         )
 
     # --- to go on later -------------------------------------------------------------------------------------------
@@ -225,7 +226,7 @@ def measure(model: Trainable, state: Compiled, source: Source, callbacks: Callba
         for number, (batch, _) in enumerate(source.epoch()):
             for hook in begin:
                 hook(number, means)
-            means.add(model.validation_step(batch), first(batch).shape[0])
+            means.add(model.validation_step(batch), first_tensor(batch).shape[0])
             for hook in end:
                 hook(number, means)
     results = means.result()

@@ -196,5 +196,5 @@ def _warn(who: str, activation: str | None, kind: str) -> bool:
         )
     else:
         return False
-    warnings.warn(text, stacklevel=level_outside() or 1)
+    warnings.warn(text, stacklevel=level_outside())
     return True

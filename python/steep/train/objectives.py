@@ -9,6 +9,7 @@ from typing import Any
 from .. import _core, ops
 from ..devices import cpu
 from ..metrics.accuracy import binary_hits, categorical_hits, guessed_hits
+from ..metrics.lookup import NAMES
 from ..tensor import Tensor
 
 __all__ = ["loss_function", "metric_functions"]
@@ -32,7 +33,7 @@ LOSSES: dict[str, tuple[Function, str]] = {
     "poisson_nll": (ops.poisson_nll_loss, "regression"),
 }
 METRICS: dict[str, Function] = {"mse": ops.mse_loss, "mae": ops.l1_loss}
-KINDS = dict(LOSSES.values())
+KIND_OF = dict(LOSSES.values())
 
 
 def loss_function(loss: Any) -> tuple[Function, str]:
@@ -47,7 +48,7 @@ def loss_function(loss: Any) -> tuple[Function, str]:
             f"compile: the loss must be a name, a loss module or a function(output, target), not {loss!r}{hint}"
         )
     kind = getattr(loss, "kind", None)  # of steep's loss modules
-    return loss, kind if kind in ACCURACIES else KINDS.get(loss, "unknown")
+    return loss, kind if kind in ACCURACIES else KIND_OF.get(loss, "unknown")
 
 
 class Streamed:
@@ -73,7 +74,7 @@ def metric_functions(metrics: Any, loss: Any, kind: str, weighted: bool = False)
     functions: dict[str, Function] = {}
     for metric in [metrics] if isinstance(metrics, str) or not isinstance(metrics, Iterable) else metrics:
         if isinstance(metric, str):
-            name = "accuracy" if metric == "acc" else metric
+            name = NAMES.get(metric, metric)
             functions[name] = means.get(name) or Streamed(get(name, kind, ignore_index=ignored))
         elif hasattr(metric, "update_state") and not isinstance(metric, type):
             functions[metric.name] = Streamed(metric)

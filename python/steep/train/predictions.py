@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from ..autograd import no_grad
 from ..callbacks import CallbackList
 from ..ops import concat, empty
+from ..structure import first_tensor, map_tensors
 from ..tensor import Tensor
 from .sources import Arrays, Source
-from .structure import first, mapped
 
 if TYPE_CHECKING:
     from .trainable import Trainable
@@ -29,7 +29,7 @@ def predictions(model: Trainable, source: Source, callbacks: CallbackList) -> An
         for number, (batch, _) in enumerate(source.epoch()):
             for hook in begin:
                 hook(number, {})
-            count = len(first(batch[0]))
+            count = len(first_tensor(batch[0]))
             output = model._call(batch[0])
             structure = tuple(output) if isinstance(output, list) else output
             for label, part in _outputs_of(model, structure, count):
@@ -45,7 +45,7 @@ def predictions(model: Trainable, source: Source, callbacks: CallbackList) -> An
     callbacks.on_predict_end({})
     results = results or {label: concat(parts) for label, parts in pieces.items()}
     ordered = iter(results.values())
-    return mapped(lambda _: next(ordered), structure)
+    return map_tensors(lambda _: next(ordered), structure)
 
 
 def _outputs_of(model: Trainable, output: Any, count: int) -> list[tuple[str, Tensor]]:

@@ -14,9 +14,10 @@ import numpy as np
 from .. import _core, random
 from ..devices import Device, cpu
 from ..ops import take, to_device
+from ..stack import level_outside
+from ..structure import first_tensor, map_tensors, named_tensors
 from ..tensor import Tensor
 from .batches import Data, Form, as_data, placed
-from .structure import first, leaves, mapped
 
 __all__ = ["Arrays", "Batches", "Source", "gives_batches", "source"]
 
@@ -63,7 +64,7 @@ class Arrays(Source):
         self, data: Data, batch_size: int | None, device: Device, shuffle: bool = False, limit: int | None = None
     ) -> None:
         self.data = placed(data, device)
-        self.samples = len(first(data))
+        self.samples = len(first_tensor(data))
         self.batch_size = batch_size or rows_to_measure(data)
         self.device, self.shuffle = device, shuffle
         self.steps: int = math.ceil(self.samples / self.batch_size)
@@ -102,7 +103,7 @@ class Arrays(Source):
             # On a CUDA device once an epoch: each gather there checks its indices, and waits for the result.
             return x if order is None or x.device is cpu else take(x, to_device(order, x.device), 0)
 
-        data = tuple(mapped(gathered, part) for part in self.data)
+        data = tuple(map_tensors(gathered, part) for part in self.data)
         last = self.steps - 1
         for number in range(start, self.steps):
             rows = (slice(number * size, number * size + size),)
@@ -113,14 +114,14 @@ class Arrays(Source):
 def _part(x: Any, rows: Any, chosen: Tensor | None, device: Device) -> Any:
     """The rows of a batch: a slice, or, on the CPU, those whose numbers were ``chosen``."""
     if not isinstance(x, Tensor):
-        return mapped(lambda part: _part(part, rows, chosen, device), x)
+        return map_tensors(lambda part: _part(part, rows, chosen, device), x)
     x = _core.basic_index(x, rows) if chosen is None or x.device is not cpu else _core.take(x, chosen, 0)
     return x if x.device is device else to_device(x, device)
 
 
 def rows_to_measure(data: Data) -> int:
     """Samples in a batch that nothing is learned from: as many as fit in 1 MiB, where small ones cost least each."""
-    sizes = [x.size * x.dtype.itemsize / len(x) for _, x in leaves(data[0], "x")]
+    sizes = [x.size * x.dtype.itemsize / len(x) for _, x in named_tensors(data[0], "x")]
     return max(32, int(2**20 / max(sum(sizes), 1)))
 
 
@@ -208,7 +209,7 @@ class Batches(Source):
             if batch is None:
                 warnings.warn(
                     f"the {type(self.batches).__name__} ended after {number} of {self.limit} batches of this epoch",
-                    stacklevel=2,
+                    stacklevel=level_outside(),
                 )
                 return
             yield self._converted(batch), number + 1 == self.limit
@@ -222,7 +223,7 @@ class Batches(Source):
         def here(x: Tensor) -> Tensor:
             return x if x.device is self.device else to_device(x, self.device)
 
-        return tuple(mapped(here, part) for part in as_data(x, y, weight, self.form))
+        return tuple(map_tensors(here, part) for part in as_data(x, y, weight, self.form))
 
 
 def _length(batches: Iterable[Any]) -> int | None:

@@ -7,22 +7,22 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from .. import dtypes, random
-from ..autograd import is_grad_enabled, no_grad
+from ..checks import check_count
 from ..devices import Device, get_default_device
 from ..dtypes import DType
-from ..tensor import Parameter, Tensor
+from ..tensor import Tensor
+from .steps import Steps
 
 if TYPE_CHECKING:
     from ..callbacks import History
     from ..nn import Module
-    from ..optim import Optimizer
     from .batches import Form
     from .compiled import Compiled
 
 __all__ = ["Trainable"]
 
 
-class Trainable:
+class Trainable(Steps):
     """The training methods of every ``Module``.
 
     ``fit`` in terms of the low level, step by step (the same seed gives the same losses, bit for bit)::
@@ -41,21 +41,13 @@ class Trainable:
     A subclass may define ``train_step`` and ``validation_step`` itself, and still use ``fit``.
     """
 
-    optimizer: Optimizer
     stop_training: bool = False
-    _compiled: Compiled | None = None
 
     if TYPE_CHECKING:  # what Module adds
 
-        def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
-        def parameters(self) -> Iterator[Parameter]: ...
-        def named_parameters(self) -> Iterator[tuple[str, Parameter]]: ...
         def modules(self) -> Iterator[Module]: ...
         def state_dict(self) -> dict[str, Tensor]: ...
         def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> Any: ...
-        def has_regularizers(self) -> bool: ...
-        def regularization_loss(self) -> Tensor: ...
-        def apply_constraints(self) -> None: ...
         def train(self, mode: bool = True) -> Any: ...
         def to(self, *target: Any) -> Any: ...
 
@@ -178,8 +170,8 @@ class Trainable:
         from .sources import Arrays, gives_batches, source
 
         state, device = self._state_for("fit", "train_step")
-        _check_count("epochs", epochs)
-        _check_count("accumulate_gradients", accumulate_gradients)
+        check_count("epochs", epochs)
+        check_count("accumulate_gradients", accumulate_gradients)
         for name, count in (
             ("batch_size", batch_size),
             ("validation_batch_size", validation_batch_size),
@@ -187,7 +179,7 @@ class Trainable:
             ("validation_steps", validation_steps),
         ):
             if count is not None:
-                _check_count(name, count)
+                check_count(name, count)
         if gradient_clip_norm is not None and not gradient_clip_norm > 0:
             raise ValueError(f"gradient_clip_norm={gradient_clip_norm} must be positive")
         validated = validation_epochs(validation_freq)
@@ -198,7 +190,7 @@ class Trainable:
             steps_per_epoch = validation_steps = int(fast_dev_run)
             epochs, initial_epoch, validated, members = 1, None, lambda epoch: True, without_files(members)
         if overfit_batches:
-            _check_count("overfit_batches", overfit_batches)
+            check_count("overfit_batches", overfit_batches)
             steps_per_epoch, shuffle = overfit_batches, False
 
         form = self._form(state, class_weight)
@@ -271,7 +263,7 @@ class Trainable:
 
         state, device = self._state_for("evaluate", "validation_step")
         if batch_size is not None:
-            _check_count("batch_size", batch_size)
+            check_count("batch_size", batch_size)
         members = CallbackList(callbacks)
         members.set_model(self)  # type: ignore[arg-type]
         data = source("evaluate", x, y, sample_weight, self._form(state), batch_size, device, False, steps, True)
@@ -293,92 +285,14 @@ class Trainable:
         from .sources import source
 
         if batch_size is not None:
-            _check_count("batch_size", batch_size)
+            check_count("batch_size", batch_size)
         device = self._device("predict")
         members = CallbackList(callbacks)
         members.set_model(self)  # type: ignore[arg-type]
         data = source("predict", x, None, None, self._form(None), batch_size, device, False, steps, True)
         return predictions(self, data, members)
 
-    # --- steps: override them to train in your own way ------------------------------------------------------------
-
-    def train_step(self, batch: Any) -> Mapping[str, Any]:
-        """Trains on one batch, (x, y) or (x, y, sample_weight), and returns what the history shows.
-
-        That is a dict of numbers, 1-element tensors, and Metrics. Override it to train in your own way inside ``fit``;
-        ``self.optimizer`` is the one from ``compile``, and ``self.minimize(loss)`` steps it as ``fit`` was told to.
-        """
-        x, y = batch[0], batch[1]
-        weight = batch[2] if len(batch) > 2 else None
-        output = self._call(x)
-        loss = self.compute_loss(output, y, weight)
-        self.minimize(loss)
-        return {"loss": loss, **self.compute_metrics(output, y, weight)}
-
-    def validation_step(self, batch: Any) -> Mapping[str, Any]:
-        """Measures one batch, in eval mode and without a graph, and returns the same as ``train_step``."""
-        x, y = batch[0], batch[1]
-        weight = batch[2] if len(batch) > 2 else None
-        output = self._call(x)
-        return {"loss": self.compute_loss(output, y, weight), **self.compute_metrics(output, y, weight)}
-
-    def compute_loss(self, output: Any, target: Any, sample_weight: Any = None) -> Any:
-        """The compiled loss, and the penalties of regularizers. Raises RuntimeError if there is no loss."""
-        state = self._compiled
-        if state is None or (state.only is not None and state.only.loss is None):
-            raise RuntimeError(f"{type(self).__name__} has no loss: call model.compile(optimizer, loss) first")
-        if target is None:
-            raise ValueError(f"{type(self).__name__} is trained with a loss of (output, target), and got no targets y")
-        if state.checked or not is_grad_enabled():
-            loss = state.loss_of(output, target, sample_weight)
-        else:
-            from .mistakes import checked_loss
-
-            state.checked = True
-            loss = checked_loss(self, state, output, target, sample_weight)
-        if self.has_regularizers():
-            loss = loss + self.regularization_loss()
-        if state.regularizer is not None:
-            from ..nn.regularizers import of_weights
-
-            loss = loss + of_weights(self, state.regularizer)  # type: ignore[arg-type]
-        return loss
-
-    def compute_metrics(self, output: Any, target: Any, sample_weight: Any = None) -> dict[str, Any]:
-        """The compiled metrics of a batch."""
-        state = self._compiled
-        if state is None or not state.measured:
-            return {}
-        with no_grad():
-            return state.measures_of(output, target, sample_weight)
-
-    def minimize(self, loss: Tensor) -> None:
-        """A step of the optimizer down the gradient of ``loss``: zero_grad, backward, step, apply_constraints.
-
-        In ``fit`` with ``accumulate_gradients`` a step is taken after so many calls; with ``gradient_clip_norm`` the
-        gradients are clipped before it.
-        """
-        state, optimizer = self._compiled, self.optimizer
-        group = None if state is None else state.group
-        if group is None or group.first:
-            optimizer.zero_grad()
-        (loss if group is None else loss / group.size).backward()
-        if group is not None and not group.last:
-            return
-        if state is not None and state.clip_norm is not None:
-            from ..nn.utils import clip_grad_norm_
-
-            clip_grad_norm_(self.parameters(), state.clip_norm)
-        optimizer.step()
-        self.apply_constraints()
-
     # --- helpers --------------------------------------------------------------------------------------------------
-
-    def _call(self, x: Any) -> Any:
-        """The model's output for one input, or for a tuple or dict of several."""
-        if isinstance(x, Tensor):
-            return self(x)
-        return self(**x) if isinstance(x, dict) else self(*x)
 
     def _form(self, state: Compiled | None, class_weight: Any = None) -> Form:
         from .batches import Form, class_weights
@@ -445,11 +359,6 @@ class Trainable:
                 f"fit: the optimizer's parameters are not those of {type(self).__name__} (it is another model's, or "
                 "layers were added, replaced or moved since): create it from model.parameters() and compile again"
             )
-
-
-def _check_count(name: str, value: Any) -> None:
-    if not hasattr(value, "__index__") or value < 1:
-        raise ValueError(f"{name}={value!r} must be a positive integer")
 
 
 def _parts(data: Any) -> tuple[Any, Any, Any]:

@@ -35,13 +35,18 @@ def pair(name: str, input: Any, target: Any, called: tuple[str, str] = ("input",
     """Floating-point tensors of one shape and dtype."""
     input = as_tensor(input, target)
     target = as_tensor(target, input)
+    check_shapes(name, input, target, called)
+    check_input(name, input, called[0])
+    return input, target.astype(input.dtype)
+
+
+def check_shapes(name: str, input: Tensor, target: Tensor, called: tuple[str, str]) -> None:
+    """Raises ValueError unless they are equal."""
     if input.shape != target.shape:
         hint = "they must be equal"
         if input.ndim != target.ndim and input.size == target.size:
             hint += ": broadcasting them would pair every prediction with every target, so reshape one of them first"
         raise ValueError(f"{name}: {called[0]} has shape {input.shape}, {called[1]} {target.shape}; {hint}")
-    check_input(name, input, called[0])
-    return input, target.astype(input.dtype)
 
 
 def operand(x: Any, input: Tensor) -> Tensor:
@@ -112,7 +117,7 @@ def warn_double(name: str, activation: str, applied: str) -> None:
 
 def _warn(text: str) -> None:
     """A warning at the user's line, unless the caller is ``compile``'s loss in ``fit``."""
-    if (level := level_outside(unless="steep.train.")) is not None:
+    if level := level_outside(unless="steep.train."):
         warnings.warn(text, stacklevel=level)
 
 
