@@ -10,6 +10,7 @@ import numpy as np
 from .. import random
 from ..dtypes import bfloat16, float32
 from ..nn import Module
+from ..ops._apply import host_array
 from ..tensor import Tensor
 
 __all__ = [
@@ -38,7 +39,7 @@ def as_array(x: Any) -> Array:
     """A tensor on any device, an array, a list or a DataFrame as a NumPy array; bfloat16 as float32."""
     if isinstance(x, Tensor):
         x = x.detach().astype(float32) if x.dtype is bfloat16 else x.detach()
-    return np.asarray(x)
+    return host_array(x)
 
 
 def check_lengths(caller: str, x: Array, y: Array, names: tuple[str, str] = ("x", "y")) -> None:

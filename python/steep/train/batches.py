@@ -12,6 +12,7 @@ from ..devices import Device, cpu
 from ..dtypes import DType, bfloat16, float32, float64, int64
 from ..metrics.lookup import CLASSES
 from ..ops import asarray, take, to_device
+from ..ops._apply import host_array
 from ..tensor import Tensor
 from .structure import first, leaves, mapped
 
@@ -38,7 +39,7 @@ def as_rows(name: str, x: Any, dtype: DType) -> Tensor:
     if isinstance(x, Tensor):
         rows = x.detach()
     else:
-        array = np.asarray(x)
+        array = host_array(x)
         if array.dtype.kind in "iu" and array.dtype.name not in ("int32", "int64"):
             array = array.astype(np.int64)
         elif array.dtype.kind == "f":
