@@ -107,6 +107,10 @@ def class_weights(weights: Any) -> Tensor | None:
     """A weight by label, of a dict, whose missing labels weigh 1, or of a sequence. Raises ValueError for others."""
     if weights is None:
         return None
+    if isinstance(weights, str):
+        raise ValueError(
+            f"class_weight={weights!r} must be numbers; balanced ones are n = np.bincount(y); n.sum() / (len(n) * n)"
+        )
     if not isinstance(weights, Mapping):
         weights = dict(enumerate(weights))
     if not weights or not all(isinstance(label, int | np.integer) and label >= 0 for label in weights):
