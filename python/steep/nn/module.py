@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from .. import _core
+from .. import _core, hints
 from ..autograd import no_grad
 from ..autograd.hooks import Handle
 from ..io.atomic import Path
@@ -96,6 +96,15 @@ class Module(Ruled, Inspected, Trainable):
             raise ValueError(
                 f"{self._label()} is on {own}, its input on {there}: call model(x.to('{own}')), or model.to('{there}')"
             ) from error
+
+    if not TYPE_CHECKING:  # to a type checker, what is missing is missing
+
+        def __getattr__(self, name: str) -> Any:
+            if hasattr(type(self), name):  # a property that failed: its own error, not that it is missing
+                return object.__getattribute__(self, name)
+            raise AttributeError(
+                f"{type(self).__name__!r} object has no attribute {name!r}{hints.of(hints.MODULES, name)}"
+            )
 
     # --- registration ---------------------------------------------------------------------------------------------
 
