@@ -121,3 +121,12 @@ def test_what_is_no_function_that_makes_a_model() -> None:
     pytest.importorskip("matplotlib")
     with pytest.raises(TypeError, match="max_weights: expected the WeightMonitor that fit was given, not a Linear"):
         st.plots.max_weights(nn.Linear(1, 1))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("output", "target", "shape"), [((4, 1), (4,), (-1, 1)), ((4,), (4, 1), (-1,))])
+@pytest.mark.parametrize("measure", [st.mse_loss, st.metrics.MeanSquaredError()])
+def test_one_column_beside_none(measure: Any, output: Any, target: Any, shape: Any) -> None:
+    written = ", ".join(str(n) for n in shape)
+    with pytest.raises(ValueError, match=rf"so reshape one of them first: target.reshape\({written}\)"):
+        measure(st.ones(output), st.ones(target))
+    assert float(measure(st.ones(output), st.ones(target).reshape(shape))) == 0

@@ -35,7 +35,11 @@ def check_shapes(name: str, output: Tensor, target: Tensor) -> None:
     if output.shape != target.shape:
         hint = "they must be equal"
         if output.ndim != target.ndim and output.size == target.size:
-            hint += ": broadcasting them would pair every prediction with every target, so reshape one of them first"
+            shape = ", ".join(str(n) for n in (-1, *output.shape[1:]))
+            hint += (
+                ": broadcasting them would pair every prediction with every target, so reshape one of them first: "
+                f"target.reshape({shape})"
+            )
         raise ValueError(f"{name}: output has shape {output.shape}, target {target.shape}; {hint}")
 
 

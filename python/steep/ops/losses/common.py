@@ -38,7 +38,11 @@ def pair(name: str, input: Any, target: Any, called: tuple[str, str] = ("input",
     if input.shape != target.shape:
         hint = "they must be equal"
         if input.ndim != target.ndim and input.size == target.size:
-            hint += ": broadcasting them would pair every prediction with every target, so reshape one of them first"
+            shape = ", ".join(str(n) for n in (-1, *input.shape[1:]))
+            hint += (
+                ": broadcasting them would pair every prediction with every target, so reshape one of them first: "
+                f"{called[1]}.reshape({shape})"
+            )
         raise ValueError(f"{name}: {called[0]} has shape {input.shape}, {called[1]} {target.shape}; {hint}")
     check_input(name, input, called[0])
     return input, target.astype(input.dtype)
