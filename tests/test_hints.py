@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from types import ModuleType
 
 import pytest
 
@@ -37,6 +38,54 @@ def test_layers(name: str) -> None:
         getattr(st.nn, name)
     for used in re.findall(r"([A-Z]\w+)\(", message):
         assert hasattr(st.nn, used)
+    for used in re.findall(r"steep\.(\w+)", message):
+        assert hasattr(st, used)
+
+
+@pytest.mark.parametrize("name", ["Conv2d", "Conv1D", "MaxPooling2D", "LSTM", "GRUCell", "MultiheadAttention"])
+def test_layers_that_steep_does_not_have(name: str) -> None:
+    with pytest.raises(AttributeError, match=f"module 'steep.nn' has no attribute '{name}': steep has no "):
+        getattr(st.nn, name)
+
+
+@pytest.mark.parametrize("name", hints.MODULES)
+def test_modules(name: str) -> None:
+    message = hints.of(hints.MODULES, name)
+    with pytest.raises(AttributeError, match=re.escape(f"'Linear' object has no attribute {name!r}{message}")):
+        getattr(st.nn.Linear(2, 1), name)
+    for used in re.findall(r"(?:model|self)\.(\w+)\(", message):
+        assert hasattr(st.nn.Module, used)
+
+
+@pytest.mark.parametrize(
+    ("module", "names"),
+    [
+        (st.callbacks, hints.CALLBACKS),
+        (st.data, hints.DATA),
+        (st.data.augment, hints.AUGMENTATION),
+        (st.metrics, hints.METRICS),
+        (st.plots, hints.PLOTS),
+    ],
+)
+def test_packages(module: ModuleType, names: dict[str, str]) -> None:
+    for name, there in names.items():
+        with pytest.raises(
+            AttributeError, match=re.escape(f"{module.__name__!r} has no attribute {name!r}: use {there}")
+        ):
+            getattr(module, name)
+        for used in re.findall(r"^([A-Z]\w+|[a-z]+_\w+)\(", there):
+            assert hasattr(module, used)
+
+
+def test_a_property_that_fails_says_why() -> None:
+    class Net(st.nn.Module):
+        @property
+        def width(self) -> int:
+            return int(self.units)
+
+    with pytest.raises(AttributeError, match="'Net' object has no attribute 'units'"):
+        _ = Net().width
+    assert not hasattr(Net(), "units")
 
 
 def test_names_of_no_library() -> None:

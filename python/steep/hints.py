@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import steep
 
-# Of functions: NumPy's, PyTorch's and TensorFlow's names.
+# Of functions and packages: NumPy's, PyTorch's and TensorFlow's names.
 FUNCTIONS = {
     "DataLoader": "data.DataLoader",
     "Dataset": "data.Dataset",
     "TensorDataset": "data.TensorDataset",
+    "Generator": "random.fork(seed)",
     "GradientTape": "value_and_grad(loss), or x.requires_grad and loss.backward()",
     "Model": "nn.Model",
     "Module": "nn.Module",
     "Sequential": "nn.Sequential",
     "Variable": "tensor(values, requires_grad=True)",
     "absolute": "abs",
+    "activations": "steep.relu, steep.tanh, …, or their names in nn.Linear(…, activation=name)",
     "allclose": "numpy.allclose(a.numpy(), b.numpy())",
     "amax": "max",
     "amin": "min",
@@ -22,8 +24,10 @@ FUNCTIONS = {
     "arcsin": "asin",
     "arctan": "atan",
     "arctan2": "atan2",
+    "amp": 'a model in 16 bits, model.to("bfloat16")',
     "array": "tensor",
     "as_tensor": "asarray",
+    "autocast": 'a model in 16 bits, model.to("bfloat16")',
     "bitwise_not": "bitwise_invert",
     "bmm": "matmul",
     "cat": "concat",
@@ -32,6 +36,7 @@ FUNCTIONS = {
     "compile": "the model or the function as it is: steep runs every operation at once, and has nothing to compile",
     "concatenate": "concat",
     "constant": "tensor",
+    "constraints": "nn.constraints",
     "convert_to_tensor": "asarray",
     "cumprod": "cumulative_prod",
     "cumsum": "cumulative_sum",
@@ -41,23 +46,30 @@ FUNCTIONS = {
     "fft": "numpy.fft on x.numpy()",
     "float": "float32",
     "from_numpy": "asarray",
+    "functional": "steep.relu, steep.cross_entropy, …",
     "function": "the function as it is: steep runs every operation at once, and traces nothing",
     "ge": "greater_equal",
     "gt": "greater",
     "half": "float16",
     "hstack": "concat",
     "index_select": "take",
+    "initializers": "nn.init",
     "inference_mode": "no_grad",
     "int": "int32",
     "isclose": "numpy.isclose(a.numpy(), b.numpy())",
+    "keras": "steep.nn, steep.optim, steep.callbacks, steep.metrics and steep.data",
+    "layers": "nn",
     "le": "less_equal",
     "linalg": "numpy.linalg on x.numpy()",
+    "load_model": "the code that makes the model, and model.load_weights(path)",
     "long": "int64",
+    "losses": "steep.nn.CrossEntropyLoss, steep.nn.MSELoss, …, or the names that compile takes",
     "lt": "less",
     "mm": "matmul",
     "movedim": "moveaxis",
     "mul": "multiply",
     "ne": "not_equal",
+    "optimizers": "optim",
     "permute": "permute_dims",
     "power": "pow",
     "rand": "random.uniform(shape)",
@@ -69,10 +81,15 @@ FUNCTIONS = {
     "reduce_max": "max",
     "reduce_mean": "mean",
     "reduce_sum": "sum",
+    "regularizers": "nn.regularizers",
     "seed": "manual_seed",
+    "set_default_dtype": 'tensor(x, dtype="float64"), and model.to("float64")',
+    "set_random_seed": "manual_seed",
     "sub": "subtract",
     "swapdims": "swapaxes",
+    "to_categorical": "one_hot(labels, num_classes)",
     "train_test_split": "data.random_split",
+    "transforms": "data.augment",
     "true_divide": "divide",
     "unique": "unique_values",
     "unsqueeze": "expand_dims",
@@ -119,18 +136,106 @@ LAYERS = {
     "Activation": "Sequential's layers ReLU, Tanh, …, or Linear(…, activation=name)",
     "Add": "a + b",
     "BatchNormalization": "BatchNorm1d(features)",
+    "BinaryCrossentropy": "BCEWithLogitsLoss() of logits, or BCELoss() of probabilities",
+    "CategoricalCrossentropy": "CrossEntropyLoss() of logits",
     "Concatenate": "Concat(axis)",
     "Dense": "Linear(in_features, out_features, activation=name)",
     "Functional": "Model(inputs, outputs)",
+    "Huber": "HuberLoss()",
     "InputLayer": "Input(shape)",
+    "KLDivergence": "KLDivLoss()",
     "LayerNormalization": "LayerNorm(shape)",
     "LazyLinear": "Linear(in_features, out_features)",
+    "MeanAbsoluteError": "L1Loss()",
+    "MeanSquaredError": "MSELoss()",
     "ModuleDict": "attributes, or Sequential({name: module})",
     "Multiply": "a * b",
     "ParameterList": "attributes, one for each Parameter",
+    "Rescaling": "Lambda(lambda x: x / 255)",
     "Reshape": "Lambda(lambda x: x.reshape(-1, …))",
+    "SparseCategoricalCrossentropy": "CrossEntropyLoss() of logits",
     "Subtract": "a - b",
     "Unflatten": "Lambda(lambda x: x.reshape(-1, …))",
+    "functional": "steep.relu, steep.cross_entropy, …",
+    "layers": "steep.nn.Linear, steep.nn.Dropout, …",
+}
+# How the names of layers begin that steep has none of.
+NO_LAYERS = {
+    ("Conv", "MaxPool", "AvgPool", "AdaptiveAvgPool", "GlobalAverage", "AveragePool"): "convolutions, nor pooling",
+    ("LSTM", "GRU", "RNN", "SimpleRNN", "Bidirectional"): "recurrent layers",
+    ("MultiHeadAttention", "MultiheadAttention", "Attention", "Transformer"): "attention layers",
+}
+# Of a module's methods and attributes: Keras' names, and PyTorch's.
+MODULES = {
+    "add_loss": "model.regularize(name, rule), or the loss in train_step",
+    "add_weight": "self.name = steep.nn.Parameter(values)",
+    "bfloat16": 'model.to("bfloat16")',
+    "count_params": "sum(p.size for p in model.parameters()), or model.summary()",
+    "double": 'model.to("float64")',
+    "fit_generator": "model.fit, which takes generators",
+    "float": 'model.to("float32")',
+    "get_layer": "its attribute, model.linear_1, or its place in a Sequential, model[0]",
+    "half": 'model.to("float16")',
+    "layers": "list(model.children())",
+    "losses": "model.regularization_loss()",
+    "predict_on_batch": "model.predict(x)",
+    "register_parameter": "self.name = steep.nn.Parameter(values)",
+    "save": "model.save_weights(path), and the code that makes the model",
+    "test_on_batch": "model.evaluate(x, y)",
+    "train_on_batch": "model.train_step((x, y)), or model.fit(x, y)",
+    "trainable_variables": "[p for p in model.parameters() if p.requires_grad]",
+    "trainable_weights": "[p for p in model.parameters() if p.requires_grad]",
+    "variables": "model.parameters()",
+    "weights": "model.parameters()",
+}
+# Of metrics: Keras', TorchMetrics' and scikit-learn's names.
+METRICS = {
+    "AUROC": "AUC()",
+    "BinaryCrossentropy": 'the "loss" that fit and evaluate give',
+    "F1": "F1Score()",
+    "MAE": "MeanAbsoluteError()",
+    "MSE": "MeanSquaredError()",
+    "RMSE": "RootMeanSquaredError()",
+    "SparseTopKCategoricalAccuracy": "TopKCategoricalAccuracy()",
+    "accuracy_score": "Accuracy()(output, target)",
+    "confusion_matrix": "ConfusionMatrix(num_classes)(output, target)",
+    "f1_score": "F1Score()(output, target)",
+    "mean_absolute_error": "MeanAbsoluteError()(output, target)",
+    "mean_squared_error": "MeanSquaredError()(output, target)",
+    "precision_score": "Precision()(output, target)",
+    "r2_score": "R2Score()(output, target)",
+    "recall_score": "Recall()(output, target)",
+    "roc_auc_score": "AUC()(output, target)",
+}
+# Of steep.data, and of its augmentation.
+DATA = {
+    "IterableDataset": "a generator of batches, which model.fit takes",
+    "Normalize": "steep.nn.Normalization().adapt(x), a layer",
+    "StandardScaler": "steep.nn.Normalization().adapt(x), a layer",
+    "load_breast_cancer": 'load("breast_cancer")',
+    "load_diabetes": 'load("diabetes")',
+    "load_digits": 'load("digits"), or load_digits28()',
+    "load_iris": 'load("iris")',
+    "load_wine": 'load("wine")',
+    "mnist": "load_mnist(folder), or load_digits28()",
+    "train_test_split": "random_split",
+    "transforms": "augment",
+}
+AUGMENTATION = {
+    "Compose": "steep.nn.Sequential(…)",
+    "GaussianNoise": "RandomNoise(std)",
+    "Normalize": "steep.nn.Normalization().adapt(x), a layer",
+    "RandomAffine": "RandomRotation(degrees) and RandomShift(pixels)",
+    "RandomHorizontalFlip": "RandomFlip()",
+    "RandomTranslation": "RandomShift(pixels)",
+    "RandomVerticalFlip": "RandomFlip(axis=-2)",
+}
+# Of pictures.
+PLOTS = {
+    "learning_curve": "steep.analysis.learning_curve(make_model, x, y).plot()",
+    "plot_confusion_matrix": "confusion_matrix(output, target)",
+    "plot_history": "training_curves(history)",
+    "plot_model": "model.summary(), or computational_graph(model(x))",
 }
 # Of Keras', Lightning's and fastai's callbacks: what steep.callbacks has.
 CALLBACKS = {
@@ -154,14 +259,22 @@ CALLBACKS = {
 }
 
 
+def of(names: dict[str, str], name: str) -> str:
+    """What to use in place of a missing name, as one of the tables above says; empty for names that no library has."""
+    return f": use {names[name]}" if name in names else ""
+
+
 def of_layer(name: str) -> str:
-    """What to use in place of a missing ``steep.nn.<name>``; empty for names that no library has."""
+    """The same for ``steep.nn``, which also says what kinds of layers it lacks."""
+    for begins, what in NO_LAYERS.items():
+        if name.startswith(begins):
+            return f": steep has no {what}"
     there = LAYERS.get(name, "")
     return there and f": use {'nn.' if there.split('(')[0].isidentifier() else ''}{there}"
 
 
 def of_function(name: str) -> str:
-    """What to use in place of a missing ``steep.<name>``; empty for names that no library has."""
+    """The same for ``steep``."""
     there = FUNCTIONS.get(name, "")
     plain = there.partition("(")[0].replace(".", "").isidentifier() and not there.startswith("numpy")
     return there and f": use {'steep.' if plain else ''}{there}"
@@ -185,8 +298,3 @@ def of_optimizer(name: str) -> str:
 def of_schedule(name: str) -> str:
     """The same for ``steep.optim.schedules``."""
     return f": use {SCHEDULES[name]}, as the lr of an optimizer" if name in SCHEDULES else ""
-
-
-def of_callback(name: str) -> str:
-    """The same for ``steep.callbacks``."""
-    return f": use {CALLBACKS[name]}" if name in CALLBACKS else ""

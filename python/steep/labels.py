@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from .dtypes import bfloat16, float32
+from .ops._apply import host_array
 from .tensor import Tensor
 
 __all__ = ["Array", "as_array", "labels_of"]
@@ -18,7 +19,7 @@ def as_array(x: Any) -> Array:
     """A tensor on any device, an array, a list or a DataFrame as a NumPy array; bfloat16 as float32."""
     if isinstance(x, Tensor):
         x = x.detach().astype(float32) if x.dtype is bfloat16 else x.detach()
-    return np.asarray(x)
+    return host_array(x)
 
 
 def labels_of(y: Array) -> Array | None:

@@ -94,6 +94,11 @@ class Fitter:
     """Makes a new model, and trains it on a random stream of its own."""
 
     def __init__(self, caller: str, make_model: Callable[..., Any], options: Mapping[str, Any]) -> None:
+        if not callable(make_model):
+            raise TypeError(
+                f"{caller}: make_model must be a function that returns a new model, not {make_model!r:.60}: "
+                "lambda: SteepClassifier(…), for example"
+            )
         self.caller = caller
         self.make_model = make_model
         self.options = options  # for fit

@@ -43,4 +43,4 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hints.of_callback(name)}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hints.of(hints.CALLBACKS, name)}")

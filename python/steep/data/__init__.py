@@ -1,5 +1,8 @@
 """Data: datasets and their split, batches of them, readers of files, small sets to learn with, and augmentation."""
 
+from typing import Any
+
+from .. import hints
 from . import augment
 from .bundled import load, load_digits28
 from .collate import default_collate
@@ -30,3 +33,7 @@ __all__ = [
     "read_csv",
     "read_idx",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hints.of(hints.DATA, name)}")

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from .. import nn, ops, random
+from .. import hints, nn, ops, random
 from ..tensor import Tensor
 
 __all__ = ["RandomCrop", "RandomFlip", "RandomNoise", "RandomRotation", "RandomShift"]
@@ -196,3 +196,7 @@ class RandomNoise(_Augmentation):
     def extra_repr(self) -> str:
         """The deviation."""
         return f"{self.std}"
+
+
+def __getattr__(name: str) -> Any:
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hints.of(hints.AUGMENTATION, name)}")

@@ -11,6 +11,7 @@ import numpy as np
 
 from .. import _core, ops, random
 from ..devices import cpu
+from ..ops._apply import host_array
 from ..structure import map_tensors, named_tensors
 from ..tensor import Tensor
 
@@ -100,7 +101,7 @@ def _as_tensors(name: str, x: Any) -> Any:
     if isinstance(x, Tensor):
         out = x.detach()
     else:
-        array = np.asarray(x)
+        array = host_array(x)
         if array.size and array.dtype.kind not in "biuf":
             raise TypeError(
                 f"TensorDataset: {name} holds {array.dtype} values, not numbers: encode them first, classes as the "

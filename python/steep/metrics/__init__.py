@@ -12,6 +12,9 @@ The ranges of labels, probabilities and targets are checked on the CPU; on CUDA 
 label that is no class is simply never right.
 """
 
+from typing import Any
+
+from .. import hints
 from .accuracy import (
     Accuracy,
     BinaryAccuracy,
@@ -51,3 +54,7 @@ __all__ = [
     "TopKCategoricalAccuracy",
     "get",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hints.of(hints.METRICS, name)}")

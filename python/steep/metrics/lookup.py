@@ -47,13 +47,16 @@ METRICS: dict[str, Callable[[str, str], Metric]] = {
     "precision": _counts(counts.Precision),
     "recall": _counts(counts.Recall),
     "f1": _counts(counts.F1Score),
+    "f1_score": _counts(counts.F1Score),
     "auc": _auc,
     "mse": _plain(regression.MeanSquaredError),
     "mean_squared_error": _plain(regression.MeanSquaredError),
     "rmse": _plain(regression.RootMeanSquaredError),
+    "root_mean_squared_error": _plain(regression.RootMeanSquaredError),
     "mae": _plain(regression.MeanAbsoluteError),
     "mean_absolute_error": _plain(regression.MeanAbsoluteError),
     "r2": _plain(regression.R2Score),
+    "r2_score": _plain(regression.R2Score),
     "cosine_similarity": _plain(regression.CosineSimilarity),
     "perplexity": _plain(means.Perplexity),
 }
@@ -61,7 +64,7 @@ NAMES = {"acc": "accuracy"}  # what is not called as it is written
 
 
 def get(identifier: Any, kind: str = "unknown", name: str | None = None, *, ignore_index: int | None = None) -> Metric:
-    """The metric that ``identifier`` names or is; a function(output, target) becomes a ``MeanOf``.
+    """The metric that ``identifier`` names, in any case, or is; a function(output, target) becomes a ``MeanOf``.
 
     ``kind`` is what the loss expects of the model's output: "categorical" (logits of classes), "log_probabilities"
     or other "scores" of them, "binary" (probabilities), "binary_logits", "regression" or "unknown". So "precision"
@@ -78,10 +81,11 @@ def get(identifier: Any, kind: str = "unknown", name: str | None = None, *, igno
     if isinstance(identifier, Metric):
         return identifier
     if isinstance(identifier, str):
-        if identifier not in METRICS:
+        if identifier.lower() not in METRICS:
             raise ValueError(
                 f"there is no metric {identifier!r}; there are {', '.join(METRICS)}, or pass a Metric or a function"
             )
+        identifier = identifier.lower()
         metric = METRICS[identifier](kind, NAMES.get(identifier, identifier) if name is None else name)
         if isinstance(metric, means.AveragedOverLabels):
             metric.ignore_index = ignore_index

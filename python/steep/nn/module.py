@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from .. import _core
+from .. import _core, hints
 from ..autograd.hooks import Handle
 from ..checks import check_count
 from ..ops import to_device
@@ -85,6 +85,15 @@ class Module(Ruled, Inspected, Stated, Trainable):
             raise ValueError(
                 f"{self._label()} is on {own}, its input on {there}: call model(x.to('{own}')), or model.to('{there}')"
             ) from error
+
+    if not TYPE_CHECKING:  # to a type checker, what is missing is missing
+
+        def __getattr__(self, name: str) -> Any:
+            if hasattr(type(self), name):  # a property that failed: its own error, not that it is missing
+                return object.__getattribute__(self, name)
+            raise AttributeError(
+                f"{type(self).__name__!r} object has no attribute {name!r}{hints.of(hints.MODULES, name)}"
+            )
 
     # --- registration ---------------------------------------------------------------------------------------------
 

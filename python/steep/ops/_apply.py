@@ -35,6 +35,25 @@ def as_tensor(x: Any, beside: Any = None, dtype: DType | None = None) -> Tensor:
     return made if device is cpu else _core.to_device(made, device)
 
 
+def host_array(x: Any) -> np.ndarray[Any, Any]:
+    """``np.asarray(x)``; of a DataFrame with several kinds of numbers, such as floats and bools, in their common dtype.
+
+    NumPy would make objects of these. Raises TypeError for a column that doesn't hold numbers.
+    """
+    array = np.asarray(x)
+    if array.dtype != object or not hasattr(x, "columns"):
+        return array
+    common = [getattr(dtype, "numpy_dtype", dtype) for dtype in x.dtypes]  # pandas' Int64, which may have gaps: int64
+    for name, dtype in zip(x.columns, common, strict=True):
+        if not isinstance(dtype, np.dtype) or dtype.kind not in "biuf":
+            raise TypeError(
+                f"column {name!r} holds {dtype} values, not numbers: encode it first, for example with "
+                "pandas.get_dummies, or leave it out"
+            )
+    numbers: np.ndarray[Any, Any] = x.to_numpy(np.result_type(*common))
+    return numbers
+
+
 def host_tensor(x: Any, dtype: DType | None = None) -> Tensor:
     """A new tensor of what is no Tensor, on the CPU.
 
@@ -42,7 +61,7 @@ def host_tensor(x: Any, dtype: DType | None = None) -> Tensor:
     float32, or float64 on the way to any ``dtype``.
     """
     if isinstance(x, np.ndarray | np.generic) or hasattr(x, "__array__"):  # another library's array keeps its dtype
-        return _core.from_numpy(np.asarray(x), False)
+        return _core.from_numpy(host_array(x), False)
     if isinstance(x, list | tuple) and any(isinstance(item, Tensor) for item in x):
         raise TypeError("cannot make a tensor of a list of tensors: use steep.stack or steep.concat")
     try:

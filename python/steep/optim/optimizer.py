@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from numbers import Real
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from ..ops._apply import host_tensor
 from ..stack import level_outside
 from ..tensor import Parameter, Tensor
 from .watch import Watch
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = ["Group", "Optimizer", "Rate"]
 
@@ -47,6 +50,11 @@ class Optimizer:
     _not_negative: tuple[str, ...] = ("lr", "weight_decay", "eps", "momentum")  # options, if it has them
     _shares: tuple[str, ...] = ()  # options from 0 to 1
 
+    def __new__(cls, *args: Any, **options: Any) -> Self:
+        if "learning_rate" in options:
+            raise TypeError(f"{cls.__name__}: the learning rate is lr: {cls._call(options['learning_rate'])}")
+        return super().__new__(cls)
+
     def __init__(self, params: Iterable[Any], defaults: Group) -> None:
         self._options = tuple(defaults)
         self._defaults = defaults
@@ -58,6 +66,10 @@ class Optimizer:
             raise TypeError(f"{self._name()}: pass the model's parameters, model.parameters(), not the model")
         if isinstance(params, Tensor):
             raise TypeError(f"{self._name()}: pass a list of tensors, not one tensor: [w]")
+        if not isinstance(params, Iterable):
+            raise TypeError(
+                f"{self._name()}: the tensors to train come first, not {params!r:.60}: {self._call(params)}"
+            )
         entries = list(params)
         if not entries:
             raise ValueError(
@@ -65,6 +77,13 @@ class Optimizer:
             )
         for group in entries if isinstance(entries[0], dict) else [{"params": entries}]:
             self.add_param_group(group)
+
+    @classmethod
+    def _call(cls, rate: Any) -> str:
+        """How it is made, for those who know Keras' optimizers, which find the parameters themselves."""
+        rate = f"{rate:g}" if isinstance(rate, Real) else "…"
+        by_function = f"lambda params: {cls.__name__}(params, lr={rate})"
+        return f"use {cls.__name__}(model.parameters(), lr={rate}), or, in compile, {by_function}"
 
     @property
     def lr(self) -> Any:
@@ -77,6 +96,11 @@ class Optimizer:
         self._check_options({**self.param_groups[0], "lr": value})
         for group in self.param_groups:
             group["lr"] = value
+
+    def _learning_rate(self, value: Any = None) -> None:
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute 'learning_rate': use lr")
+
+    learning_rate = property(_learning_rate, _learning_rate)  # Keras' name, which to set would be without effect
 
     def add_param_group(self, group: Group) -> None:
         """Adds tensors to train, ``{"params": tensors}``, with the default options unless the group has its own."""

@@ -6,6 +6,9 @@ nothing piles up in a loop. They never call ``plt.show()``. The colours are Okab
 all colours can tell apart. Raises ImportError, with what to install, where there is no matplotlib.
 """
 
+from typing import Any
+
+from .. import hints
 from .boundaries import decision_boundary, pair_plot, regression
 from .confusion import confusion_matrix
 from .curves import LiveCurves, training_curves
@@ -25,3 +28,7 @@ __all__ = [
     "training_curves",
     "weight_histograms",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hints.of(hints.PLOTS, name)}")

@@ -79,6 +79,11 @@ def max_weights(
     >>> [line.get_label() for line in st.plots.max_weights(monitor).lines]
     ['0.weight', '1.weight']
     """
+    if not isinstance(monitor, WeightMonitor):
+        raise TypeError(
+            f"max_weights: expected the WeightMonitor that fit was given, not a {type(monitor).__name__}; "
+            "weight_histograms(model) draws a model's weights as they are"
+        )
     if not monitor.epoch:
         raise ValueError("max_weights: the monitor has seen no epoch: give it to fit, callbacks=[monitor]")
     chosen = list(names or [name for name in monitor.largest if not name.endswith("bias")] or monitor.largest)

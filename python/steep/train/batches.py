@@ -13,6 +13,7 @@ from ..dtypes import DType, bfloat16, float64, int64
 from ..labels import as_array, labels_of
 from ..metrics.lookup import CLASSES
 from ..ops import asarray, take, to_device
+from ..ops._apply import host_array
 from ..structure import first_tensor, map_tensors, named_tensors
 from ..tensor import Tensor
 
@@ -39,7 +40,7 @@ def as_rows(name: str, x: Any, dtype: DType) -> Tensor:
     if isinstance(x, Tensor):
         rows = x.detach() if x.requires_grad else x
     else:
-        array = np.asarray(x)
+        array = host_array(x)
         if array.dtype.kind in "iu" and array.dtype.name not in ("int32", "int64"):
             array = array.astype(np.int64)
         elif array.dtype.kind == "f":
@@ -109,6 +110,10 @@ def class_weights(weights: Any) -> Tensor | None:
     """A weight by label, of a dict, whose missing labels weigh 1, or of a sequence. Raises ValueError for others."""
     if weights is None:
         return None
+    if isinstance(weights, str):
+        raise ValueError(
+            f"class_weight={weights!r} must be numbers; balanced ones are n = np.bincount(y); n.sum() / (len(n) * n)"
+        )
     if not isinstance(weights, Mapping):
         weights = dict(enumerate(weights))
     if not weights or not all(isinstance(label, int | np.integer) and label >= 0 for label in weights):

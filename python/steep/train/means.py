@@ -38,6 +38,11 @@ class Means(Mapping[str, Any]):
 
     def add(self, values: Mapping[str, Any], samples: int, last: bool = False) -> None:
         """Adds the means of a batch: numbers, 1-element tensors or Metrics. The ``last`` one's are read at once."""
+        if not isinstance(values, Mapping):
+            raise TypeError(
+                "train_step and validation_step return a dict of what the history shows, such as {'loss': loss}, "
+                f"not {values!r:.60}"
+            )
         self.samples += samples
         self.batches += 1
         for value in values.values():

@@ -27,7 +27,9 @@ LOSSES: dict[str, tuple[Function, str]] = {
     "bce": (ops.binary_cross_entropy, "binary"),
     "bce_with_logits": (ops.binary_cross_entropy_with_logits, "binary_logits"),
     "mse": (ops.mse_loss, "regression"),
+    "mean_squared_error": (ops.mse_loss, "regression"),
     "mae": (ops.l1_loss, "regression"),
+    "mean_absolute_error": (ops.l1_loss, "regression"),
     "huber": (ops.huber_loss, "regression"),
     "smooth_l1": (ops.smooth_l1_loss, "regression"),
     "poisson_nll": (ops.poisson_nll_loss, "regression"),
@@ -39,9 +41,9 @@ KIND_OF = dict(LOSSES.values())
 def loss_function(loss: Any) -> tuple[Function, str]:
     """The loss that ``loss`` names or is, and its kind. Raises ValueError or TypeError if there is none."""
     if isinstance(loss, str):
-        if loss not in LOSSES:
+        if loss.lower() not in LOSSES:
             raise ValueError(f"compile: there is no loss {loss!r}; there are {', '.join(LOSSES)}, or pass a function")
-        return LOSSES[loss]
+        return LOSSES[loss.lower()]
     if isinstance(loss, type) or not callable(loss):
         hint = f": write {loss.__name__}()" if isinstance(loss, type) else ""
         raise TypeError(
@@ -74,7 +76,7 @@ def metric_functions(metrics: Any, loss: Any, kind: str, weighted: bool = False)
     functions: dict[str, Function] = {}
     for metric in [metrics] if isinstance(metrics, str) or not isinstance(metrics, Iterable) else metrics:
         if isinstance(metric, str):
-            name = NAMES.get(metric, metric)
+            name = NAMES.get(metric.lower(), metric.lower())
             functions[name] = means.get(name) or Streamed(get(name, kind, ignore_index=ignored))
         elif hasattr(metric, "update_state") and not isinstance(metric, type):
             functions[metric.name] = Streamed(metric)

@@ -67,8 +67,9 @@ class Trainable(Steps):
         function that makes one from parameters.
         ``loss``: "cross_entropy" (logits and labels or one-hot; also by Keras' names "categorical_crossentropy" and
         "sparse_categorical_crossentropy"), "nll" (log-probabilities and labels), "binary_crossentropy" (probabilities),
-        "bce_with_logits", "mse", "mae", "huber", "smooth_l1", "poisson_nll", a loss module, whose weights go to the
-        model's device, or a function(output, target) of a batch's mean, or of shape (N,) with one for each sample.
+        "bce_with_logits", "mse", "mae" (or their names in full, "mean_squared_error"), "huber", "smooth_l1",
+        "poisson_nll"; a loss module, whose weights go to the model's device; or a function(output, target) of a batch's
+        mean, or of shape (N,) with one for each sample.
         ``metrics``: names ("accuracy" or "acc", "mse", "mae", and those of ``steep.metrics.get``), Metrics of
         ``steep.metrics``, or functions(output, target) of a batch's mean. ``weighted_metrics`` are Metrics, or names of
         them, that take the samples' weights into account.

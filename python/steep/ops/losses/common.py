@@ -45,7 +45,11 @@ def check_shapes(name: str, input: Tensor, target: Tensor, called: tuple[str, st
     if input.shape != target.shape:
         hint = "they must be equal"
         if input.ndim != target.ndim and input.size == target.size:
-            hint += ": broadcasting them would pair every prediction with every target, so reshape one of them first"
+            shape = ", ".join(str(n) for n in (-1, *input.shape[1:]))
+            hint += (
+                ": broadcasting them would pair every prediction with every target, so reshape one of them first: "
+                f"{called[1]}.reshape({shape})"
+            )
         raise ValueError(f"{name}: {called[0]} has shape {input.shape}, {called[1]} {target.shape}; {hint}")
 
 
