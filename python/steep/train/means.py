@@ -38,6 +38,8 @@ class Means(Mapping[str, Any]):
 
     def add(self, values: Mapping[str, Any], samples: int, last: bool = False) -> None:
         """Adds the means of a batch: numbers, 1-element tensors or Metrics. The ``last`` one's are read at once."""
+        if not isinstance(values, Mapping):
+            raise TypeError(f"train_step and validation_step must return a dict of numbers by name, not {values!r:.60}")
         self.samples += samples
         self.batches += 1
         for value in values.values():
@@ -101,7 +103,13 @@ class Means(Mapping[str, Any]):
         totals = self.totals
         for name, value in values.items():
             if isinstance(value, float | Tensor) or not hasattr(value, "result"):  # of a tensor this looks for hints
-                totals[name] = totals.get(name, 0.0) + float(value) * samples
+                try:
+                    number = float(value)
+                except (TypeError, ValueError):
+                    raise TypeError(
+                        f"{name!r} of a batch is {value!r:.60}: it must be a number, a 1-element tensor or a Metric"
+                    ) from None
+                totals[name] = totals.get(name, 0.0) + number * samples
             else:
                 totals[name] = value
         loss = totals.get("loss", 0.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -161,7 +162,8 @@ class Trainable:
 
         Warns when the loss becomes NaN or infinite (on CUDA some batches later, as a look at it waits for the
         device). Raises RuntimeError before ``compile``; ValueError for lengths that differ, no data, arguments out of
-        range, and a model on several devices; TypeError for data that is not numbers.
+        range, and a model on several devices; TypeError for data that is not numbers. Raises RuntimeError also if a
+        ``fit`` of the model is running, in a callback of it or another thread.
 
         >>> import steep as st
         >>> st.random.manual_seed(0)
@@ -174,10 +176,11 @@ class Trainable:
         """
         from ..callbacks import CallbackList, History
         from .batches import as_data, split
-        from .loop import Loop, overfitting_hint, shown, validation_epochs, without_files
+        from .loop import Loop, overfitting_hint, refuse_second, shown, validation_epochs, without_files
         from .sources import Arrays, gives_batches, source
 
         state, device = self._state_for("fit", "train_step")
+        refuse_second(self, state)
         _check_count("epochs", epochs)
         _check_count("accumulate_gradients", accumulate_gradients)
         for name, count in (
@@ -194,7 +197,10 @@ class Trainable:
         members = CallbackList(callbacks)
         if deterministic is not False:
             random.manual_seed(0 if deterministic is True else deterministic)
+        if initial_epoch is not None and (not hasattr(initial_epoch, "__index__") or initial_epoch < 0):
+            raise ValueError(f"initial_epoch={initial_epoch!r} must be an integer of 0 or more")
         if fast_dev_run:
+            _check_count("fast_dev_run", fast_dev_run)
             steps_per_epoch = validation_steps = int(fast_dev_run)
             epochs, initial_epoch, validated, members = 1, None, lambda epoch: True, without_files(members)
         if overfit_batches:
@@ -266,16 +272,18 @@ class Trainable:
         ``fit`` raises.
         """
         from ..callbacks import CallbackList
-        from .loop import measure
+        from .loop import apart, measure
         from .sources import source
 
         state, device = self._state_for("evaluate", "validation_step")
-        if batch_size is not None:
-            _check_count("batch_size", batch_size)
+        for name, count in (("batch_size", batch_size), ("steps", steps)):
+            if count is not None:
+                _check_count(name, count)
         members = CallbackList(callbacks)
         members.set_model(self)  # type: ignore[arg-type]
         data = source("evaluate", x, y, sample_weight, self._form(state), batch_size, device, False, steps, True)
-        return measure(self, state, data, members)
+        with apart(state):
+            return measure(self, state, data, members)
 
     def predict(self, x: Any, batch_size: int | None = None, steps: int | None = None, callbacks: Any = ()) -> Any:
         """The outputs for ``x``, computed batch by batch, as one tensor; no graph is kept and nothing is dropped.
@@ -292,8 +300,9 @@ class Trainable:
         from .predictions import predictions
         from .sources import source
 
-        if batch_size is not None:
-            _check_count("batch_size", batch_size)
+        for name, count in (("batch_size", batch_size), ("steps", steps)):
+            if count is not None:
+                _check_count(name, count)
         device = self._device("predict")
         members = CallbackList(callbacks)
         members.set_model(self)  # type: ignore[arg-type]
@@ -365,6 +374,11 @@ class Trainable:
         (loss if group is None else loss / group.size).backward()
         if group is not None and not group.last:
             return
+        if group is not None and group.begun < group.size:  # the source had no length, and ended within the group
+            with no_grad():
+                for parameter in self.parameters():
+                    if parameter.grad is not None:
+                        parameter.grad.mul_(group.size / group.begun)
         if state is not None and state.clip_norm is not None:
             from ..nn.utils import clip_grad_norm_
 
@@ -448,7 +462,11 @@ class Trainable:
 
 
 def _check_count(name: str, value: Any) -> None:
-    if not hasattr(value, "__index__") or value < 1:
+    try:
+        count = operator.index(value)
+    except TypeError:
+        count = 0
+    if count < 1:
         raise ValueError(f"{name}={value!r} must be a positive integer")
 
 
