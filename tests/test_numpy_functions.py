@@ -1,6 +1,6 @@
 """NumPy's own functions on tensors."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -82,3 +82,35 @@ def test_round() -> None:
     assert (round(x), round(x, 2)) == (3, 2.72)
     with pytest.raises(ValueError, match="element"):
         round(st.ones(2))
+
+
+@pytest.mark.parametrize("write", [lambda t: np.add(t, 5, out=t), lambda t: np.add.at(t, [0, 0], 5)], ids=["out", "at"])
+def test_writing_is_seen_by_backward(write: Any) -> None:
+    w, t = st.ones(3, requires_grad=True), st.tensor([1.0, 2.0, 3.0])
+    y = (w * t).sum()
+    write(t)
+    with pytest.raises(RuntimeError, match="changed in place"):
+        y.backward()
+
+
+def test_tensors_to_write_to() -> None:
+    x, out = st.tensor([1.0, 4.0, 9.0]), st.zeros(3)
+    assert np.add(x, np.ones(3, np.float32), out=out, where=np.array([True, False, True])) is out
+    np.testing.assert_array_equal(out.numpy(), [2, 0, 10])
+    np.add.at(out, [0, 0], 1)
+    np.testing.assert_array_equal(out.numpy(), [4, 0, 10])
+    whole = np.zeros(3, np.float32)
+    parts = np.modf(x / 2, out=(out, whole))
+    assert parts[0] is out
+    np.testing.assert_array_equal(out.numpy(), [0.5, 0, 0.5])
+    np.testing.assert_array_equal(whole, [0, 2, 4])
+    with pytest.raises(RuntimeError, match="requires a gradient"):
+        np.add(x, x, out=st.zeros(3, requires_grad=True))
+
+
+def test_named_tuples_of_tensors() -> None:
+    class Pair(NamedTuple):
+        a: st.Tensor
+        b: st.Tensor
+
+    np.testing.assert_array_equal(np.stack(Pair(st.ones(2), st.zeros(2))), [[1, 1], [0, 0]])

@@ -37,11 +37,31 @@ NAMES = {  # NumPy's: steep's
 
 
 def array_ufunc(ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
-    """What an elementwise function of NumPy gives for tensors. With ``out`` or other options it computes on arrays."""
+    """What an elementwise function of NumPy gives for tensors. With ``out`` or other options it computes on arrays.
+
+    Tensors that are written to, ``out`` and the first argument of ``ufunc.at``, are written as by ``copy_``: on a CUDA
+    device too, and a backward pass that needs their old values raises.
+    """
     name = NAMES.get(ufunc.__name__, ufunc.__name__)
     if method == "__call__" and not options and name in steep.ops.__all__:
         return getattr(steep.ops, name)(*inputs)
-    return getattr(ufunc, method)(*map(_as_array, inputs), **{name: _as_array(x) for name, x in options.items()})
+    targets = inputs[:1] if method == "at" else options.get("out", ())
+    written = {id(x): x.numpy().copy() for x in targets if isinstance(x, steep.Tensor)}
+
+    def plain(x: Any) -> Any:
+        if type(x) is tuple:
+            return tuple(map(plain, x))
+        return written[id(x)] if id(x) in written else _as_array(x)
+
+    results = getattr(ufunc, method)(*map(plain, inputs), **{name: plain(x) for name, x in options.items()})
+    for x in targets:
+        if id(x) in written:
+            x.copy_(steep.asarray(written[id(x)]))
+    if not written or method == "at":
+        return results
+    if len(targets) == 1:
+        return targets[0]
+    return tuple(x if id(x) in written else result for x, result in zip(targets, results, strict=True))
 
 
 def array_function(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple, SupportsFloat
 
 import numpy as np
 
 from .. import _core, cuda
 from ..devices import Device, cpu
-from ..dtypes import DType, bfloat16, float64, int64
+from ..dtypes import DType, bfloat16, int64
 from ..labels import as_array, labels_of
 from ..metrics.lookup import CLASSES
 from ..ops import asarray, take, to_device
@@ -40,7 +41,7 @@ def as_rows(name: str, x: Any, dtype: DType) -> Tensor:
     if isinstance(x, Tensor):
         rows = x.detach() if x.requires_grad else x
     else:
-        array = host_array(x)
+        array = _checked_array(name, x)
         if array.dtype.kind in "iu" and array.dtype.name not in ("int32", "int64"):
             array = array.astype(np.int64)
         elif array.dtype.kind == "f":
@@ -57,6 +58,21 @@ def as_rows(name: str, x: Any, dtype: DType) -> Tensor:
     return rows.astype(dtype) if rows.dtype.is_floating_point else rows
 
 
+def _checked_array(name: str, x: Any) -> np.ndarray[Any, Any]:
+    """``x`` in NumPy. Raises what ``as_rows`` does for what NumPy would silently make something else."""
+    if hasattr(x, "toarray"):
+        raise TypeError(f"{name} is sparse, a {type(x).__name__}: make it dense, by .toarray()")
+    if isinstance(x, np.ma.MaskedArray) and np.ma.is_masked(x):
+        raise ValueError(f"{name} has masked values: fill or drop them first")
+    try:
+        array = host_array(x)
+    except ValueError as error:  # ragged lists
+        raise ValueError(f"{name} does not make an array: {error}") from None
+    if array.dtype == np.uint64 and array.size and array.max() > np.iinfo(np.int64).max:
+        raise ValueError(f"{name} holds {array.max()}, more than an int64 does: make it floating-point numbers")
+    return array
+
+
 def _in_numpy(array: np.ndarray[Any, Any], dtype: DType) -> str:
     """NumPy's dtype on the way to ``dtype``: a wider one on the way to bfloat16, which it doesn't have."""
     return dtype.name if dtype is not bfloat16 else "float32" if array.dtype.itemsize <= 4 else "float64"
@@ -67,6 +83,8 @@ def as_parts(name: str, x: Any, dtype: DType, several: bool) -> Any:
 
     A list of arrays is one for each only if the model has ``several``, and the samples otherwise.
     """
+    if isinstance(x, Mapping | tuple) and not x:
+        raise ValueError(f"{name} is an empty {type(x).__name__}: it has no samples")
     if isinstance(x, Mapping):
         return {key: as_rows(f"{name}[{key!r}]", part, dtype) for key, part in x.items()}
     if (isinstance(x, tuple) and all(getattr(part, "shape", ()) for part in x)) or (several and isinstance(x, list)):
@@ -99,6 +117,9 @@ def as_data(x: Any, y: Any, weight: Any, form: Form) -> Data:
             targets = targets.astype(int64) if targets.dtype.kind == "bool" else targets
         elif form.kind not in ("unknown", "several"):
             targets = targets.astype(form.dtype)
+    for label, part in named_tensors(weights, "sample_weight"):
+        if part.device is cpu and not np.isfinite(as_array(part)).all():
+            raise ValueError(f"{label} holds NaN or inf: give 0 to the samples that are not to count")
     if form.class_weight is not None:
         weights = _by_class(targets, weights, form.class_weight)
     if weights is None:
@@ -110,15 +131,26 @@ def class_weights(weights: Any) -> Tensor | None:
     """A weight by label, of a dict, whose missing labels weigh 1, or of a sequence. Raises ValueError for others."""
     if weights is None:
         return None
+    given = weights
     if isinstance(weights, str):
         raise ValueError(
             f"class_weight={weights!r} must be numbers; balanced ones are n = np.bincount(y); n.sum() / (len(n) * n)"
         )
-    if not isinstance(weights, Mapping):
+    if isinstance(weights, Iterable) and not isinstance(weights, Mapping):
         weights = dict(enumerate(weights))
-    if not weights or not all(isinstance(label, int | np.integer) and label >= 0 for label in weights):
-        raise ValueError(f"class_weight must be a dict of numbers by integer labels from 0, not {weights!r:.60}")
-    return asarray([float(weights.get(label, 1.0)) for label in range(max(weights) + 1)], dtype=float64, device=cpu)
+    if (
+        not isinstance(weights, Mapping)
+        or not weights
+        or not all(isinstance(label, int | np.integer) and label >= 0 for label in weights)
+        or not all(isinstance(weight, SupportsFloat) and 0 <= float(weight) < math.inf for weight in weights.values())
+    ):
+        raise ValueError(
+            f"class_weight must be a dict of numbers by integer labels from 0, none negative, not {given!r:.60}"
+        )
+    table = np.ones(max(weights) + 1)
+    for label, weight in weights.items():
+        table[label] = float(weight)
+    return asarray(table, device=cpu)
 
 
 def _by_class(targets: Any, weights: Any, class_weight: Tensor) -> Tensor:

@@ -73,7 +73,8 @@ class Group(NamedTuple):
 
     first: bool
     last: bool
-    size: int
+    size: int  # expected
+    begun: int  # so far
 
 
 class Compiled:

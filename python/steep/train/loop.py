@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from .. import random
 from ..autograd import AnomalyError, no_grad
@@ -16,6 +18,7 @@ from ..stack import level_outside
 from ..structure import first_tensor, named_tensors
 from .compiled import Compiled, Group
 from .means import Means
+from .objectives import Streamed
 from .sources import Marked, Source
 
 if TYPE_CHECKING:
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
     from .trainable import Trainable
 
 __all__ = ["Loop", "measure"]
+
+_running: WeakSet[Compiled] = WeakSet()  # what trains now; no flag of the model, as copies made meanwhile don't train
 
 
 class Loop:
@@ -62,9 +67,13 @@ class Loop:
         """Trains until the last epoch is over or the model says ``stop_training``."""
         model, callbacks = self.model, self.callbacks
         logs: dict[str, Any] = {}
+        refuse_second(model, self.state)
         with ExitStack() as stack:
+            _running.add(self.state)
+            stack.callback(_running.discard, self.state)
             stack.callback(callbacks.set_loop, None)
             stack.callback(setattr, self.state, "group", None)
+            stack.callback(setattr, self.state, "clip_norm", None)
             callbacks.set_loop(self)
             stack.callback(callbacks.close)
             stack.enter_context(model._mode(training=True))
@@ -123,7 +132,7 @@ class Loop:
         """Which of the batches that share a step of the optimizer this one is. The last group may be smaller."""
         place, steps = self.batch % self.accumulate, self.training.steps
         size = self.accumulate if steps is None else min(self.accumulate, steps - self.batch + place)
-        return Group(place == 0, last or place + 1 == self.accumulate, size)
+        return Group(place == 0, last or place + 1 == self.accumulate, size, place + 1)
 
     def _warn_not_finite(self, number: int, loss: float) -> None:
         batch = self.training.again(number - 1)
@@ -187,6 +196,10 @@ class Loop:
         missing = [name for name in before if name not in saved] if isinstance(saved, Mapping) else [*before]
         if missing:
             raise ValueError(f"it is not the state of a fit, which has {', '.join(missing)}")
+        if not isinstance(saved["layout"], Mapping) or not all(
+            isinstance(saved[name], int) and saved[name] >= 0 for name in ("epoch", "batch", "stop_training")
+        ):
+            raise ValueError("its layout, epoch, batch or stop_training is not what a fit has")
         own = before["layout"]
         for name in {**own, **saved["layout"]}:
             if own.get(name) != saved["layout"].get(name):
@@ -215,6 +228,34 @@ class Loop:
         random.set_state(saved["random"])
 
 
+def refuse_second(model: Trainable, state: Compiled) -> None:
+    """Raises RuntimeError if another ``fit`` of the model is running: they would take each other's gradients."""
+    if state in _running:
+        raise RuntimeError(
+            f"fit: {type(model).__name__} is being trained by another fit, of a callback or thread: wait for its end, "
+            "or train a copy (copy.deepcopy)"
+        )
+
+
+@contextmanager
+def apart(state: Compiled) -> Iterator[None]:
+    """A block that measures without touching what the Metrics of a running ``fit`` have counted."""
+    functions = [
+        function
+        for goal in (state.goals.values() if state in _running else ())
+        for function in (*goal.metrics.values(), *goal.weighted_metrics.values())
+        if isinstance(function, Streamed)
+    ]
+    before = [function.metric for function in functions]
+    for function in functions:
+        function.metric = copy.deepcopy(function.metric)
+    try:
+        yield
+    finally:
+        for function, metric in zip(functions, before, strict=True):
+            function.metric = metric
+
+
 def measure(model: Trainable, state: Compiled, source: Source, callbacks: CallbackList) -> dict[str, Any]:
     """Loss and metrics over one pass through the data, in eval mode and without a graph."""
     means = Means()
@@ -238,6 +279,8 @@ def validation_epochs(frequency: Any) -> Callable[[int], bool]:
     """Whether an epoch, counted from 0, ends in validation: every so many, or those whose numbers from 1 are given."""
     if isinstance(frequency, Iterable):
         chosen = set(frequency)
+        if not all(hasattr(epoch, "__index__") and epoch > 0 for epoch in chosen):
+            raise ValueError(f"validation_freq={frequency!r}: the epochs must be integers from 1")
         return lambda epoch: epoch + 1 in chosen
     if not hasattr(frequency, "__index__") or frequency < 1:
         raise ValueError(f"validation_freq={frequency!r} must be a positive integer, or a list of epochs from 1")

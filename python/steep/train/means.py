@@ -106,7 +106,13 @@ class Means(Mapping[str, Any]):
         totals = self.totals
         for name, value in values.items():
             if isinstance(value, float | Tensor) or not hasattr(value, "result"):  # of a tensor this looks for hints
-                totals[name] = totals.get(name, 0.0) + float(value) * samples
+                try:
+                    number = float(value)
+                except (TypeError, ValueError):
+                    raise TypeError(
+                        f"{name!r} of a batch is {value!r:.60}: it must be a number, a 1-element tensor or a Metric"
+                    ) from None
+                totals[name] = totals.get(name, 0.0) + number * samples
             else:
                 totals[name] = value
         loss = totals.get("loss", 0.0)

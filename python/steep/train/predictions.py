@@ -24,6 +24,7 @@ def predictions(model: Trainable, source: Source, callbacks: CallbackList) -> An
     results: dict[str, Tensor] = {}
     pieces: dict[str, list[Tensor]] = {}
     start, structure = 0, None
+    shapes: dict[str, tuple[int, ...]] = {}  # of the outputs of one sample
     callbacks.on_predict_begin({})
     with model._mode(training=False), no_grad():
         for number, (batch, _) in enumerate(source.epoch()):
@@ -31,8 +32,16 @@ def predictions(model: Trainable, source: Source, callbacks: CallbackList) -> An
                 hook(number, {})
             count = len(first_tensor(batch[0]))
             output = model._call(batch[0])
-            structure = tuple(output) if isinstance(output, list) else output
-            for label, part in _outputs_of(model, structure, count):
+            parts = _outputs_of(model, output, count)
+            form = {label: part.shape[1:] for label, part in parts}
+            if number == 0:
+                structure, shapes = tuple(output) if isinstance(output, list) else output, form
+            elif form != shapes:
+                raise ValueError(
+                    f"predict: {type(model).__name__} returned shapes {list(shapes.values())} for each sample "
+                    f"of the first batch, and {list(form.values())} for those of batch {number + 1}"
+                )
+            for label, part in parts:
                 if samples is None:
                     pieces.setdefault(label, []).append(part)
                 else:
@@ -43,7 +52,7 @@ def predictions(model: Trainable, source: Source, callbacks: CallbackList) -> An
             for hook in end:
                 hook(number, {"outputs": output})
     callbacks.on_predict_end({})
-    results = results or {label: concat(parts) for label, parts in pieces.items()}
+    results = results or {label: concat(found) for label, found in pieces.items()}
     ordered = iter(results.values())
     return map_tensors(lambda _: next(ordered), structure)
 
@@ -55,7 +64,7 @@ def _outputs_of(model: Trainable, output: Any, count: int) -> list[tuple[str, Te
         output.items()
         if isinstance(output, dict)
         else enumerate(output)
-        if isinstance(output, tuple)
+        if isinstance(output, tuple | list)
         else [("", output)]
     )
     found = []

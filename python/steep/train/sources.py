@@ -21,6 +21,7 @@ from .batches import Data, Form, as_data, placed
 
 __all__ = ["Arrays", "Batches", "Source", "gives_batches", "source"]
 
+_END: Any = object()  # in the place of a batch; None, which a generator may give by mistake, is none
 Marked = tuple[Data, bool]  # a batch, and whether it is the epoch's last
 
 
@@ -178,10 +179,10 @@ class Batches(Source):
             )
         batches = self._begin()
         deque(islice(batches, start), maxlen=0)
-        if self.steps is not None:
+        if self.steps:
             return self._counted(batches, start, self.steps)
-        following = next(batches, None)
-        if following is None and start == 0:
+        following = next(batches, _END)
+        if following is _END and start == 0:
             raise ValueError(f"the {type(self.batches).__name__} gave no batches")
         return self._ahead(batches, following)
 
@@ -195,18 +196,18 @@ class Batches(Source):
             )
 
     def _ahead(self, batches: Iterator[Any], batch: Any) -> Iterator[Marked]:
-        while batch is not None:
-            following = next(batches, None)
-            yield self._converted(batch), following is None
+        while batch is not _END:
+            following = next(batches, _END)
+            yield self._converted(batch), following is _END
             batch = following
 
     def _limited(self, start: int) -> Iterator[Marked]:
         for number in range(start, self.limit or 0):
-            batch = next(self._going, None) if self._going is not None else None
-            if batch is None and not (self._once and self._used):
-                batch = next(self._begin(), None)
+            batch = next(self._going, _END) if self._going is not None else _END
+            if batch is _END and not (self._once and self._used):
+                batch = next(self._begin(), _END)
             self._taken += 1
-            if batch is None:
+            if batch is _END:
                 warnings.warn(
                     f"the {type(self.batches).__name__} ended after {number} of {self.limit} batches of this epoch",
                     stacklevel=level_outside(),
@@ -215,6 +216,8 @@ class Batches(Source):
             yield self._converted(batch), number + 1 == self.limit
 
     def _converted(self, batch: Any) -> Data:
+        if batch is None:
+            raise ValueError(f"the {type(self.batches).__name__} gave None in the place of a batch (x, y)")
         parts = tuple(batch) if isinstance(batch, tuple | list) else (batch, None)
         if not 1 <= len(parts) <= 3:
             raise ValueError(f"a batch must be (x, y) or (x, y, sample_weight), not {len(parts)} things")
@@ -273,6 +276,8 @@ def source(
 
 def gives_batches(x: Any) -> bool:
     """Whether ``x`` is a Dataset, a loader or a generator, and not an array of samples."""
-    if isinstance(x, Tensor | np.ndarray | list | tuple | dict) or hasattr(x, "__array__"):
+    if isinstance(x, Tensor | np.ndarray | list | tuple | dict | range):
+        return False
+    if hasattr(x, "__array__") or hasattr(x, "toarray"):  # a sparse matrix is refused where it is made a tensor
         return False
     return hasattr(x, "__iter__") or hasattr(x, "__getitem__")

@@ -93,6 +93,11 @@ class Steps:
         (loss if group is None else loss / group.size).backward()
         if group is not None and not group.last:
             return
+        if group is not None and group.begun < group.size:  # the source had no length, and ended within the group
+            with no_grad():
+                for parameter in self.parameters():
+                    if parameter.grad is not None:
+                        parameter.grad.mul_(group.size / group.begun)
         if state is not None and state.clip_norm is not None:
             from ..nn.utils import clip_grad_norm_
 

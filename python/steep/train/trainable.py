@@ -154,7 +154,8 @@ class Trainable(Steps):
 
         Warns when the loss becomes NaN or infinite (on CUDA some batches later, as a look at it waits for the
         device). Raises RuntimeError before ``compile``; ValueError for lengths that differ, no data, arguments out of
-        range, and a model on several devices; TypeError for data that is not numbers.
+        range, and a model on several devices; TypeError for data that is not numbers. Raises RuntimeError also if a
+        ``fit`` of the model is running, in a callback of it or another thread.
 
         >>> import steep as st
         >>> st.random.manual_seed(0)
@@ -167,10 +168,11 @@ class Trainable(Steps):
         """
         from ..callbacks import CallbackList, History
         from .batches import as_data, split
-        from .loop import Loop, overfitting_hint, shown, validation_epochs, without_files
+        from .loop import Loop, overfitting_hint, refuse_second, shown, validation_epochs, without_files
         from .sources import Arrays, gives_batches, source
 
         state, device = self._state_for("fit", "train_step")
+        refuse_second(self, state)
         check_count("epochs", epochs)
         check_count("accumulate_gradients", accumulate_gradients)
         for name, count in (
@@ -187,7 +189,10 @@ class Trainable(Steps):
         members = CallbackList(callbacks)
         if deterministic is not False:
             random.manual_seed(0 if deterministic is True else deterministic)
+        if initial_epoch is not None and (not hasattr(initial_epoch, "__index__") or initial_epoch < 0):
+            raise ValueError(f"initial_epoch={initial_epoch!r} must be an integer of 0 or more")
         if fast_dev_run:
+            check_count("fast_dev_run", fast_dev_run)
             steps_per_epoch = validation_steps = int(fast_dev_run)
             epochs, initial_epoch, validated, members = 1, None, lambda epoch: True, without_files(members)
         if overfit_batches:
@@ -259,16 +264,18 @@ class Trainable(Steps):
         ``fit`` raises.
         """
         from ..callbacks import CallbackList
-        from .loop import measure
+        from .loop import apart, measure
         from .sources import source
 
         state, device = self._state_for("evaluate", "validation_step")
-        if batch_size is not None:
-            check_count("batch_size", batch_size)
+        for name, count in (("batch_size", batch_size), ("steps", steps)):
+            if count is not None:
+                check_count(name, count)
         members = CallbackList(callbacks)
         members.set_model(self)  # type: ignore[arg-type]
         data = source("evaluate", x, y, sample_weight, self._form(state), batch_size, device, False, steps, True)
-        return measure(self, state, data, members)
+        with apart(state):
+            return measure(self, state, data, members)
 
     def predict(self, x: Any, batch_size: int | None = None, steps: int | None = None, callbacks: Any = ()) -> Any:
         """The outputs for ``x``, computed batch by batch, as one tensor; no graph is kept and nothing is dropped.
@@ -285,8 +292,9 @@ class Trainable(Steps):
         from .predictions import predictions
         from .sources import source
 
-        if batch_size is not None:
-            check_count("batch_size", batch_size)
+        for name, count in (("batch_size", batch_size), ("steps", steps)):
+            if count is not None:
+                check_count(name, count)
         device = self._device("predict")
         members = CallbackList(callbacks)
         members.set_model(self)  # type: ignore[arg-type]
