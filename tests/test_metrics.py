@@ -401,3 +401,20 @@ def test_get_all_names_and_other_things() -> None:
         metrics.get(metrics.AUC)
     with pytest.raises(TypeError, match="a metric must be a name, a Metric or a function"):
         metrics.get(3)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64", "int32"])
+def test_accuracy_of_a_batch_is_that_of_the_metric(dtype: str, rng: np.random.Generator) -> None:
+    from steep.train.objectives import ACCURACIES
+
+    values = rng.integers(-3, 3, (37, 5)).astype("f8")  # with ties
+    if dtype != "int32":
+        values[4, 2] = values[5] = np.nan
+    labels = rng.integers(0, 5, 37)
+    output, target = st.tensor(values, dtype=getattr(st, dtype)), st.tensor(labels)
+    expected = metrics.SparseCategoricalAccuracy()(output, target)
+    assert float(ACCURACIES["categorical"](output, target)) == expected
+    assert float(ACCURACIES["categorical"](output, target.astype(st.int32))) == expected
+    assert float(ACCURACIES["categorical"](output.T.contiguous().T, target)) == expected
+    with pytest.raises(ValueError, match="5"):
+        ACCURACIES["categorical"](output, target + 1)

@@ -151,7 +151,14 @@ class Module(Ruled, Inspected, Stated, Trainable):
 
     def modules(self) -> Iterator[Module]:
         """This module and all modules below it, each once."""
-        return (module for _, module in self.named_modules())
+        found: dict[int, Module] = {}  # without paths, as training asks for them twice an epoch
+        waiting: list[Module] = [self]
+        while waiting:
+            module = waiting.pop()
+            if id(module) not in found:
+                found[id(module)] = module
+                waiting += [value for value in reversed(module.__dict__.values()) if isinstance(value, Module)]
+        return iter(found.values())
 
     def _members(self, wanted: Callable[[Module, str, Any], bool]) -> Iterator[tuple[str, Any]]:
         seen: set[int] = set()
@@ -236,7 +243,8 @@ class Module(Ruled, Inspected, Stated, Trainable):
     def train(self, mode: bool = True) -> Self:
         """Sets ``training`` here and below: Dropout drops, BatchNorm1d goes by the batch. Returns the module."""
         for module in self.modules():
-            module.training = mode
+            if module.training is not mode:
+                module.training = mode
         return self
 
     def eval(self) -> Self:

@@ -65,7 +65,7 @@ class Ruled:
 
     def has_regularizers(self) -> bool:
         """Whether ``regularization_loss`` has anything to add."""
-        return next(self._rules("_regularizers"), None) is not None
+        return Rules.used and next(self._rules("_regularizers"), None) is not None
 
     def regularization_loss(self) -> Tensor:
         """The sum of all penalties registered here and in modules below: a 0-d tensor, 0 without any.
@@ -126,14 +126,13 @@ class Ruled:
         >>> layer.weight.tolist()
         [[0.0, 0.0]]
         """
-        for parameter, rule in self._rules("_constraints"):
-            with no_grad():
-                parameter.copy_(rule(parameter))
+        if Rules.used:
+            for parameter, rule in self._rules("_constraints"):
+                with no_grad():
+                    parameter.copy_(rule(parameter))
 
     def _rules(self, kind: str) -> Iterator[tuple[Parameter, Callable[[Tensor], Tensor]]]:
         """The parameters here and below that have a rule, with it."""
-        if not Rules.used:
-            return
         modules: list[Ruled] = [self]  # at every step of training: four times as fast as self.modules()
         known = {id(self)}
         for module in modules:

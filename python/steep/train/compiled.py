@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..tensor import Tensor
-from .objectives import Function, Streamed, loss_function, metric_functions
+from .objectives import UNRECORDED, Function, Streamed, loss_function, metric_functions
 
 if TYPE_CHECKING:
     from ..optim import Optimizer
@@ -83,9 +83,9 @@ class Compiled:
     def __init__(self, goals: dict[str, Goal], several: bool) -> None:
         self.goals = goals  # by the names of the outputs
         self.only = None if several else next(iter(goals.values()))
-        self.measured = several or any(
-            goal.metrics or goal.weighted_metrics for goal in goals.values()
-        )  # beside the loss
+        functions = [f for goal in goals.values() for f in (*goal.metrics.values(), *goal.weighted_metrics.values())]
+        self.measured = several or bool(functions)  # beside the loss
+        self.unrecorded = not several and UNRECORDED.issuperset(functions)  # what is measured needs no no_grad
         self.whole_model = False  # the optimizer was made here, for all parameters
         self.epoch = 0
         self.checked = False  # the first batch was looked at

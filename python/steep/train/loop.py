@@ -13,9 +13,11 @@ from weakref import WeakSet
 from .. import random
 from ..autograd import AnomalyError, no_grad
 from ..callbacks import Callback, CallbackList
+from ..devices import cpu
 from ..ops import isfinite
 from ..stack import level_outside
 from ..structure import first_tensor, named_tensors
+from ..tensor import Tensor
 from .compiled import Compiled, Group
 from .means import Means
 from .objectives import Streamed
@@ -86,7 +88,7 @@ class Loop:
     def _run_epoch(self) -> dict[str, Any]:
         epoch, callbacks = self.state.epoch, self.callbacks
         if self._rest is None:
-            self.batch, self.means = 0, Means()
+            self.batch, self.means = 0, Means(self.training.device is not cpu)
             for metric in self.state.streaming().values():
                 metric.reset_state()
             callbacks.on_epoch_begin(epoch, {})
@@ -111,15 +113,18 @@ class Loop:
     def _train(self) -> None:
         model, state, means = self.model, self.state, self.means
         begin, end = self.callbacks.hooks("on_train_batch_begin"), self.callbacks.hooks("on_train_batch_end")
+        step, accumulates = model.train_step, self.accumulate > 1
         batches, self._rest = self._rest or self.training.epoch(), None
         for batch, last in batches:
             for hook in begin:
                 hook(self.batch, means)
-            if self.accumulate > 1:
+            if accumulates:
                 state.group = self._group(last)
-            means.add(model.train_step(batch), first_tensor(batch).shape[0], last)
+            x = batch[0]
+            samples = len(x if isinstance(x, Tensor) else first_tensor(x))
+            means.add(step(batch), samples, last)
             self.batch += 1
-            if self._finite and means.lost is not None:
+            if means.lost is not None and self._finite:
                 self._finite = False
                 self._warn_not_finite(*means.lost)
             for hook in end:
@@ -258,7 +263,7 @@ def apart(state: Compiled) -> Iterator[None]:
 
 def measure(model: Trainable, state: Compiled, source: Source, callbacks: CallbackList) -> dict[str, Any]:
     """Loss and metrics over one pass through the data, in eval mode and without a graph."""
-    means = Means()
+    means = Means(source.device is not cpu)
     begin, end = callbacks.hooks("on_test_batch_begin"), callbacks.hooks("on_test_batch_end")
     for metric in state.streaming().values():
         metric.reset_state()

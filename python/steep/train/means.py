@@ -29,7 +29,8 @@ class Means(Mapping[str, Any]):
 
     INTERVAL = 32  # batches between two readings
 
-    def __init__(self) -> None:
+    def __init__(self, waits: bool = True) -> None:
+        self.waits = waits  # there may be numbers on a CUDA device
         self.totals: dict[str, Any] = {}  # by name: a sum over the samples, or a Metric
         self.samples = 0
         self.batches = 0
@@ -38,20 +39,16 @@ class Means(Mapping[str, Any]):
 
     def add(self, values: Mapping[str, Any], samples: int, last: bool = False) -> None:
         """Adds the means of a batch: numbers, 1-element tensors or Metrics. The ``last`` one's are read at once."""
-        if not isinstance(values, Mapping):
+        if type(values) is not dict and not isinstance(values, Mapping):
             raise TypeError(
                 "train_step and validation_step return a dict of what the history shows, such as {'loss': loss}, "
                 f"not {values!r:.60}"
             )
         self.samples += samples
         self.batches += 1
-        for value in values.values():
-            if isinstance(value, Tensor) and value.device is not cpu and value.size == 1:
-                break
-        else:
-            if not self._pending:
-                self._total(values, samples, self.batches)
-                return
+        if not self.waits or not (self._pending or any(map(_waits, values.values()))):
+            self._total(values, samples, self.batches)
+            return
         # copies: a step may count in place, and a graph would be kept alive
         values = {name: _core.copy(value) if _waits(value) else value for name, value in values.items()}
         self._pending.append((values, samples))
@@ -105,16 +102,16 @@ class Means(Mapping[str, Any]):
     def _total(self, values: Mapping[str, Any], samples: int, batch: int) -> None:
         totals = self.totals
         for name, value in values.items():
-            if isinstance(value, float | Tensor) or not hasattr(value, "result"):  # of a tensor this looks for hints
-                try:
-                    number = float(value)
-                except (TypeError, ValueError):
-                    raise TypeError(
-                        f"{name!r} of a batch is {value!r:.60}: it must be a number, a 1-element tensor or a Metric"
-                    ) from None
-                totals[name] = totals.get(name, 0.0) + number * samples
-            else:
+            if isinstance(value, Tensor):
+                number = _core.item(value)
+            elif isinstance(value, float):
+                number = value
+            elif hasattr(value, "result"):
                 totals[name] = value
+                continue
+            else:
+                number = float(value)
+            totals[name] = totals.get(name, 0.0) + number * samples
         loss = totals.get("loss", 0.0)
         if loss - loss != 0 and self.lost is None:  # infinite or NaN
             self.lost = batch, loss

@@ -28,6 +28,7 @@ Marked = tuple[Data, bool]  # a batch, and whether it is the epoch's last
 class Source:
     """Batches on the model's device, epoch by epoch."""
 
+    device: Device
     steps: int | None  # batches in an epoch, if that is known
     began: tuple[int, int] | None = None  # where in the random stream the running iteration began
 

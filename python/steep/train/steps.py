@@ -77,6 +77,8 @@ class Steps:
         state = self._compiled
         if state is None or not state.measured:
             return {}
+        if state.unrecorded:
+            return state.measures_of(output, target, sample_weight)
         with no_grad():
             return state.measures_of(output, target, sample_weight)
 

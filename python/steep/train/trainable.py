@@ -322,7 +322,8 @@ class Trainable(Steps):
             yield
         finally:
             for module, mode in before:
-                module.training = mode
+                if module.training is not mode:
+                    module.training = mode
 
     def _dtype(self) -> DType:
         for parameter in self.parameters():
