@@ -12,7 +12,7 @@ from .objectives import Function, Streamed, loss_function, metric_functions
 if TYPE_CHECKING:
     from ..optim import Optimizer
 
-__all__ = ["Compiled", "Goal", "Group", "make_optimizer"]
+__all__ = ["Compiled", "Goal", "Group", "goals", "make_optimizer"]
 
 
 class Goal:
@@ -82,9 +82,8 @@ class Compiled:
     def __init__(self, goals: dict[str, Goal], several: bool) -> None:
         self.goals = goals  # by the names of the outputs
         self.only = None if several else next(iter(goals.values()))
-        self.measured = several or any(
-            goal.metrics or goal.weighted_metrics for goal in goals.values()
-        )  # beside the loss
+        # Whether there is anything to measure beside the loss.
+        self.measured = several or any(goal.metrics or goal.weighted_metrics for goal in goals.values())
         self.whole_model = False  # the optimizer was made here, for all parameters
         self.epoch = 0
         self.checked = False  # the first batch was looked at

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..callbacks import History
     from .trainable import Trainable
 
-__all__ = ["Loop", "measure"]
+__all__ = ["Loop", "measure", "overfitting_hint", "shown", "validation_epochs", "without_files"]
 
 
 class Loop:
