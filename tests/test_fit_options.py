@@ -31,6 +31,9 @@ def test_gradients_are_clipped(data: Any) -> None:
     before = weights(model)
     change = [a - b for a, b in zip(weights(fitted), before, strict=True)]
     assert np.sqrt(sum((c**2).sum() for c in change)) == pytest.approx(0.01, rel=1e-3)
+    before = weights(fitted)
+    fitted.minimize(1e3 * fitted(st.tensor(x)).square().sum())  # after fit it is a step like any other
+    assert max(abs(a - b).max() for a, b in zip(weights(fitted), before, strict=True)) > 1
     with pytest.raises(ValueError, match="gradient_clip_norm=0 must be positive"):
         fitted.fit(x, y, gradient_clip_norm=0)
 

@@ -65,6 +65,7 @@ class Loop:
         with ExitStack() as stack:
             stack.callback(callbacks.set_loop, None)
             stack.callback(setattr, self.state, "group", None)
+            stack.callback(setattr, self.state, "clip_norm", None)
             callbacks.set_loop(self)
             stack.callback(callbacks.close)
             stack.enter_context(model._mode(training=True))
