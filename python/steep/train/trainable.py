@@ -14,7 +14,7 @@ from ..tensor import Tensor
 from .steps import Steps
 
 if TYPE_CHECKING:
-    from ..callbacks import History
+    from ..callbacks import CallbackList, History
     from ..nn import Module
     from .batches import Form
     from .compiled import Compiled
@@ -230,11 +230,10 @@ class Trainable(Steps):
             history = History()
             members = CallbackList([members, history])
         display = shown(members, verbose)
-        members = CallbackList([members, *display])
+        members = self._told([members, *display])
         if initial_epoch is not None:
             state.epoch = int(initial_epoch)
         last = state.epoch + epochs if initial_epoch is None else epochs
-        members.set_model(self)  # type: ignore[arg-type]
         members.set_params({"epochs": last, "initial_epoch": state.epoch, "steps": training.steps, "verbose": verbose})
         state.clip_norm = gradient_clip_norm
         self.stop_training = False
@@ -257,15 +256,13 @@ class Trainable(Steps):
         The data is what ``fit`` takes; ``batch_size`` is as many samples as fit in 1 MiB unless given. Raises what
         ``fit`` raises.
         """
-        from ..callbacks import CallbackList
         from .loop import measure
         from .sources import source
 
         state, device = self._state_for("evaluate", "validation_step")
         if batch_size is not None:
             check_count("batch_size", batch_size)
-        members = CallbackList(callbacks)
-        members.set_model(self)  # type: ignore[arg-type]
+        members = self._told(callbacks)
         data = source("evaluate", x, y, sample_weight, self._form(state), batch_size, device, False, steps, True)
         return measure(self, state, data, members)
 
@@ -280,19 +277,25 @@ class Trainable(Steps):
         >>> st.nn.Linear(4, 3).predict([[0.0, 0.0, 0.0, 0.0]] * 100).shape
         (100, 3)
         """
-        from ..callbacks import CallbackList
         from .predictions import predictions
         from .sources import source
 
         if batch_size is not None:
             check_count("batch_size", batch_size)
         device = self._device("predict")
-        members = CallbackList(callbacks)
-        members.set_model(self)  # type: ignore[arg-type]
+        members = self._told(callbacks)
         data = source("predict", x, None, None, self._form(None), batch_size, device, False, steps, True)
         return predictions(self, data, members)
 
     # --- helpers --------------------------------------------------------------------------------------------------
+
+    def _told(self, callbacks: Any) -> CallbackList:
+        """The callbacks, which know the model now."""
+        from ..callbacks import CallbackList
+
+        members = CallbackList(callbacks)
+        members.set_model(self)  # type: ignore[arg-type]  # every Trainable is a Module
+        return members
 
     def _form(self, state: Compiled | None, class_weight: Any = None) -> Form:
         from .batches import Form, class_weights
