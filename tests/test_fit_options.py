@@ -31,6 +31,9 @@ def test_gradients_are_clipped(data: Any) -> None:
     before = weights(model)
     change = [a - b for a, b in zip(weights(fitted), before, strict=True)]
     assert np.sqrt(sum((c**2).sum() for c in change)) == pytest.approx(0.01, rel=1e-3)
+    before = weights(fitted)
+    fitted.minimize(1e3 * fitted(st.tensor(x)).square().sum())  # after fit it is a step like any other
+    assert max(abs(a - b).max() for a, b in zip(weights(fitted), before, strict=True)) > 1
     with pytest.raises(ValueError, match="gradient_clip_norm=0 must be positive"):
         fitted.fit(x, y, gradient_clip_norm=0)
 
@@ -295,3 +298,12 @@ def test_ignored_labels_do_not_count_in_the_accuracy() -> None:
     labels = model.predict(x).argmax(1).numpy()
     labels[:2] = -1
     assert model.evaluate(x, labels)["accuracy"] == 1.0
+
+
+def test_a_trial_takes_what_there_is(data: Any) -> None:
+    model = compiled()
+    history = model.fit(*data, batch_size=64, fast_dev_run=5, validation_data=data, verbose=0)
+    assert list(history) == ["loss", "val_loss"]
+    assert model.optimizer._steps[0][0] == 2
+    model.fit(*data, batch_size=64, overfit_batches=5, verbose=0)
+    assert model.optimizer._steps[0][0] == 4

@@ -73,6 +73,16 @@ def test_operators_methods_and_constants() -> None:
     close(model(data.double())[5], data.double() // 2)
 
 
+def test_comparisons_and_masks() -> None:
+    def masks(x: Any) -> Any:
+        return [(x > 0) & (x <= 1), (x < -1) | (x >= 1), (x == 0) ^ ~(x != 1), x < 0.5, x == 1]
+
+    x = st.Input(3)
+    data = st.tensor([[-2.0, 0.0, 1.0], [0.5, 1.0, float("nan")]])
+    for actual, expected in zip(nn.Model(x, masks(x))(data), masks(data.numpy()), strict=True):
+        np.testing.assert_array_equal(actual.numpy(), expected)
+
+
 def test_a_shared_layer_shares_its_parameters() -> None:
     a, b, layer = st.Input((4,), name="a"), st.Input((4,), name="b"), nn.Linear(4, 2)
     model = nn.Model([a, b], layer(a) - layer(b))

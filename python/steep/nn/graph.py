@@ -85,6 +85,9 @@ class Symbol:
     def __abs__(self) -> Any:
         return record(operator.abs, (self,), {}, "abs")
 
+    def __invert__(self) -> Any:
+        return record(operator.invert, (self,), {}, "~")
+
     # --- what needs numbers ---------------------------------------------------------------------------------------
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NoReturn:
@@ -138,9 +141,11 @@ def _binary(name: str, swapped: bool = False) -> Callable[[Symbol, Any], Any]:
     return record_operator
 
 
-for _name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "matmul", "pow"):
+for _name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "matmul", "pow", "and", "or", "xor"):
     setattr(Symbol, f"__{_name}__", _binary(f"__{_name}__"))
     setattr(Symbol, f"__r{_name}__", _binary(f"__{_name}__", swapped=True))
+for _name in ("eq", "ne", "lt", "le", "gt", "ge"):
+    setattr(Symbol, f"__{_name}__", _binary(f"__{_name}__"))
 
 
 def Input(shape: Any, dtype: Any = float32, name: str | None = None) -> Any:

@@ -12,7 +12,7 @@ from .objectives import UNRECORDED, Function, Streamed, loss_function, metric_fu
 if TYPE_CHECKING:
     from ..optim import Optimizer
 
-__all__ = ["Compiled", "Goal", "Group", "make_optimizer"]
+__all__ = ["Compiled", "Goal", "Group", "goals", "make_optimizer"]
 
 
 class Goal:

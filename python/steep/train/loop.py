@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ..callbacks import History
     from .trainable import Trainable
 
-__all__ = ["Loop", "measure"]
+__all__ = ["Loop", "measure", "overfitting_hint", "shown", "validation_epochs", "without_files"]
 
 _running: WeakSet[Compiled] = WeakSet()  # what trains now; no flag of the model, as copies made meanwhile don't train
 

@@ -63,7 +63,13 @@ class Arrays(Source):
     """Data in memory: consecutive rows, or rows in random order."""
 
     def __init__(
-        self, data: Data, batch_size: int | None, device: Device, shuffle: bool = False, limit: int | None = None
+        self,
+        data: Data,
+        batch_size: int | None,
+        device: Device,
+        shuffle: bool = False,
+        limit: int | None = None,
+        at_most: bool = False,
     ) -> None:
         self.data = placed(data, device)
         self.samples = len(first_tensor(data))
@@ -71,9 +77,9 @@ class Arrays(Source):
         self.device, self.shuffle = device, shuffle
         self.steps: int = math.ceil(self.samples / self.batch_size)
         if limit is not None:
-            if limit > self.steps:
+            if limit > self.steps and not at_most:
                 raise ValueError(f"{limit} steps are asked for, and {self.samples} samples make {self.steps} batches")
-            self.steps = limit
+            self.steps = min(limit, self.steps)
         self._order: Tensor | None = None
 
     def epoch(self) -> Iterator[Marked]:
@@ -249,15 +255,17 @@ def source(
     shuffle: bool = False,
     limit: int | None = None,
     measuring: bool = False,
+    at_most: bool = False,
 ) -> Source:
     """Batches of whatever ``x`` is: arrays with targets ``y``, a Dataset, a loader or a generator.
 
+    ``limit`` is the number of batches in an epoch; arrays may have fewer if it is meant as ``at_most`` so many.
     Without a batch size it is 32, or, for ``measuring`` all of it, as large as is cheapest. Raises ValueError for
     targets, weights or a batch size beside what already gives batches.
     """
     size = batch_size or (None if measuring and limit is None else 32)
     if not gives_batches(x):
-        return Arrays(as_data(x, y, weight, form), size, device, shuffle, limit)
+        return Arrays(as_data(x, y, weight, form), size, device, shuffle, limit, at_most)
     if y is not None or weight is not None:
         raise ValueError(
             f"{method}: x is a {type(x).__name__}, whose batches hold the targets and weights: leave y= and "
@@ -267,7 +275,7 @@ def source(
 
     if type(x) is TensorDataset and 1 <= len(x.tensors) <= 3:
         inputs, targets, weights = (*x.tensors, None, None)[:3]
-        return Arrays(as_data(inputs, targets, weights, form), size, device, shuffle, limit)
+        return Arrays(as_data(inputs, targets, weights, form), size, device, shuffle, limit, at_most)
     if isinstance(x, Dataset):
         return Batches(DataLoader(x, batch_size=batch_size or 32, shuffle=shuffle), form, device, limit)
     if batch_size is not None:

@@ -14,7 +14,7 @@ from ..tensor import Tensor
 from .steps import Steps
 
 if TYPE_CHECKING:
-    from ..callbacks import History
+    from ..callbacks import CallbackList, History
     from ..nn import Module
     from .batches import Form
     from .compiled import Compiled
@@ -199,6 +199,7 @@ class Trainable(Steps):
             check_count("overfit_batches", overfit_batches)
             steps_per_epoch, shuffle = overfit_batches, False
 
+        trial = bool(fast_dev_run or overfit_batches)
         form = self._form(state, class_weight)
         arrays = None if gives_batches(x) else as_data(x, y, sample_weight, form)
         held_out = None
@@ -209,15 +210,17 @@ class Trainable(Steps):
                 raise ValueError("fit: validation_split needs arrays: give validation_data, or see data.random_split")
             arrays, held_out = split(arrays, validation_split)
         if arrays is None:
-            training = source("fit", x, y, sample_weight, form, batch_size, device, shuffle, steps_per_epoch)
+            training = source(
+                "fit", x, y, sample_weight, form, batch_size, device, shuffle, steps_per_epoch, at_most=trial
+            )
         else:
-            training = Arrays(arrays, batch_size or 32, device, shuffle, steps_per_epoch)
+            training = Arrays(arrays, batch_size or 32, device, shuffle, steps_per_epoch, trial)
         validation, size = None, validation_batch_size
         if overfit_batches and (held_out is not None or validation_data is not None):
             validation = training
         elif held_out is not None:
             size = size or (None if validation_steps is None else 32)
-            validation = Arrays(held_out, size, device, limit=validation_steps)
+            validation = Arrays(held_out, size, device, limit=validation_steps, at_most=trial)
         elif validation_data is not None:
             parts = _parts(validation_data)
             validation = source(
@@ -228,6 +231,7 @@ class Trainable(Steps):
                 device,
                 limit=validation_steps,
                 measuring=True,
+                at_most=trial,
             )
         self._check_optimizer(state)
 
@@ -236,11 +240,10 @@ class Trainable(Steps):
             history = History()
             members = CallbackList([members, history])
         display = shown(members, verbose)
-        members = CallbackList([members, *display])
+        members = self._told([members, *display])
         if initial_epoch is not None:
             state.epoch = int(initial_epoch)
         last = state.epoch + epochs if initial_epoch is None else epochs
-        members.set_model(self)  # type: ignore[arg-type]
         members.set_params({"epochs": last, "initial_epoch": state.epoch, "steps": training.steps, "verbose": verbose})
         state.clip_norm = gradient_clip_norm
         self.stop_training = False
@@ -263,7 +266,6 @@ class Trainable(Steps):
         The data is what ``fit`` takes; ``batch_size`` is as many samples as fit in 1 MiB unless given. Raises what
         ``fit`` raises.
         """
-        from ..callbacks import CallbackList
         from .loop import apart, measure
         from .sources import source
 
@@ -271,8 +273,7 @@ class Trainable(Steps):
         for name, count in (("batch_size", batch_size), ("steps", steps)):
             if count is not None:
                 check_count(name, count)
-        members = CallbackList(callbacks)
-        members.set_model(self)  # type: ignore[arg-type]
+        members = self._told(callbacks)
         data = source("evaluate", x, y, sample_weight, self._form(state), batch_size, device, False, steps, True)
         with apart(state):
             return measure(self, state, data, members)
@@ -288,7 +289,6 @@ class Trainable(Steps):
         >>> st.nn.Linear(4, 3).predict([[0.0, 0.0, 0.0, 0.0]] * 100).shape
         (100, 3)
         """
-        from ..callbacks import CallbackList
         from .predictions import predictions
         from .sources import source
 
@@ -296,12 +296,19 @@ class Trainable(Steps):
             if count is not None:
                 check_count(name, count)
         device = self._device("predict")
-        members = CallbackList(callbacks)
-        members.set_model(self)  # type: ignore[arg-type]
+        members = self._told(callbacks)
         data = source("predict", x, None, None, self._form(None), batch_size, device, False, steps, True)
         return predictions(self, data, members)
 
     # --- helpers --------------------------------------------------------------------------------------------------
+
+    def _told(self, callbacks: Any) -> CallbackList:
+        """The callbacks, which know the model now."""
+        from ..callbacks import CallbackList
+
+        members = CallbackList(callbacks)
+        members.set_model(self)  # type: ignore[arg-type]  # every Trainable is a Module
+        return members
 
     def _form(self, state: Compiled | None, class_weight: Any = None) -> Form:
         from .batches import Form, class_weights
