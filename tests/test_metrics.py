@@ -401,3 +401,8 @@ def test_get_all_names_and_other_things() -> None:
         metrics.get(metrics.AUC)
     with pytest.raises(TypeError, match="a metric must be a name, a Metric or a function"):
         metrics.get(3)
+
+
+def test_the_best_k_of_no_scores() -> None:
+    with pytest.raises(ValueError, match="no scores of two or more classes"):
+        metrics.TopKCategoricalAccuracy()(st.zeros(4), st.zeros(4))
