@@ -215,7 +215,7 @@ def test_csv_separators(separator: str) -> None:
 
 @pytest.mark.parametrize("pattern", ["{", "{0}", "{}", "{epoch:q}", "{loss.x}", "{loss[0]}", "{loss!z}"])
 def test_checkpoint_patterns_that_give_no_path(pattern: str, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="ModelCheckpoint: .* does not give a path"):
+    with pytest.raises(ValueError, match=r"ModelCheckpoint: .* does not give a path"):
         fit(ModelCheckpoint(tmp_path / pattern))
     assert not [*tmp_path.iterdir()]
 
