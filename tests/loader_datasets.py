@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import sys
 import time
 from typing import Any
 
@@ -63,6 +64,10 @@ class Failing(Numbers):
             return lambda: 7
         if self.how == "exit":
             os._exit(3)
+        if self.how == "sys.exit":
+            sys.exit("enough")
+        if self.how == "interrupt":
+            raise KeyboardInterrupt
         os.kill(os.getpid(), signal.SIGKILL)
         time.sleep(60)
         return None
@@ -73,6 +78,14 @@ class Unloadable(Numbers):
 
     def __setstate__(self, state: Any) -> None:
         raise ValueError("not here")
+
+
+class SlowElsewhere(Numbers):
+    """Fails at the first sample, while the second takes its time in another process."""
+
+    def __getitem__(self, i: Any) -> Any:
+        time.sleep(60 if i else 1)
+        raise LookupError("sample zero is broken")
 
 
 class Slow(Numbers):

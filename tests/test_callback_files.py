@@ -187,3 +187,53 @@ def test_every_state_survives_a_file(tmp_path: Path) -> None:
         again = callback.state_dict()
         again.pop("epoch_began", None)
         assert repr(again) == repr(state), callback
+
+
+def test_csv_appends_below_a_line_without_an_end(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    path.write_text("epoch,loss,mae\n0,0.5,0.25")
+    fit(CSVLogger(path, append=True), epochs=1)
+    head, first, second = rows(path)
+    assert (head, first) == (["epoch", "loss", "mae"], ["0", "0.5", "0.25"])
+    assert len(second) == 3
+
+
+@pytest.mark.parametrize("content", [b"\n", b"x,y\n1,2\n", b"\xff\xfe\0"])
+def test_csv_does_not_append_to_what_is_no_log(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "other"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"CSVLogger: .*other (begins with|is no table)"):
+        fit(CSVLogger(path, append=True))
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("separator", ["", ",,", "\n", '"'])
+def test_csv_separators(separator: str) -> None:
+    with pytest.raises(ValueError, match="separator="):
+        CSVLogger("log.csv", separator)
+
+
+@pytest.mark.parametrize("pattern", ["{", "{0}", "{}", "{epoch:q}", "{loss.x}", "{loss[0]}", "{loss!z}"])
+def test_checkpoint_patterns_that_give_no_path(pattern: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"ModelCheckpoint: .* does not give a path"):
+        fit(ModelCheckpoint(tmp_path / pattern))
+    assert not [*tmp_path.iterdir()]
+
+
+def test_a_number_of_numpy_between_checkpoints(tmp_path: Path) -> None:
+    fit(ModelCheckpoint(tmp_path / "{batch}", save_freq=int(np.int64(2))), epochs=1)
+    expected = sorted(path.name for path in tmp_path.iterdir())
+    fit(ModelCheckpoint(tmp_path / "{batch}", save_freq=np.int64(2)), epochs=1)  # type: ignore[arg-type]
+    assert sorted(path.name for path in tmp_path.iterdir()) == expected == ["2", "4"]
+
+
+@pytest.mark.parametrize(("part", "value"), [("layout", 5), ("epoch", "x"), ("epoch", -3), ("stop_training", [])])
+def test_backups_made_by_hand(part: str, value: Any, tmp_path: Path) -> None:
+    path = tmp_path / "run.safetensors"
+    fit(BackupAndRestore(path, delete_checkpoint=False), epochs=1)
+    st.save({**st.load(path), part: value}, path)
+    model = model_of()
+    before = weights(model)
+    with pytest.raises(ValueError, match="is not a backup of this run: its layout, epoch"):
+        fit(BackupAndRestore(path), model)
+    np.testing.assert_array_equal(weights(model), before)

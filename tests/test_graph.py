@@ -211,3 +211,12 @@ def test_in_place_values_and_versions() -> None:
     m = st.arange(6.0).reshape(2, 3)
     m.add_(m[:, :1])
     assert m.tolist() == [[0, 1, 2], [6, 7, 8]]
+
+
+def test_equality_is_no_symbolic_value() -> None:
+    x, y = st.Input((4,)), st.Input((4,))
+    for compare in (lambda: x == 1, lambda: x != 1, lambda: x == np.ones(4)):
+        with pytest.raises(TypeError, match=r"== does not compare symbolic values: .* nn.Lambda"):
+            compare()
+    assert x in [y, x]
+    assert len({x, y, x}) == 2

@@ -329,3 +329,9 @@ def test_with_safetensors_for_torch(tmp_path: Path, rng: np.random.Generator) ->
 def test_a_file_without_tensors_of_another_program(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"\x02" + bytes(7) + b"{}")
     assert st.load(tmp_path / "x") == {}
+
+
+def test_a_path_in_bytes(tmp_path: Path) -> None:
+    path = os.fsencode(tmp_path / "state")
+    st.save({"epoch": 1}, path)  # type: ignore[arg-type]  # as open takes it
+    assert st.load(path) == {"epoch": 1}  # type: ignore[arg-type]

@@ -19,7 +19,7 @@ import torch.utils.data
 
 import steep as st
 from compare import assert_same
-from loader_datasets import Failing, Noisy, Numbers, Slow, Unloadable, as_list, double, noisy
+from loader_datasets import Failing, Noisy, Numbers, Slow, SlowElsewhere, Unloadable, as_list, double, noisy
 from steep.data import DataLoader
 
 
@@ -297,6 +297,8 @@ def test_workers_draw_different_numbers_of_other_generators() -> None:
         ("awkward", RuntimeError, "AwkwardError: 7 and 8"),
         ("lambda", Exception, "pickle"),
         ("exit", RuntimeError, "a worker process ended with exit code 3"),
+        ("sys.exit", RuntimeError, "a worker process met SystemExit: enough"),
+        ("interrupt", RuntimeError, "a worker process met KeyboardInterrupt"),
         ("kill", RuntimeError, r"a worker process was killed by signal 9 \(SIGKILL\): .* out of memory"),
     ],
 )
@@ -305,8 +307,17 @@ def test_failures_in_a_worker(how: str, error: type[Exception], message: str) ->
     with pytest.raises(error, match=message) as caught:
         collect(DataLoader(Failing(20, how), 2, num_workers=2, collate_fn=as_list if how == "lambda" else None), seen)
     assert seen == [[0, 1], [2, 3], [4, 5]]
-    if how in ("error", "awkward"):
+    if how in ("error", "awkward", "sys.exit", "interrupt"):
         assert "loader_datasets.py" in str(caught.value.__cause__)  # the traceback of the other process
+    assert multiprocessing.active_children() == threads() == []
+
+
+@processes
+def test_an_error_does_not_wait_for_the_other_workers() -> None:
+    start = time.monotonic()
+    with pytest.raises(LookupError, match="sample zero"):
+        next(iter(DataLoader(SlowElsewhere(8), 1, num_workers=2, start_method="fork")))
+    assert time.monotonic() - start < 25
     assert multiprocessing.active_children() == threads() == []
 
 

@@ -418,3 +418,8 @@ def test_accuracy_of_a_batch_is_that_of_the_metric(dtype: str, rng: np.random.Ge
     assert float(ACCURACIES["categorical"](output.T.contiguous().T, target)) == expected
     with pytest.raises(ValueError, match="5"):
         ACCURACIES["categorical"](output, target + 1)
+
+
+def test_the_best_k_of_no_scores() -> None:
+    with pytest.raises(ValueError, match="no scores of two or more classes"):
+        metrics.TopKCategoricalAccuracy()(st.zeros(4), st.zeros(4))

@@ -498,3 +498,15 @@ def test_without_matplotlib(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(ImportError, match=r"steep\.plots needs matplotlib: pip install matplotlib"):
         DRAW[name]()
+
+
+def test_confusion_of_many_classes() -> None:
+    labels = np.arange(200)
+    ax = plots.confusion_matrix(labels, labels)
+    assert not ax.texts
+    assert len(ax.get_xticks()) <= 30
+    assert max(ax.figure.get_size_inches()) < 30
+    ax = plots.confusion_matrix(np.array([0, 10**9]), np.array([0, 0]))  # two classes, not 10⁹
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["0", "1000000000"]
+    with pytest.raises(ValueError, match="there are 1001 classes"):
+        plots.confusion_matrix(np.arange(1001) - 1, np.arange(1001) - 1)

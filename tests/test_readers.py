@@ -55,6 +55,7 @@ LARGE = bytes([0, 0, 14, 1]) + struct.pack(">I", 2**31)  # 16 GiB
         (IMAGES[:-1], r"announces shape \(2, 3, 4\) of uint8, 24 bytes, but holds"),
         (IMAGES + b"\0", "but holds more"),
         (HUGE, "but holds fewer"),
+        (b"\0\0\x08\4" + struct.pack(">4I", 0, *[2**32 - 1] * 3), "larger than any array"),
         (LARGE + b"\0" * 100, "but holds fewer"),
     ],
 )

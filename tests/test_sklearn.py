@@ -218,3 +218,16 @@ def test_random_state_and_the_global_stream() -> None:
 def test_bad_weights(weight: list[float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         quick().fit(*iris(), sample_weight=weight)
+
+
+@pytest.mark.parametrize("options", [{"lr": -1.0}, {"lr": float("nan")}, {"weight_decay": -1.0}], ids=str)
+def test_rates_out_of_range(options: dict[str, Any]) -> None:
+    x, y = np.arange(8.0).reshape(4, 2), np.array([0, 1, 0, 1])
+    with pytest.raises(ValueError, match=rf"{next(iter(options))}=.* must not be negative"):
+        SteepClassifier((4,), epochs=1, **options).fit(x, y)
+
+
+@pytest.mark.parametrize("sizes", [np.int64(3), np.array([3])], ids=repr)
+def test_layer_sizes_of_numpy(sizes: Any) -> None:
+    x, y = np.arange(8.0).reshape(4, 2), np.array([0, 1, 0, 1])
+    assert SteepClassifier(sizes, epochs=1).fit(x, y).module_[0].out_features == 3

@@ -120,9 +120,11 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
                 group["lr"] = self.lr
             if self.weight_decay:
                 group["weight_decay"] = self.weight_decay
+            self.module_.optimizer._check_options(group)
 
     def _perceptron(self, inputs: int, outputs: int) -> nn.Module:
-        hidden = [self.hidden_layer_sizes] if isinstance(self.hidden_layer_sizes, int) else self.hidden_layer_sizes
+        sizes = self.hidden_layer_sizes
+        hidden = np.atleast_1d(sizes).tolist() if isinstance(sizes, int | np.integer | np.ndarray) else sizes
         layers: list[nn.Module] = []
         for size in hidden:
             layers.append(nn.Linear(inputs, size, activation=self.activation))

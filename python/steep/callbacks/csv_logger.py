@@ -37,8 +37,8 @@ class CSVLogger(Callback):
     writes_files = True
 
     def __init__(self, filename: str | os.PathLike[str], separator: str = ",", append: bool = False) -> None:
-        if len(separator) != 1:
-            raise ValueError(f"CSVLogger: separator={separator!r} must be one character")
+        if len(separator) != 1 or separator in '"\r\n':
+            raise ValueError(f"CSVLogger: separator={separator!r} must be one character, and no quote or line end")
         self.filename, self.separator, self.append = os.fspath(filename), separator, append
         self._file: io.FileIO | None = None
         self._columns: list[str] = []
@@ -66,9 +66,9 @@ class CSVLogger(Callback):
         """Opens the file, and returns the head line if it needs one."""
         size = os.path.getsize(self.filename) if os.path.exists(self.filename) else 0
         keep = min(size, self._size) if self._size is not None else size if self.append else 0
+        ended = True  # the last line
         if keep and not self._columns:
-            with open(self.filename, newline="", encoding="utf-8") as file:
-                self._columns = next(csv.reader(file, delimiter=self.separator))
+            self._columns, ended = self._head()
         os.makedirs(os.path.dirname(self.filename) or ".", exist_ok=True)
         self._file = io.FileIO(self.filename, "r+" if size else "w")
         self._file.truncate(keep)
@@ -78,7 +78,24 @@ class CSVLogger(Callback):
             if self.loop is not None and self.loop.validation is not None:
                 expected = [f"val_{name}" for name in self.loop.means]
                 self._columns += [name for name in expected if name not in self._columns]
-        return "" if keep else self._line(self._columns)
+        if not keep:
+            return self._line(self._columns)
+        return "" if ended else "\n"
+
+    def _head(self) -> tuple[list[str], bool]:
+        """The columns of the file that is there, and whether its last line has its end."""
+        try:
+            with open(self.filename, newline="", encoding="utf-8") as file:
+                text = file.read()
+            columns = next(csv.reader(text.splitlines(), delimiter=self.separator))
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise ValueError(f"CSVLogger: {self.filename} is no table to append to: {error}") from None
+        if columns[:1] != ["epoch"]:
+            raise ValueError(
+                f"CSVLogger: {self.filename} begins with {self.separator.join(columns)!r:.60}, not with the columns of "
+                "a log, epoch first: give another file, or append=False"
+            )
+        return columns, text.endswith(("\n", "\r"))
 
     def _line(self, values: list[Any]) -> str:
         text = io.StringIO(newline="")

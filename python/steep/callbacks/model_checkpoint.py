@@ -103,10 +103,15 @@ class ModelCheckpoint(Monitor):
     def _path(self, epoch: int, batch: int | None, logs: Logs) -> str:
         names = {**logs, "epoch": epoch + 1} if batch is None else {**logs, "epoch": epoch + 1, "batch": batch + 1}
         try:
-            return self.filepath.format_map(names)
-        except (KeyError, IndexError) as error:
+            return self.filepath.format(**names)
+        except KeyError as error:
             raise ValueError(
                 f"ModelCheckpoint: {self.filepath} names {error}, which is not there: there are {', '.join(names)}"
+            ) from None
+        except (IndexError, ValueError, AttributeError, TypeError) as error:
+            raise ValueError(
+                f"ModelCheckpoint: {self.filepath} does not give a path ({error}): in braces it names the epoch and "
+                f"numbers of the logs, such as {{epoch:02d}} and {{loss:.2f}}: there are {', '.join(names)}"
             ) from None
 
     def state_dict(self) -> dict[str, Any]:
@@ -121,8 +126,8 @@ class ModelCheckpoint(Monitor):
 
 def batches_between(name: str, save_freq: str | int) -> int | None:
     """The batches from one file to the next; None for "epoch". Raises ValueError for anything else."""
-    if isinstance(save_freq, int) and save_freq > 0:
-        return save_freq
+    if not isinstance(save_freq, str) and hasattr(save_freq, "__index__") and save_freq > 0:
+        return int(save_freq)
     if save_freq != "epoch":
         raise ValueError(f"{name}: save_freq={save_freq!r} must be 'epoch' or a positive number of batches")
     return None

@@ -89,6 +89,8 @@ def _read(file: Any, path: Any, size: int, digest: Any) -> Array:
     problem = f"read_idx: {path} announces shape {shape} of {dtype.name}, {count} bytes, but holds"
     if count > size - 4 - 4 * axes:
         raise ValueError(f"{problem} fewer: it is truncated, or its header damaged")
+    if math.prod(extent or 1 for extent in shape) * dtype.itemsize > np.iinfo(np.intp).max:
+        raise ValueError(f"read_idx: {path} announces shape {shape}, larger than any array: its header is damaged")
     digest.update(start + header)
     array = np.empty(count, np.uint8)
     filled = 0

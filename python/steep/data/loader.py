@@ -196,38 +196,44 @@ class DataLoader:
         from .workers import Workers
 
         workers = self._parked.pop() if self._parked else Workers(job, self.num_workers, self.start_method)
-        finished = False
-        results = _ahead(workers, requests, self.prefetch, self.num_workers)
-        try:
-            for result in results:  # noqa: UP028 (it would close the results first, where the loader is left early)
-                yield result
-            finished = self.persistent_workers
-        finally:
-            if finished:
-                self._parked.append(workers)
-            else:
-                workers.close()  # before the threads are joined: they wait for the processes
-            results.close()
+        yield from _ahead(workers, requests, self.prefetch, self.num_workers, workers.close)
+        if self.persistent_workers:
+            self._parked.append(workers)
+        else:
+            workers.close()
 
     def __repr__(self) -> str:
         size = "" if self.batch_size is None else f", batch_size={self.batch_size}"
         return f"DataLoader({type(self.dataset).__name__} of {len(self.dataset)}{size})"
 
 
-def _ahead(function: Callable[[Request], Any], requests: Iterator[Request], count: int, threads: int) -> Results:
-    """The results in order, ``count`` of them begun before they are asked for."""
+def _ahead(
+    function: Callable[[Request], Any],
+    requests: Iterator[Request],
+    count: int,
+    threads: int,
+    abandon: Callable[[], None] = lambda: None,
+) -> Results:
+    """The results in order, ``count`` of them begun before they are asked for.
+
+    After an error or an interrupt, or if the rest is not wanted, ``abandon`` is called before the threads are joined:
+    they may be waiting for something that takes long.
+    """
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(threads, "steep-loader") as pool:
-        pending = deque(pool.submit(function, request) for request in islice(requests, count))
+        pending: deque[Any] = deque()
         try:
+            pending.extend(pool.submit(function, request) for request in islice(requests, count))
             while pending:
                 result = pending.popleft().result()
                 pending.extend(pool.submit(function, request) for request in islice(requests, 1))
                 yield result
-        finally:
+        except BaseException:
             for future in pending:
                 future.cancel()
+            abandon()
+            raise
 
 
 def _seed(state: tuple[int, int], number: int) -> int:

@@ -154,13 +154,15 @@ def _answer(function: Callable[[], Any], advice: str = "") -> bytes:
     """What the function returns, or the exception that it raises and its traceback, for the other process."""
     try:
         return pickle.dumps((function(), None, ""))
-    except Exception as error:
+    except BaseException as error:  # SystemExit too: a process that ended would not say why
         text = "".join(traceback.format_exception(error))
         try:
             pickle.loads(pickle.dumps(error))
             sent = error
         except Exception:  # whatever an exception of the user's own does when it is copied
             sent = RuntimeError(f"{type(error).__name__}: {error}")
+        if not isinstance(error, Exception):  # raised here it would end this process, or the iteration
+            sent = RuntimeError(f"DataLoader: a worker process met {type(error).__name__}: {error}")
         if advice:
             sent = RuntimeError(f"DataLoader: a worker process could not load the dataset ({error}): {advice}")
         return pickle.dumps((None, sent, text))

@@ -39,7 +39,7 @@ def atomic_write(path: Path, mode: Literal["wb", "w"] = "wb", encoding: str | No
     """
     if mode not in ("wb", "w"):
         raise ValueError(f"atomic_write: mode={mode!r} must be 'wb' or 'w'")
-    path = os.fspath(path)
+    path = os.fsdecode(path)
     target = os.path.realpath(path)
     old = _status(path, target)
     folder = os.path.dirname(target)

@@ -143,7 +143,8 @@ class TopKCategoricalAccuracy(AveragedOverLabels):
 
     def values(self, output: Tensor, target: Tensor) -> Tensor:
         """Whether each target is among the best k."""
+        labels = class_labels(self.name, output, target)
         classes = output.shape[1]
-        wanted = one_hot(self.name, class_labels(self.name, output, target), classes)
+        wanted = one_hot(self.name, labels, classes)
         score = _core.max(where(wanted, output, -float("inf")), 1, True)
         return _core.greater(_core.sum(_core.less_equal(output, score), 1, False), classes - self.k)

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 __all__ = ["confusion_matrix"]
 
 
+READABLE, LARGEST = 30, 1000  # classes with a text in each cell, and at all
+
+
 def confusion_matrix(
     output: Any,
     target: Any,
@@ -30,7 +33,7 @@ def confusion_matrix(
 
     ``output`` is a model's, as for ``decision_boundary``, or predicted labels; ``target`` are labels, one-hot rows, or
     zeros and ones. Raises ValueError if their lengths differ, for targets that are no classes, and for fewer names
-    than classes.
+    than classes. Of more than 30 classes only the colours are drawn, and of more than 1000 nothing: ValueError.
 
     >>> import steep as st
     >>> ax = st.plots.confusion_matrix([0, 1, 1, 1], [0, 0, 1, 1], names=["cat", "dog"])
@@ -46,7 +49,9 @@ def confusion_matrix(
             f"{targets.dtype} numbers of shape {targets.shape}: are the two swapped?"
         )
     integers = labels.dtype.kind in "biu" and predicted.dtype.kind in "biu"
-    if integers and min(labels.min(), predicted.min()) >= 0:  # classes that nobody has count too
+    if (
+        integers and min(labels.min(), predicted.min()) >= 0 and max(labels.max(), predicted.max()) < LARGEST
+    ):  # classes that nobody has count too
         columns = outputs.shape[1] if outputs.ndim == 2 else 0
         count = max(int(labels.max()) + 1, int(predicted.max()) + 1, columns, len(names or ()))
         classes, rows, taken = np.arange(count), labels.astype(np.int64), predicted.astype(np.int64)
@@ -54,20 +59,24 @@ def confusion_matrix(
         classes, places = np.unique(np.concatenate([labels, predicted]), return_inverse=True)
         rows, taken = places[: len(labels)], places[len(labels) :]
     n = len(classes)
+    if n > LARGEST:
+        raise ValueError(f"confusion_matrix: there are {n} classes, of which at most {LARGEST} can be drawn")
     if names is not None and len(names) < n:
         raise ValueError(f"confusion_matrix: names={list(names)} are {len(names)}, and there are {n} classes")
     counts = np.bincount(rows * n + taken, minlength=n * n).reshape(n, n)
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    with drawing(ax, path, (2.2 + 0.8 * n, 1.7 + 0.65 * n)) as ax:
+    with drawing(ax, path, (2.2 + 0.8 * min(n, READABLE), 1.7 + 0.65 * min(n, READABLE))) as ax:
         image = ax.imshow(shares, "Blues", vmin=0, vmax=1)
-        for i, j in np.ndindex(n, n):
+        for i, j in np.ndindex(n, n) if n <= READABLE else ():
             text = f"{counts[i, j]}\n{100 * shares[i, j]:.0f} %" if counts[i, j] else "0"
             ink = "white" if shares[i, j] > 0.55 else "black"
             ax.text(j, i, text, ha="center", va="center", color=ink, fontsize="small" if n <= 12 else "x-small")
         texts = [str(name) for name in (classes if names is None else names[:n])]
         slanted = max(map(len, texts)) > 10
-        ax.set_xticks(range(n), texts, rotation=35 if slanted else 0, ha="right" if slanted else "center")
-        ax.set_yticks(range(n), texts)
+        shown = range(0, n, -(-n // READABLE))
+        texts = [texts[i] for i in shown]
+        ax.set_xticks(shown, texts, rotation=35 if slanted else 0, ha="right" if slanted else "center")
+        ax.set_yticks(shown, texts)
         ax.set_xlabel("predicted class")
         ax.set_ylabel("true class")
         ax.spines[:].set_visible(False)
