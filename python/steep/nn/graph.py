@@ -112,14 +112,6 @@ class Symbol:
     def __int__(self) -> NoReturn:
         self._refuse("value as a number")
 
-    def __eq__(self, other: object) -> bool:
-        if isinstance(other, Symbol):  # so that lists can look for one
-            return self is other
-        raise TypeError(
-            f"== does not compare symbolic values: for their elements use nn.Lambda, as in "
-            f"nn.Lambda(lambda x: x == {other!r:.30})"
-        )
-
     __hash__ = object.__hash__
 
     def __len__(self) -> NoReturn:
