@@ -307,3 +307,22 @@ def test_a_trial_takes_what_there_is(data: Any) -> None:
     assert model.optimizer._steps[0][0] == 2
     model.fit(*data, batch_size=64, overfit_batches=5, verbose=0)
     assert model.optimizer._steps[0][0] == 4
+
+
+def test_evaluate_and_predict_show_what_they_do(data: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    model = compiled(metrics=["accuracy"])
+    results = model.evaluate(*data, verbose=2)
+    assert capsys.readouterr() == (f"evaluate  loss {results['loss']:.4g}  accuracy {results['accuracy']:.4g}\n", "")
+    model.evaluate(*data, batch_size=32, verbose=1)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "evaluate: 100%" in err
+    assert "3/3" in err
+    assert f"loss {results['loss']:.4g}" in err
+    model.predict(data[0], batch_size=32, verbose=1)
+    assert "predict: 100%" in capsys.readouterr().err
+    model.predict(data[0], verbose="auto")
+    model.evaluate(*data)
+    assert capsys.readouterr() == ("", "")
+    with pytest.raises(ValueError, match="verbose=7 must be 0"):
+        model.evaluate(*data, verbose=7)

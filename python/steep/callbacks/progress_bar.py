@@ -16,19 +16,38 @@ __all__ = ["ProgressBar", "ProgressLines", "progress"]
 
 
 def progress(verbose: int | str) -> list[Callback]:
-    """The display: for 0 none, for 1 a bar, for 2 a line an epoch, for "auto" a bar in a terminal or notebook and lines
-    elsewhere. Raises ValueError for anything else.
+    """The display of ``fit``: for 0 none, for 1 a bar, for 2 a line an epoch, for "auto" a bar in a terminal or
+    notebook and lines elsewhere. Raises ValueError for anything else.
     """
+    level = _level(verbose)
+    return [ProgressBar()] if level == 1 else [ProgressLines()] if level == 2 else []
+
+
+def batch_display(what: str, verbose: int | str, steps: int | None) -> list[Callback]:
+    """That of ``evaluate`` and ``predict``: none, a bar over the batches, or a line of results."""
+    level = _level(verbose)
+    return [BatchBar(what, steps)] if level == 1 else [ResultLine(what)] if level == 2 else []
+
+
+def _level(verbose: int | str) -> int:
     if verbose == "auto":
-        verbose = 1 if (sys.stderr and sys.stderr.isatty()) or in_notebook() else 2
+        return 1 if (sys.stderr and sys.stderr.isatty()) or in_notebook() else 2
     if verbose not in (0, 1, 2):
         raise ValueError(f"verbose={verbose!r} must be 0 (silent), 1 (bar), 2 (a line an epoch) or 'auto'")
-    return [ProgressBar()] if verbose == 1 else [ProgressLines()] if verbose == 2 else []
+    return int(verbose)
+
+
+def _tqdm() -> Any:
+    return import_module("tqdm.notebook" if has_widgets() else "tqdm").tqdm
+
+
+def _numbers(results: Mapping[str, Any]) -> dict[str, str]:
+    return {name: f"{name} {value:.4g}" for name, value in results.items() if isinstance(value, Real)}
 
 
 def _text(results: Mapping[str, Any]) -> str:
     """The numbers, those of training labelled as what they are: means over an epoch in which the model changes."""
-    numbers = {name: f"{name} {value:.4g}" for name, value in results.items() if isinstance(value, Real)}
+    numbers = _numbers(results)
     training = [text for name, text in numbers.items() if not name.startswith("val_")]
     validation = [text for name, text in numbers.items() if name.startswith("val_")]
     return "  ".join(["running mean:", *training] + ["|"] * bool(validation) + validation)
@@ -95,8 +114,7 @@ class ProgressBar(Callback):
         done = self._batch if steps is None else (self._epoch - first) * steps + self._batch
         description = f"epoch {self._epoch + 1}/{last}"
         if self._bar is None:
-            tqdm = import_module("tqdm.notebook" if has_widgets() else "tqdm").tqdm
-            self._bar = tqdm(
+            self._bar = _tqdm()(
                 total=steps and (last - first) * steps,
                 desc=description,
                 initial=done,  # what an earlier process has done counts for no speed
@@ -108,3 +126,37 @@ class ProgressBar(Callback):
         self._bar.n = done
         self._bar.refresh()
         self._next = time.monotonic() + self.INTERVAL
+
+
+class ResultLine(Callback):
+    """Prints the results of ``evaluate`` to standard output."""
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+
+    def on_test_end(self, logs: Logs) -> None:
+        """Prints them."""
+        print(f"{self.what}  {'  '.join(_numbers(logs).values())}", flush=True)
+
+
+class BatchBar(Callback):
+    """A tqdm bar over the batches of ``evaluate`` or ``predict``, to standard error."""
+
+    def __init__(self, what: str, steps: int | None) -> None:
+        self._bar = _tqdm()(total=steps, desc=what)
+
+    def on_test_batch_end(self, batch: int, logs: Logs) -> None:
+        """Moves it."""
+        self._bar.update()
+
+    def on_predict_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        """Moves it."""
+        self._bar.update()
+
+    def on_test_end(self, logs: Logs) -> None:
+        """Shows the results."""
+        self._bar.set_postfix_str("  ".join(_numbers(logs).values()))
+
+    def close(self) -> None:
+        """Leaves it as it is."""
+        self._bar.close()

@@ -240,7 +240,8 @@ class Trainable(Steps):
             history = History()
             members = CallbackList([members, history])
         display = shown(members, verbose)
-        members = self._told([members, *display])
+        members = CallbackList([members, *display])
+        members.set_model(self)  # type: ignore[arg-type]  # every Trainable is a Module
         if initial_epoch is not None:
             state.epoch = int(initial_epoch)
         last = state.epoch + epochs if initial_epoch is None else epochs
@@ -257,15 +258,18 @@ class Trainable(Steps):
         x: Any,
         y: Any = None,
         batch_size: int | None = None,
+        verbose: int | str = 0,
         sample_weight: Any = None,
         steps: int | None = None,
         callbacks: Any = (),
     ) -> dict[str, Any]:
         """Loss and metrics on this data, as a dict of means over the samples; nothing is trained or dropped.
 
-        The data is what ``fit`` takes; ``batch_size`` is as many samples as fit in 1 MiB unless given. Raises what
-        ``fit`` raises.
+        The data is what ``fit`` takes; ``batch_size`` is as many samples as fit in 1 MiB unless given. ``verbose``: 0
+        silent, 1 a bar over the batches, 2 a line of results, "auto" a bar in a terminal and a line elsewhere. Raises
+        what ``fit`` raises.
         """
+        from ..callbacks.progress_bar import batch_display
         from .loop import apart, measure
         from .sources import source
 
@@ -273,22 +277,30 @@ class Trainable(Steps):
         for name, count in (("batch_size", batch_size), ("steps", steps)):
             if count is not None:
                 check_count(name, count)
-        members = self._told(callbacks)
         data = source("evaluate", x, y, sample_weight, self._form(state), batch_size, device, False, steps, True)
-        with apart(state):
+        display = batch_display("evaluate", verbose, data.steps)
+        with apart(state), self._told(callbacks, display) as members:
             return measure(self, state, data, members)
 
-    def predict(self, x: Any, batch_size: int | None = None, steps: int | None = None, callbacks: Any = ()) -> Any:
+    def predict(
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: int | str = 0,
+        steps: int | None = None,
+        callbacks: Any = (),
+    ) -> Any:
         """The outputs for ``x``, computed batch by batch, as one tensor; no graph is kept and nothing is dropped.
 
         Of several outputs a tuple or dict. They are on the model's device. ``x`` is what ``fit`` takes; of the batches
-        of a loader the inputs are used. Raises ValueError without samples, TypeError for an output that is not a
-        Tensor.
+        of a loader the inputs are used. ``verbose=1`` shows a bar over the batches. Raises ValueError without samples,
+        TypeError for an output that is not a Tensor.
 
         >>> import steep as st
         >>> st.nn.Linear(4, 3).predict([[0.0, 0.0, 0.0, 0.0]] * 100).shape
         (100, 3)
         """
+        from ..callbacks.progress_bar import batch_display
         from .predictions import predictions
         from .sources import source
 
@@ -296,19 +308,24 @@ class Trainable(Steps):
             if count is not None:
                 check_count(name, count)
         device = self._device("predict")
-        members = self._told(callbacks)
         data = source("predict", x, None, None, self._form(None), batch_size, device, False, steps, True)
-        return predictions(self, data, members)
+        with self._told(callbacks, batch_display("predict", verbose, data.steps)) as members:
+            return predictions(self, data, members)
 
     # --- helpers --------------------------------------------------------------------------------------------------
 
-    def _told(self, callbacks: Any) -> CallbackList:
-        """The callbacks, which know the model now."""
+    @contextmanager
+    def _told(self, callbacks: Any, display: Any) -> Iterator[CallbackList]:
+        """The callbacks, which know the model now; those of a display are closed afterwards."""
         from ..callbacks import CallbackList
 
-        members = CallbackList(callbacks)
+        shown = CallbackList(display)
+        members = CallbackList([CallbackList(callbacks), shown])
         members.set_model(self)  # type: ignore[arg-type]  # every Trainable is a Module
-        return members
+        try:
+            yield members
+        finally:
+            shown.close()
 
     def _form(self, state: Compiled | None, class_weight: Any = None) -> Form:
         from .batches import Form, class_weights
