@@ -412,12 +412,13 @@ def test_accuracy_of_a_batch_is_that_of_the_metric(dtype: str, rng: np.random.Ge
         values[4, 2] = values[5] = np.nan
     labels = rng.integers(0, 5, 37)
     output, target = st.tensor(values, dtype=getattr(st, dtype)), st.tensor(labels)
-    expected = metrics.SparseCategoricalAccuracy()(output, target)
+    expected = pytest.approx(metrics.SparseCategoricalAccuracy()(output, target), rel=1e-6)
     assert float(ACCURACIES["categorical"](output, target)) == expected
     assert float(ACCURACIES["categorical"](output, target.astype(st.int32))) == expected
     assert float(ACCURACIES["categorical"](output.T.contiguous().T, target)) == expected
-    with pytest.raises(ValueError, match="5"):
-        ACCURACIES["categorical"](output, target + 1)
+    if output.device == "cpu":  # on CUDA a look at the labels would wait
+        with pytest.raises(ValueError, match="5"):
+            ACCURACIES["categorical"](output, target + 1)
 
 
 def test_the_best_k_of_no_scores() -> None:

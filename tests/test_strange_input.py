@@ -129,7 +129,7 @@ class Steps(nn.Linear):
 def test_what_a_train_step_returns(result: Any) -> None:
     model = Steps(3, 1)
     model.result = result
-    with pytest.raises(TypeError, match=r"must return a dict of numbers by name|'loss' of a batch is"):
+    with pytest.raises(TypeError, match=r"return a dict of what the history shows|'loss' of a batch is"):
         model.fit(X, Y, verbose=0)
 
 

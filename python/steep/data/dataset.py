@@ -81,6 +81,8 @@ class TensorDataset(Dataset):
         return self._length
 
     def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, Tensor):
+            return map_tensors(lambda x: x[ops.to_device(index, x.device)], self.tensors)
         return map_tensors(lambda x: x[index], self.tensors)
 
     def __getitems__(self, rows: Rows) -> Any:
