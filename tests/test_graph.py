@@ -213,10 +213,13 @@ def test_in_place_values_and_versions() -> None:
     assert m.tolist() == [[0, 1, 2], [6, 7, 8]]
 
 
-def test_equality_is_no_symbolic_value() -> None:
+def test_comparisons_are_recorded() -> None:
     x, y = st.Input((4,)), st.Input((4,))
-    for compare in (lambda: x == 1, lambda: x != 1, lambda: x == np.ones(4)):
-        with pytest.raises(TypeError, match=r"== does not compare symbolic values: .* nn.Lambda"):
-            compare()
-    assert x in [y, x]
+    values, others = np.array([[1.0, 2.0, 0.0, 1.0]], "f4"), np.array([[1.0, 0.0, 0.0, 2.0]], "f4")
+    model = st.nn.Model([x, y], [x == 1, x != y, y == np.ones(4, np.float32), x < y])
+    expected = [values == 1, values != others, others == 1, values < others]
+    for output, right in zip(model(values, others), expected, strict=True):
+        assert output.tolist() == right.tolist()
+    with pytest.raises(TypeError, match=r"a symbolic value of shape \(None, 4\) has no truth value"):
+        bool(x == y)
     assert len({x, y, x}) == 2
