@@ -33,7 +33,6 @@ EXCLUDED = {
     "test_logic.py::test_nograd": "allclose is NumPy's here: no tensor",
     "test_misc.py::test_const_graph": OWN,
     "test_misc.py::test_const_graph_args": OWN,
-    "test_numpy.py::test_plain_numpy_reductions_on_box": "NumPy's own functions refuse steep's tensors",
     "test_numpy.py::test_scalar_array_box_attributes": DTYPES,
     "test_numpy.py::test_linspace": "linspace takes numbers",
     "test_numpy.py::test_astype": DTYPES,
