@@ -287,9 +287,10 @@ void register_nn(py::module_& m) {
     const Unlocked unlocked(labels, labels.size());
     return checked_labels(op.c_str(), labels, classes);
   });
-  m.def("accuracy", [](const Array& scores, const Array& labels) {
-    if (scores.ndim() != 2 || labels.shape != Dims{scores.shape[0]} || on_cuda(scores) || on_cuda(labels))
-      throw std::invalid_argument("accuracy: scores (N, classes) and labels (N,) on the CPU are needed");
+  m.def("accuracy", [](const Array& scores, const Array& labels) -> std::optional<double> {
+    const bool usual = scores.ndim() == 2 && scores.shape[1] > 1 && labels.shape == Dims{scores.shape[0]} &&
+                       labels.dtype == DType::int64 && !on_cuda(scores) && !on_cuda(labels);
+    if (!usual) return std::nullopt;
     const Unlocked unlocked(labels, scores.size());
     return accuracy(scores, labels);
   });

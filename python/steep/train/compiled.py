@@ -85,7 +85,8 @@ class Compiled:
         self.only = None if several else next(iter(goals.values()))
         functions = [f for goal in goals.values() for f in (*goal.metrics.values(), *goal.weighted_metrics.values())]
         self.measured = several or bool(functions)  # beside the loss
-        self.unrecorded = not several and UNRECORDED.issuperset(functions)  # what is measured needs no no_grad
+        plain = self.only is not None and not self.only.weighted_metrics and UNRECORDED.issuperset(functions)
+        self.unrecorded = self.only.metrics if self.only and plain else None  # all metrics, if no_grad changes nothing
         self.whole_model = False  # the optimizer was made here, for all parameters
         self.epoch = 0
         self.checked = False  # the first batch was looked at

@@ -77,8 +77,8 @@ class Steps:
         state = self._compiled
         if state is None or not state.measured:
             return {}
-        if state.unrecorded:
-            return state.measures_of(output, target, sample_weight)
+        if state.unrecorded is not None:
+            return {name: function(output, target) for name, function in state.unrecorded.items()}
         with no_grad():
             return state.measures_of(output, target, sample_weight)
 

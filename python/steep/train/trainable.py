@@ -340,14 +340,14 @@ class Trainable(Steps):
     @contextmanager
     def _mode(self, training: bool) -> Iterator[None]:
         """Training or eval mode for a block; every module has its own mode back afterwards."""
-        before = [(module, module.training) for module in self.modules()]
-        self.train(training)
+        changed = [module for module in self.modules() if module.training is not training]
+        if changed:
+            self.train(training)
         try:
             yield
         finally:
-            for module, mode in before:
-                if module.training is not mode:
-                    module.training = mode
+            for module in changed:
+                module.training = not training
 
     def _dtype(self) -> DType:
         for parameter in self.parameters():
