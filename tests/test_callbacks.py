@@ -310,3 +310,9 @@ def test_progress_bar_of_a_run_that_goes_on(tmp_path: Path, capsys: pytest.Captu
     lines = err.replace("\r", "\n").splitlines()
     assert lines[1].startswith(("epoch 1/2  25%|", "epoch 1/2  38%|"))
     assert lines[-1].startswith("epoch 2/2 100%|")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), "much"])
+def test_min_delta_is_a_finite_number(value: Any) -> None:
+    with pytest.raises((ValueError, TypeError), match="EarlyStopping: min_delta"):
+        EarlyStopping(min_delta=value)

@@ -329,3 +329,9 @@ def test_where_schedules_are() -> None:
         optim.lr_scheduler  # noqa: B018
     with pytest.raises(AttributeError, match=r"has no attribute 'adamw'$"):
         optim.adamw  # noqa: B018
+
+
+def test_a_rate_beyond_all_floats() -> None:
+    schedule = optim.schedules.ExponentialDecay(0.1, 1, 10.0)
+    with pytest.raises(ValueError, match=r"ExponentialDecay\(.*\): the rate of step 1000 is larger than any float"):
+        schedule(1000)

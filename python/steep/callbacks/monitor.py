@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from numbers import Real
 from typing import Any
 
+from ..checks import check_number
 from ..tensor import Tensor
 from .callback import Callback
 from .history import ALIASES
@@ -48,7 +49,8 @@ class Monitor(Callback):
             raise TypeError(f"{type(self).__name__}: monitor must be a name in the logs, not {monitor!r:.60}")
         if mode == "auto":
             mode = "max" if larger_is_better(monitor) else "min"
-        self.monitor, self.mode, self.min_delta = monitor, mode, abs(min_delta)
+        self.monitor, self.mode = monitor, mode
+        self.min_delta = abs(check_number(f"{type(self).__name__}: min_delta", min_delta, low=-math.inf))
         self.best = self.worst
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..checks import check_count
+from ..checks import check_count, check_number
 from .callback import Logs
 from .monitor import Monitor
 
@@ -47,7 +47,8 @@ class ReduceLROnPlateau(Monitor):
             raise ValueError(f"ReduceLROnPlateau: factor={factor} must be between 0 and 1")
         self.patience = check_count("ReduceLROnPlateau: patience", patience, 0)
         self.cooldown = check_count("ReduceLROnPlateau: cooldown", cooldown, 0)
-        self.factor, self.verbose, self.min_lr = factor, verbose, min_lr
+        self.factor, self.verbose = factor, verbose
+        self.min_lr = check_number("ReduceLROnPlateau: min_lr", min_lr)
         self.wait = self.cooldown_counter = 0
 
     def on_train_begin(self, logs: Logs | None = None) -> None:

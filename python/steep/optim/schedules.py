@@ -52,7 +52,10 @@ class Schedule:
     def __call__(self, step: float) -> float:
         if not step >= 0:
             raise ValueError(f"{type(self).__name__}: step={step} must not be negative: steps are counted from 0")
-        return float(self._rate(step))
+        try:
+            return float(self._rate(step))
+        except OverflowError:
+            raise ValueError(f"{self!r}: the rate of step {step} is larger than any float") from None
 
     def _rate(self, step: float) -> float:
         raise NotImplementedError(f"{type(self).__name__} needs a method _rate(self, step)")

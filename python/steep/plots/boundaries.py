@@ -9,6 +9,7 @@ import numpy as np
 
 from ..analysis.predictions import check_lengths, classes_of, like
 from ..autograd import no_grad
+from ..checks import check_count
 from ..labels import Array, as_array, labels_of
 from ..ops import asarray
 from ..tensor import Tensor
@@ -76,6 +77,7 @@ def decision_boundary(
         raise ValueError("decision_boundary: y must be labels, one-hot rows, or zeros and ones")
     low, high = points.min(0), points.max(0)
     margin = 0.08 * np.where(high > low, high - low, 1)
+    check_count("decision_boundary: resolution", resolution, 2)
     across, up = (np.linspace(a, b, resolution) for a, b in zip(low - margin, high + margin, strict=True))
     dtype = points.dtype if points.dtype.kind == "f" else np.float64
     plane = np.stack(np.meshgrid(across, up), -1).reshape(-1, 2).astype(dtype)
