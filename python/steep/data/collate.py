@@ -24,8 +24,9 @@ def default_collate(samples: list[Any]) -> Any:
     Raises ValueError for samples whose shapes, lengths or names differ, TypeError for what cannot be stacked.
 
     >>> import steep as st
-    >>> st.data.default_collate([({"a": 1.0}, 0), ({"a": 2.0}, 1)])
-    ({'a': tensor([1., 2.])}, tensor([0, 1]))
+    >>> x, y = st.data.default_collate([({"a": 1.0}, 0), ({"a": 2.0}, 1)])
+    >>> x["a"].tolist(), y.tolist()
+    ([1.0, 2.0], [0, 1])
     """
     if not samples:
         raise ValueError("default_collate: there are no samples to put into a batch")

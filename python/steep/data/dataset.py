@@ -60,11 +60,12 @@ class TensorDataset(Dataset):
 
     >>> import steep as st
     >>> dataset = st.data.TensorDataset([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], [0, 1, 0])
-    >>> len(dataset), dataset[1]
-    (3, (tensor([3., 4.]), tensor(1)))
+    >>> x, y = dataset[1]
+    >>> len(dataset), x.tolist(), y.item()
+    (3, [3.0, 4.0], 1)
     >>> x, y = dataset[[2, 0]]
-    >>> y
-    tensor([0, 0])
+    >>> y.tolist()
+    [0, 0]
     """
 
     def __init__(self, *tensors: Any) -> None:
@@ -123,8 +124,8 @@ class Subset(Dataset):
 
     >>> import steep as st
     >>> part = st.data.Subset(st.data.TensorDataset([10, 20, 30]), [2, 0])
-    >>> part[:]
-    (tensor([30, 10]),)
+    >>> part[:][0].tolist()
+    [30, 10]
     """
 
     def __init__(self, dataset: Any, indices: Any) -> None:
@@ -156,8 +157,8 @@ class ConcatDataset(Dataset):
 
     >>> import steep as st
     >>> both = st.data.ConcatDataset([st.data.TensorDataset([1, 2]), st.data.TensorDataset([3])])
-    >>> len(both), both[2]
-    (3, (tensor(3),))
+    >>> len(both), both[2][0].item()
+    (3, 3)
     """
 
     def __init__(self, datasets: Sequence[Any]) -> None:

@@ -113,8 +113,8 @@ class Metric(ABC):
         >>> from steep import metrics
         >>> accuracy = metrics.Accuracy()
         >>> accuracy.update_state([0.2, 0.9], [1, 1])
-        >>> accuracy.state_dict()
-        {'sum': 1, 'weight': 2}
+        >>> {name: float(value) for name, value in accuracy.state_dict().items()}
+        {'sum': 1.0, 'weight': 2.0}
         """
         state: dict[str, float | Tensor] = {}
         for key, value in self._state.items():
