@@ -123,7 +123,21 @@ class PiecewiseConstant(Schedule):
         return self.values[bisect_right(self.boundaries, step)]
 
 
-class ExponentialDecay(_Decay):
+class _Continuous(_Decay):
+    """A decay that goes on all the time or, with ``staircase``, at the end of each ``decay_steps``."""
+
+    def __init__(
+        self, initial_learning_rate: float, decay_steps: float, decay_rate: float, staircase: bool = False
+    ) -> None:
+        super().__init__(initial_learning_rate, decay_steps)
+        self.decay_rate = self._checked("decay_rate", decay_rate)
+        self.staircase = staircase
+
+    def _time(self, step: float) -> float:
+        return step // self.decay_steps if self.staircase else step / self.decay_steps
+
+
+class ExponentialDecay(_Continuous):
     """initial_learning_rate · decay_rate^(step / decay_steps), or ^⌊step / decay_steps⌋ with ``staircase``.
 
     Keras' formula. PyTorch's ``ExponentialLR(gamma=decay_rate)`` is that of decay_steps=1.
@@ -134,19 +148,11 @@ class ExponentialDecay(_Decay):
     (0.005, 0.0025)
     """
 
-    def __init__(
-        self, initial_learning_rate: float, decay_steps: float, decay_rate: float, staircase: bool = False
-    ) -> None:
-        super().__init__(initial_learning_rate, decay_steps)
-        self.decay_rate = self._checked("decay_rate", decay_rate)
-        self.staircase = staircase
-
     def _rate(self, step: float) -> float:
-        time = step // self.decay_steps if self.staircase else step / self.decay_steps
-        return self.initial_learning_rate * self.decay_rate**time
+        return self.initial_learning_rate * self.decay_rate ** self._time(step)
 
 
-class InverseTimeDecay(_Decay):
+class InverseTimeDecay(_Continuous):
     """initial_learning_rate / (1 + decay_rate · step / decay_steps), in whole decay_steps with ``staircase``.
 
     Keras' formula.
@@ -157,16 +163,8 @@ class InverseTimeDecay(_Decay):
     (0.05, 0.025)
     """
 
-    def __init__(
-        self, initial_learning_rate: float, decay_steps: float, decay_rate: float, staircase: bool = False
-    ) -> None:
-        super().__init__(initial_learning_rate, decay_steps)
-        self.decay_rate = self._checked("decay_rate", decay_rate)
-        self.staircase = staircase
-
     def _rate(self, step: float) -> float:
-        time = step // self.decay_steps if self.staircase else step / self.decay_steps
-        return self.initial_learning_rate / (1 + self.decay_rate * time)
+        return self.initial_learning_rate / (1 + self.decay_rate * self._time(step))
 
 
 class PolynomialDecay(_Decay):
