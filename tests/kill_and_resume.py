@@ -112,7 +112,7 @@ def train(case: str, folder: Path, pause: float = 0.0, pipe: int | None = None) 
         Pace(pause, pipe),
     ]
     options: dict[str, Any] = {"epochs": EPOCHS, "verbose": 0}
-    if case in ("arrays", "epochs"):
+    if case in ARRAYS:
         rate = optim.schedules.CosineDecay(0.02, decay_steps=80)
         model.compile(optim.Adam(model.parameters(), lr=rate), "mse", ["mae", Largest()])
         options.update(batch_size=10, validation_split=0.2, accumulate_gradients=2, gradient_clip_norm=1.0)
@@ -127,7 +127,10 @@ def train(case: str, folder: Path, pause: float = 0.0, pipe: int | None = None) 
     if case == "unsized":
         data = Unsized(data)
         options.update(accumulate_gradients=4)
-    if case in ("arrays", "epochs"):
+    if case == "float16":
+        y = 300 * y  # so that scaled gradients overflow at first
+        options.update(precision="float16")
+    if case in ARRAYS:
         history = model.fit(x, y, callbacks=members, **options)
     else:
         history = model.fit(data, callbacks=members, **options)
@@ -144,7 +147,8 @@ def train(case: str, folder: Path, pause: float = 0.0, pipe: int | None = None) 
     st.save(results, folder / "results.safetensors")
 
 
-CASES = ("arrays", "epochs", "loader", "steps", "unsized")
+ARRAYS = ("arrays", "epochs", "float16")
+CASES = (*ARRAYS, "loader", "steps", "unsized")
 
 
 def fork(function: Callable[..., None], *arguments: Any) -> int:

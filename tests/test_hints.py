@@ -60,7 +60,9 @@ def test_modules(name: str) -> None:
 @pytest.mark.parametrize(
     ("module", "names"),
     [
+        (st.amp, hints.AMP),
         (st.callbacks, hints.CALLBACKS),
+        (st.cuda, hints.CUDA),
         (st.data, hints.DATA),
         (st.data.augment, hints.AUGMENTATION),
         (st.metrics, hints.METRICS),

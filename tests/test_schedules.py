@@ -294,7 +294,7 @@ def test_saved_rates_and_schedules() -> None:
     scheduled.step()
     state = scheduled.state_dict()
     group = state["param_groups"][0]
-    assert all(isinstance(value, float | tuple | list) for value in group.values())
+    assert all(isinstance(value, float | bool | tuple | list) for value in group.values())
     constant = optim.Adam([w], lr=9.0)
     constant.load_state_dict(state)
     assert constant.lr == 0.25

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <string_view>
 
 #include "../core/elementwise.h"
@@ -16,6 +17,9 @@ namespace py = pybind11;
 namespace steep {
 namespace {
 
+/// Whether a thread is in a block of steep.autocast: then the function of steep.ops chooses the dtype of a product.
+std::atomic<bool> autocasting{false};
+
 struct Operator {
   std::string_view name;
   const BinaryKernel* kernel = nullptr;  // null for matmul
@@ -24,7 +28,8 @@ struct Operator {
 
   bool takes(PyObject* a, PyObject* b) const {
     if (kernel) return (is_tensor(a) || is_python_number(a)) && (is_tensor(b) || is_python_number(b));
-    return is_tensor(a) && is_tensor(b) && array_of(a).ndim() > 1 && array_of(b).ndim() > 1;
+    return is_tensor(a) && is_tensor(b) && array_of(a).ndim() > 1 && array_of(b).ndim() > 1 &&
+           !autocasting.load(std::memory_order_relaxed);
   }
   Array operator()(PyObject* a, PyObject* b) const {
     return kernel ? binary_forward(*kernel, a, b) : any_matmul(array_of(a), array_of(b));
@@ -72,6 +77,7 @@ void register_operators(py::module_& m) {
         op->vjp = vjp.release().ptr(), op->function = function.release().ptr();
       },
       "Says how an operator's result is recorded, and which function takes other operands.");
+  m.def("set_autocasting", [](bool on) { autocasting = on; }, "Says whether a thread is in a block of steep.autocast.");
 }
 
 }  // namespace steep

@@ -9,10 +9,11 @@ High level: layers (``st.nn``), optimizers (``st.optim``), ``model.compile(…)`
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from . import _core, autograd, cuda, dtypes, io, kernels, nn, ops, optim, random, train
+from . import _core, amp, autograd, cuda, dtypes, io, kernels, nn, ops, optim, random, train
 from . import hints as _hints
 from ._core import empty_cache, memory_stats
 from .array_api import __array_api_version__, __array_namespace_info__, e, from_dlpack, inf, nan, newaxis, pi
+from .autocasting import autocast, is_autocast_enabled
 from .autograd import enable_grad, grad, is_grad_enabled, no_grad, value_and_grad
 from .config import get_num_threads, set_num_threads, show_config
 from .devices import Device, device, get_default_device, set_default_device
@@ -56,7 +57,9 @@ __all__ = [
     "Tensor",
     "__array_api_version__",
     "__array_namespace_info__",
+    "amp",
     "analysis",
+    "autocast",
     "autograd",
     "callbacks",
     "cuda",
@@ -72,6 +75,7 @@ __all__ = [
     "grad",
     "inf",
     "io",
+    "is_autocast_enabled",
     "is_grad_enabled",
     "kernels",
     "load",

@@ -7,7 +7,7 @@ import operator
 from numbers import Real
 from typing import Any
 
-__all__ = ["check_count", "check_number"]
+__all__ = ["check_count", "check_no_generator", "check_number"]
 
 
 def check_count(label: str, value: Any, least: int = 1) -> int:
@@ -35,3 +35,9 @@ def check_number(label: str, value: Any, low: float = 0.0, high: float = math.in
         most = "" if math.isinf(high) else f" and at most {high:g}"
         raise ValueError(f"{label}={value} must be {least}{most}, and finite")
     return value
+
+
+def check_no_generator(name: str, function: Any) -> None:
+    """Raises TypeError for a generator, which ``steep.<name>`` would leave before it has begun."""
+    if getattr(getattr(function, "__code__", None), "co_flags", 0) & 0x20:  # inspect.CO_GENERATOR
+        raise TypeError(f"{name} cannot decorate a generator: use 'with steep.{name}():' inside it")

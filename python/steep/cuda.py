@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar
 
-from . import _core, devices
+from . import _core, devices, hints
 from .devices import Device
 
 __all__ = [
@@ -345,3 +345,7 @@ class stream(contextlib.AbstractContextManager["Stream | None"]):
     def __exit__(self, *exc: object) -> None:
         if self._stream is not None:
             set_stream(self._before.pop())
+
+
+def __getattr__(name: str) -> NoReturn:
+    raise AttributeError(f"module 'steep.cuda' has no attribute {name!r}{hints.of(hints.CUDA, name)}")

@@ -10,6 +10,7 @@ FUNCTIONS = {
     "Dataset": "data.Dataset",
     "TensorDataset": "data.TensorDataset",
     "Generator": "random.fork(seed)",
+    "GradScaler": "amp.GradScaler()",
     "GradientTape": "value_and_grad(loss), or x.requires_grad and loss.backward()",
     "Model": "nn.Model",
     "Module": "nn.Module",
@@ -24,10 +25,8 @@ FUNCTIONS = {
     "arcsin": "asin",
     "arctan": "atan",
     "arctan2": "atan2",
-    "amp": 'a model in 16 bits, model.to("bfloat16")',
     "array": "tensor",
     "as_tensor": "asarray",
-    "autocast": 'a model in 16 bits, model.to("bfloat16")',
     "bitwise_not": "bitwise_invert",
     "bmm": "matmul",
     "cat": "concat",
@@ -229,6 +228,15 @@ AUGMENTATION = {
     "RandomHorizontalFlip": "RandomFlip()",
     "RandomTranslation": "RandomShift(pixels)",
     "RandomVerticalFlip": "RandomFlip(axis=-2)",
+}
+# Of torch.amp and torch.cuda.
+AMP = {
+    "autocast": 'steep.autocast("bfloat16")',
+    "custom_bwd": "steep.autograd.Function as it is: its backward runs in the dtypes of the forward pass",
+    "custom_fwd": "steep.autograd.Function as it is, or steep.autocast(enabled=False) in its forward",
+}
+CUDA = {
+    "amp": 'steep.autocast("float16") and steep.amp.GradScaler()',
 }
 # Of pictures.
 PLOTS = {

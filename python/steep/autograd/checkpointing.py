@@ -6,7 +6,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-from .. import _core, random
+from .. import _core, autocasting, random
 from .._core import Node
 from ..devices import get_default_device
 from ..tensor import Tensor
@@ -51,6 +51,7 @@ class _Again:
         self.call = function, args, kwargs
         self.random_state = random.get_state()
         self.device = get_default_device()
+        self.autocast = autocasting.policy()
         self.start = _core.next_id()
         self.names: list[str] = []  # of the operations, in the order in which they were recorded
         self.numbers: dict[int, int] = {}  # their places in it, by their nodes' ids
@@ -61,7 +62,8 @@ class _Again:
 
     def run(self) -> Any:
         function, args, kwargs = self.call
-        return function(*args, **kwargs)
+        with autocasting.under(self.autocast):  # with casts of its own, or those that were there would not be repeated
+            return function(*args, **kwargs)
 
     def postpone(self, out: Any) -> None:
         nodes, leaves = _recorded(out, self.start)

@@ -6,8 +6,9 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from .. import _core
+from .. import _core, autocasting
 from .._core import Node, is_recording, record, set_recording
+from ..checks import check_no_generator
 from ..tensor import Tensor
 
 __all__ = ["backward", "enable_grad", "grad", "is_grad_enabled", "no_grad"]
@@ -31,10 +32,7 @@ class _GradMode:
 
     def __call__(self, function: F) -> F:
         mode = type(self)
-        if getattr(getattr(function, "__code__", None), "co_flags", 0) & 0x20:  # inspect.CO_GENERATOR
-            raise TypeError(
-                f"{mode.__name__} cannot decorate a generator: use 'with steep.{mode.__name__}():' inside it"
-            )
+        check_no_generator(mode.__name__, function)
 
         @functools.wraps(function)
         def wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -109,6 +107,19 @@ def _seed(output: Tensor, gradient: Tensor | None, name: str) -> Tensor:
     return gradient.astype(output.dtype)
 
 
+def _walk(
+    roots: list[tuple[Tensor, Tensor]],
+    retain_graph: bool,
+    create_graph: bool,
+    wanted: dict[int, Tensor | None] | None,
+) -> None:
+    if autocasting.blocks:
+        with autocasting.backward_pass():
+            _core.backpropagate(roots, retain_graph, create_graph, wanted, _fit)
+    else:
+        _core.backpropagate(roots, retain_graph, create_graph, wanted, _fit)
+
+
 def backward(
     tensor: Tensor, gradient: Tensor | None = None, retain_graph: bool | None = None, create_graph: bool = False
 ) -> None:
@@ -128,7 +139,7 @@ def backward(
     """
     seed = _seed(tensor, gradient, "backward")
     retain_graph = create_graph if retain_graph is None else retain_graph
-    _core.backpropagate([(tensor, seed)], retain_graph, create_graph, None, _fit)
+    _walk([(tensor, seed)], retain_graph, create_graph, None)
 
 
 def grad(
@@ -167,7 +178,7 @@ def grad(
     keys = [id(x) if x._node is None else id(x._node) for x in inputs]
     wanted: dict[int, Tensor | None] = dict.fromkeys(keys)
     retain_graph = create_graph if retain_graph is None else retain_graph
-    _core.backpropagate(roots, retain_graph, create_graph, wanted, _fit)
+    _walk(roots, retain_graph, create_graph, wanted)
     for i, key in enumerate(keys):
         if wanted[key] is None and not allow_unused:
             raise RuntimeError(f"grad: no output depends on input {i}; pass allow_unused=True to get None for it")

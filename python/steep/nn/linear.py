@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from .. import ops, random
+from .. import autocasting, ops, random
 from ..ops._apply import as_tensor
 from ..ops.linalg import FUSED_ACTIVATIONS
 from ..tensor import Parameter, Tensor
@@ -84,7 +84,7 @@ class Linear(Module):
                 f"{self._label()} (in_features={self.in_features}) got input of shape {rows.shape}: "
                 f"its last axis must be {self.in_features}"
             )
-        return rows.astype(self.weight.dtype)
+        return rows if autocasting.is_low(rows) else rows.astype(self.weight.dtype)
 
     def extra_repr(self) -> str:
         """The layer's sizes."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import _core
+from .. import _core, autocasting
 from .._core import is_recording, record, record_binary
 from ..devices import cpu, get_default_device
 from ..dtypes import DType, uint64
@@ -146,6 +146,7 @@ class UnaryRule:
 
     def __init__(self, name: str, reads: int) -> None:
         self.forward: Callable[..., Tensor] = getattr(_core, name)
+        self.in_float32 = name in autocasting.IN_FLOAT32
         self.reads_x = bool(reads & READS_X)
         self.reads_y = bool(reads & READS_Y)
         kernel: Callable[..., Tensor] = getattr(_core, f"{name}_backward")
@@ -164,6 +165,7 @@ class BinaryRule:
 
     def __init__(self, name: str, reads_a: int, reads_b: int) -> None:
         self.forward: Callable[[Any, Any], Tensor] = getattr(_core, name)
+        self.in_float32 = name in autocasting.IN_FLOAT32
         self.reads_a, self.reads_b = reads_a, reads_b
         kernel_a: Callable[..., Tensor] = getattr(_core, f"{name}_backward_a")
         kernel_b: Callable[..., Tensor] = getattr(_core, f"{name}_backward_b")
@@ -204,6 +206,8 @@ def unary(name: str, x: Any, *params: float) -> Tensor:
     rule = UNARY[name]
     if not isinstance(x, Tensor):
         x = as_tensor(x)
+    if autocasting.blocks and rule.in_float32:
+        x = autocasting.in_float32(x)
     y = rule.forward(x, *params)
     return record(y, rule.vjp, (x,), (x if rule.reads_x else None, y if rule.reads_y else None, params))
 
@@ -212,4 +216,6 @@ def binary(name: str, a: Any, b: Any) -> Tensor:
     """Runs and records the operation ``name`` of the binary table, with broadcasting and type promotion."""
     rule = BINARY[name]
     a, b = operands(a, b)
+    if autocasting.blocks and rule.in_float32:
+        a, b = (autocasting.in_float32(x) if isinstance(x, Tensor) else x for x in (a, b))
     return record_binary(rule.forward(a, b), rule.vjp, a, b, rule.reads_a, rule.reads_b)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from .. import autocasting
 from .._core import is_recording, record
 from ..tensor import Tensor
 from . import elementwise, linalg, logic, manipulation, reduction
@@ -27,6 +28,8 @@ def cdist(a: Any, b: Any, p: float = 2.0) -> Tensor:
     tensor([[5., 1.]])
     """
     a, b = as_tensors(a, b)
+    if autocasting.blocks:
+        a, b = autocasting.in_float32(a), autocasting.in_float32(b)
     if a.ndim < 2 or b.ndim < 2 or a.shape[-1] != b.shape[-1]:
         raise ValueError(f"cdist: shapes {a.shape} and {b.shape} must be (…, n, d) and (…, m, d)")
     if not p >= 0:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from .. import _core, dtypes
+from .. import _core, autocasting, dtypes
 from .._core import is_recording, record, record_binary
 from ..tensor import Tensor
 from . import diagonals, elementwise, manipulation, reduction
@@ -45,6 +45,8 @@ def matmul(a: Any, b: Any) -> Tensor:
         return manipulation.squeeze(matmul(a.expand_dims(0), b), 0 if b.ndim <= 2 else -2)
     if b.ndim == 1 and a.ndim > 0:
         return manipulation.squeeze(matmul(a, b.expand_dims(1)), -1)
+    if autocasting.blocks:
+        a, b = autocasting.in_low_precision(a, b)
     return record_binary(_core.matmul(a, b), _matmul_vjp, a, b, READS_B, READS_A)
 
 
@@ -70,6 +72,8 @@ def linear(x: Any, weight: Any, bias: Any = None, activation: str | None = None)
     bias = None if bias is None else as_tensor(bias, x)
     if activation is not None and activation not in FUSED_ACTIVATIONS:
         raise ValueError(f"linear: activation={activation!r} must be None or one of {', '.join(FUSED_ACTIVATIONS)}")
+    if autocasting.blocks:
+        x, weight, bias = autocasting.in_low_precision(x, weight, bias)
     y = _core.linear(x, weight, bias, activation)
     saved = (
         x if weight.requires_grad else None,
@@ -222,6 +226,8 @@ def vector_norm(x: Any, axis: Any = None, keepdims: bool = False, ord: float = 2
     """
     x = as_tensor(x)
     check_floating("vector_norm", x, "x")
+    if autocasting.blocks:
+        x = autocasting.in_float32(x)
     if x.dtype.itemsize == 2:  # whose squares may not be finite
         return vector_norm(x.astype(dtypes.float32), axis, keepdims, ord).astype(x.dtype)
     if ord == 2:
@@ -272,6 +278,8 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> T
 def cosine_similarity(a: Any, b: Any, axis: int = 1, eps: float = 1e-8) -> Tensor:
     """Σ a·b / (max(‖a‖, eps) · max(‖b‖, eps)) along an axis of both, broadcast."""
     a, b = as_tensors(a, b)
+    if autocasting.blocks:
+        a, b = autocasting.in_float32(a), autocasting.in_float32(b)
     if a.shape != b.shape:
         shape = (a.detach() * b.detach()).shape
         a, b = manipulation.broadcast_to(a, shape), manipulation.broadcast_to(b, shape)

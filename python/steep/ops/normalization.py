@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from .. import _core
+from .. import _core, autocasting
 from .._core import is_recording, record
 from ..dtypes import float32
 from ..tensor import Tensor
@@ -48,6 +48,8 @@ def batch_norm(
             [ 0.999995,  0.      ]])
     """
     x = as_tensor(x, first_tensor((weight, bias, running_mean, running_var)))
+    if autocasting.blocks:
+        x = autocasting.in_float32(x)
     if x.ndim < 2:
         raise ValueError(f"batch_norm: input of shape {x.shape} must have the axes (N, C) or (N, C, …)")
     channels = x.shape[1]
@@ -134,6 +136,8 @@ def group_norm(x: Any, num_groups: int, weight: Any = None, bias: Any = None, ep
     array([[-1.,  1.,  0.,  0.]], dtype=float32)
     """
     x = as_tensor(x, first_tensor((weight, bias)))
+    if autocasting.blocks:
+        x = autocasting.in_float32(x)
     if x.ndim < 2 or num_groups < 1 or x.shape[1] % num_groups:
         raise ValueError(
             f"group_norm: the channels on axis 1 of input of shape {x.shape} must be a multiple of "
@@ -157,6 +161,8 @@ def rms_norm(x: Any, normalized_shape: Any, weight: Any = None, eps: float | Non
     array([[0.849, 1.131]], dtype=float32)
     """
     x = as_tensor(x, weight)
+    if autocasting.blocks:
+        x = autocasting.in_float32(x)
     shape = manipulation.as_shape(normalized_shape)
     if not shape or x.shape[-len(shape) :] != shape:
         raise ValueError(f"rms_norm: the last axes of input shape {x.shape} must be normalized_shape={shape}")

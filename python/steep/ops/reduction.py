@@ -6,7 +6,7 @@ import builtins
 import math
 from typing import Any
 
-from .. import _core, dtypes
+from .. import _core, autocasting, dtypes
 from .._core import is_recording, record
 from ..tensor import Tensor
 from . import creation, elementwise, indexing, logic, manipulation
@@ -52,6 +52,8 @@ def sum(x: Any, axis: Any = None, keepdims: bool = False, dtype: Any = None) -> 
     if dtype is not None:
         return sum(as_tensor(x).astype(dtype), axis, keepdims).astype(dtype)
     x = as_tensor(x)
+    if autocasting.blocks:
+        x = autocasting.in_float32(x)
     return record(_core.sum(x, axis, keepdims), _sum_vjp, (x,), (x.shape, axis))
 
 
@@ -64,6 +66,8 @@ def prod(x: Any, axis: Any = None, keepdims: bool = False, dtype: Any = None) ->
     if dtype is not None:
         return prod(as_tensor(x).astype(dtype), axis, keepdims).astype(dtype)
     x = as_tensor(x)
+    if autocasting.blocks:
+        x = autocasting.in_float32(x)
     return record(_core.prod(x, axis, keepdims), _prod_vjp, (x,), (x, axis))
 
 
@@ -104,6 +108,8 @@ def _products_of_others(x: Tensor, axes: tuple[int, ...]) -> Tensor:
 def mean(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
     """Arithmetic mean over axes; integers and booleans average as float32. NaN over no elements."""
     x = as_tensor(x)
+    if autocasting.blocks:
+        x = autocasting.in_float32(x)
     if x.dtype.is_integer and x.dtype.itemsize == 8:  # whose sum may overflow
         x = x.astype(dtypes.float32)
     if x.dtype.is_floating_point and x.dtype.itemsize == 2:  # whose sum may, too
@@ -115,6 +121,8 @@ def mean(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
 def var(x: Any, axis: Any = None, correction: float = 0.0, keepdims: bool = False) -> Tensor:
     """Variance over axes: the mean squared distance from the mean, with n − correction instead of n."""
     x = as_tensor(x)
+    if autocasting.blocks:
+        x = autocasting.in_float32(x)
     if not x.dtype.is_floating_point:
         x = x.astype(dtypes.float32)
     if x.dtype.itemsize == 2:
@@ -127,6 +135,8 @@ def var(x: Any, axis: Any = None, correction: float = 0.0, keepdims: bool = Fals
 def std(x: Any, axis: Any = None, correction: float = 0.0, keepdims: bool = False) -> Tensor:
     """Standard deviation over axes: the square root of ``var``. The derivative of equal elements is 0."""
     x = as_tensor(x)
+    if autocasting.blocks:
+        x = autocasting.in_float32(x)
     if x.dtype.is_floating_point and x.dtype.itemsize == 2:  # whose variance may overflow or vanish
         return std(x.astype(dtypes.float32), axis, correction, keepdims).astype(x.dtype)
     return root(var(x, axis, correction, keepdims))
@@ -194,6 +204,8 @@ def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
     tensor(0.6931472)
     """
     x = as_tensor(x)
+    if autocasting.blocks:
+        x = autocasting.in_float32(x)
     axes = as_axes("logsumexp", axis, x.ndim)
     kept = [i for i in range(x.ndim) if i not in axes]
     lines = manipulation.permute_dims(x, (*kept, *axes))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import _core, random
+from .. import _core, autocasting, random
 from .._core import is_recording, record
 from ..tensor import Tensor
 from . import elementwise, manipulation, reduction
@@ -28,6 +28,8 @@ def softmax(x: Any, axis: int = -1) -> Tensor:
     tensor([0.5, 0.5])
     """
     x = as_tensor(x)
+    if autocasting.blocks:
+        x = autocasting.in_float32(x)
     axis = manipulation.as_axis("softmax", axis, x.ndim)
     y = _core.softmax(x, axis)
     return record(y, _softmax_vjp, (x,), (y, axis))
@@ -45,6 +47,8 @@ def log_softmax(x: Any, axis: int = -1) -> Tensor:
     Raises TypeError unless x is floating-point, IndexError for an axis out of range.
     """
     x = as_tensor(x)
+    if autocasting.blocks:
+        x = autocasting.in_float32(x)
     axis = manipulation.as_axis("log_softmax", axis, x.ndim)
     y = _core.log_softmax(x, axis)
     return record(y, _log_softmax_vjp, (x,), (y, axis))
@@ -70,6 +74,8 @@ def layer_norm(x: Any, normalized_shape: Any, weight: Any = None, bias: Any = No
     shape = manipulation.as_shape(normalized_shape)
     weight = None if weight is None else as_tensor(weight, x)
     bias = None if bias is None else as_tensor(bias, x)
+    if autocasting.blocks:
+        x, weight, bias = (p if p is None else autocasting.in_float32(p) for p in (x, weight, bias))
     if not shape or x.shape[-len(shape) :] != shape:
         raise ValueError(f"layer_norm: the last axes of input shape {x.shape} must be normalized_shape={shape}")
     for name, p in (("weight", weight), ("bias", bias)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from .. import _core
+from .. import _core, autocasting
 from .._core import record
 from ..dtypes import as_dtype
 from ..tensor import Tensor
@@ -53,6 +53,8 @@ def cumulative_sum(x: Any, axis: int | None = None, dtype: Any = None, include_i
     axis = line_axis("cumulative_sum", axis, x)
     if dtype is not None:
         x = x.astype(as_dtype(dtype))
+    elif autocasting.blocks:
+        x = autocasting.in_float32(x)
     y = record(_core.cumulative_sum(x, axis), _cumulative_sum_vjp, (x,), (axis,))
     if dtype is not None:
         y = y.astype(x.dtype)
@@ -76,6 +78,8 @@ def cumulative_prod(x: Any, axis: int | None = None, dtype: Any = None, include_
     axis = line_axis("cumulative_prod", axis, x)
     if dtype is not None:
         x = x.astype(as_dtype(dtype))
+    elif autocasting.blocks:
+        x = autocasting.in_float32(x)
     y = _core.cumulative_prod(x, axis)
     y = record(y, _cumulative_prod_vjp, (x,), (x, y, axis))
     if dtype is not None:
@@ -114,6 +118,8 @@ def logcumsumexp(x: Any, axis: int | None = None) -> Tensor:
     tensor([0.       , 0.6931472])
     """
     x = as_tensor(x)
+    if autocasting.blocks:
+        x = autocasting.in_float32(x)
     axis = line_axis("logcumsumexp", axis, x)
     y = _core.logcumsumexp(x, axis)
     return record(y, _logcumsumexp_vjp, (x,), (x, y, axis))

@@ -37,9 +37,12 @@ class RMSprop(Formula):
         weight_decay: float = 0.0,
         momentum: float = 0.0,
         centered: bool = False,
+        *,
+        master_weights: bool = False,
     ) -> None:
         options = {"lr": lr, "alpha": alpha, "eps": eps, "weight_decay": weight_decay}
-        super().__init__(params, {**options, "momentum": momentum, "centered": centered})
+        own = {"momentum": momentum, "centered": centered, "master_weights": master_weights}
+        super().__init__(params, {**options, **own})
 
     def _change(self, p: Tensor, g: Tensor, keep: Keep, step: int, options: Group) -> None:
         v = average(keep("square_avg"), g * g, options["alpha"])
@@ -73,9 +76,12 @@ class Adagrad(Formula):
         weight_decay: float = 0.0,
         initial_accumulator_value: float = 0.0,
         eps: float = 1e-10,
+        *,
+        master_weights: bool = False,
     ) -> None:
         options = {"lr": lr, "lr_decay": lr_decay, "weight_decay": weight_decay}
-        super().__init__(params, {**options, "initial_accumulator_value": initial_accumulator_value, "eps": eps})
+        own = {"initial_accumulator_value": initial_accumulator_value, "eps": eps, "master_weights": master_weights}
+        super().__init__(params, {**options, **own})
 
     def _change(self, p: Tensor, g: Tensor, keep: Keep, step: int, options: Group) -> None:
         total = keep("sum")
@@ -106,8 +112,11 @@ class Adadelta(Formula):
         rho: float = 0.9,
         eps: float = 1e-6,
         weight_decay: float = 0.0,
+        *,
+        master_weights: bool = False,
     ) -> None:
-        super().__init__(params, {"lr": lr, "rho": rho, "eps": eps, "weight_decay": weight_decay})
+        options = {"lr": lr, "rho": rho, "eps": eps, "weight_decay": weight_decay}
+        super().__init__(params, {**options, "master_weights": master_weights})
 
     def _change(self, p: Tensor, g: Tensor, keep: Keep, step: int, options: Group) -> None:
         rho, eps = options["rho"], options["eps"]

@@ -32,8 +32,11 @@ class Adamax(Formula):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0.0,
+        *,
+        master_weights: bool = False,
     ) -> None:
-        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
+        options = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
+        super().__init__(params, {**options, "master_weights": master_weights})
 
     def _change(self, p: Tensor, g: Tensor, keep: Keep, step: int, options: Group) -> None:
         beta1, beta2 = options["betas"]
@@ -68,10 +71,12 @@ class NAdam(Formula):
         weight_decay: float = 0.0,
         momentum_decay: float = 4e-3,
         decoupled_weight_decay: bool = False,
+        *,
+        master_weights: bool = False,
     ) -> None:
         options = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
         own = {"momentum_decay": momentum_decay, "decoupled_weight_decay": decoupled_weight_decay}
-        super().__init__(params, {**options, **own})
+        super().__init__(params, {**options, **own, "master_weights": master_weights})
 
     def _change(self, p: Tensor, g: Tensor, keep: Keep, step: int, options: Group) -> None:
         beta1, beta2 = options["betas"]
@@ -111,8 +116,11 @@ class LAMB(Formula):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-6,
         weight_decay: float = 0.01,
+        *,
+        master_weights: bool = False,
     ) -> None:
-        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
+        options = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
+        super().__init__(params, {**options, "master_weights": master_weights})
 
     def _change(self, p: Tensor, g: Tensor, keep: Keep, step: int, options: Group) -> None:
         beta1, beta2 = options["betas"]
@@ -142,8 +150,11 @@ class Lion(Formula):
         lr: Rate = 1e-4,
         betas: tuple[float, float] = (0.9, 0.99),
         weight_decay: float = 0.0,
+        *,
+        master_weights: bool = False,
     ) -> None:
-        super().__init__(params, {"lr": lr, "betas": betas, "weight_decay": weight_decay})
+        options = {"lr": lr, "betas": betas, "weight_decay": weight_decay}
+        super().__init__(params, {**options, "master_weights": master_weights})
 
     def _change(self, p: Tensor, g: Tensor, keep: Keep, step: int, options: Group) -> None:
         beta1, beta2 = options["betas"]

@@ -13,6 +13,7 @@ from ..ops import to_device, zeros, zeros_like
 from ..ops._apply import host_tensor
 from ..stack import level_outside
 from ..tensor import Parameter, Tensor
+from .master_weights import MasterWeights
 from .watch import Watch
 
 if TYPE_CHECKING:
@@ -31,8 +32,13 @@ class Optimizer:
     options are in ``param_groups`` and may be changed at any time: ``optimizer.param_groups[0]["lr"] = 0.01``.
     ``lr`` is a number or a schedule (see ``steep.optim.schedules``): a function that is called, at each step, with the
     number of steps so far, and returns the rate. That number is counted for each group: the most updates that one of
-    its parameters had. Raises ValueError without parameters, for repeated ones, for computed ones, and for unknown
-    options; TypeError for what is no floating-point tensor.
+    its parameters had.
+
+    With ``master_weights=True`` parameters of 16 bits get float32 copies, and float32 state: the copies are trained and
+    rounded into the parameters, so that steps too small for 16 bits add up. It changes nothing for wider parameters.
+
+    Raises ValueError without parameters, for repeated ones, for computed ones, and for unknown options; TypeError for
+    what is no floating-point tensor.
 
     >>> import steep as st
     >>> model = st.nn.Linear(3, 1)
@@ -61,6 +67,7 @@ class Optimizer:
         self.param_groups: list[Group] = []
         self._steps: list[list[int]] = []  # for each group: how often each of its parameters was updated
         self._state: list[dict[str, list[Tensor]]] = []  # for each group: name -> one tensor a parameter
+        self._masters: list[MasterWeights] = []  # for each group
         self._watch: Watch | None = Watch()
         if hasattr(params, "parameters") and callable(params.parameters):
             raise TypeError(f"{self._name()}: pass the model's parameters, model.parameters(), not the model")
@@ -118,6 +125,7 @@ class Optimizer:
         self.param_groups.append(group)
         self._steps.append([0] * len(params))
         self._state.append({})
+        self._masters.append(MasterWeights())
 
     def zero_grad(self) -> None:
         """Forgets the gradients of all parameters: without it the next backward adds to them."""
@@ -139,6 +147,9 @@ class Optimizer:
             if True in present:
                 updated = True
                 steps = [n + has for n, has in zip(self._steps[i], present, strict=True)]
+                if group.get("master_weights"):
+                    params = self._masters[i].of(params)
+                    group = {**group, "params": params}
                 if 0 in self._steps[i]:
                     self._begin(i, params, steps)
                 try:
@@ -148,6 +159,8 @@ class Optimizer:
                         raise
                     self._update(group, self._state[i], steps)
                 self._steps[i] = steps  # only now: an update that raises has changed nothing
+                if group.get("master_weights"):
+                    self._masters[i].round_into(groups[i]["params"])
         if not updated:
             warnings.warn(
                 f"{self._name()}.step(): no parameter has a gradient. Call loss.backward() first; if you did, the "
@@ -188,12 +201,16 @@ class Optimizer:
         In the place of a schedule there is the number that it gives for the next step.
         """
         groups, state, position = [], {}, 0
-        for group, tensors, steps in zip(self._current_groups(), self._state, self._steps, strict=True):
+        for group, tensors, steps, masters in zip(
+            self._current_groups(), self._state, self._steps, self._masters, strict=True
+        ):
             numbers = list(range(position, position + len(steps)))
             groups.append({**group, "params": numbers})
             for i, number in enumerate(numbers):
                 if steps[i]:
                     state[number] = {"step": steps[i], **{name: tensors[name][i].copy() for name in tensors}}
+                    if group.get("master_weights") and (master := masters.kept(i)) is not None:
+                        state[number]["master_weight"] = master.copy()
             position += len(steps)
         return {"state": state, "param_groups": groups}
 
@@ -213,26 +230,28 @@ class Optimizer:
         new_steps: list[list[int]] = []
         new_state: list[dict[str, list[Tensor]]] = []
         new_options: list[Group] = []
+        new_masters: list[MasterWeights] = []
         for group, saved in zip(self.param_groups, groups, strict=True):
             new_options.append({key: saved[key] for key in self._options if key in saved})
             if callable(group.get("lr")):
                 new_options[-1].pop("lr", None)
             self._check_options({**group, **new_options[-1]})
+            new_masters.append(MasterWeights())
             entries = [state.get(number, {}) for number in saved["params"]]
             new_steps.append([self._loaded_step(entry) for entry in entries])
             names = [name for name in self.state_names if any(name in entry for entry in entries)]
+            params = group["params"]
+            if {**group, **new_options[-1]}.get("master_weights"):
+                params = new_masters[-1].load(params, [entry.get("master_weight") for entry in entries])
             new_state.append(
                 {
-                    name: [
-                        self._loaded(p, entry.get(name), name)
-                        for p, entry in zip(group["params"], entries, strict=True)
-                    ]
+                    name: [self._loaded(p, entry.get(name), name) for p, entry in zip(params, entries, strict=True)]
                     for name in names
                 }
             )
         for group, options in zip(self.param_groups, new_options, strict=True):
             group.update(options)
-        self._steps, self._state = new_steps, new_state
+        self._steps, self._state, self._masters = new_steps, new_state, new_masters
 
     def _parts(self, state_dict: Any) -> tuple[list[Any], Mapping[Any, Any]]:
         """The groups and the state of a state_dict."""

@@ -42,6 +42,8 @@ class SGD(Optimizer):
         dampening: float = 0.0,
         weight_decay: float = 0.0,
         nesterov: bool = False,
+        *,
+        master_weights: bool = False,
     ) -> None:
         options = {
             "lr": lr,
@@ -49,6 +51,7 @@ class SGD(Optimizer):
             "dampening": dampening,
             "weight_decay": weight_decay,
             "nesterov": nesterov,
+            "master_weights": master_weights,
         }
         super().__init__(params, options)
 

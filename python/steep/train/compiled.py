@@ -11,6 +11,7 @@ from .objectives import UNRECORDED, Function, Streamed, loss_function, metric_fu
 
 if TYPE_CHECKING:
     from ..optim import Optimizer
+    from .precision import Precision
 
 __all__ = ["Compiled", "Goal", "Group", "goals", "make_optimizer"]
 
@@ -94,6 +95,7 @@ class Compiled:
         self.parts: dict[str, Tensor] = {}  # the losses of several outputs in the last batch
         self.regularizer: Function | None = None  # of all weights
         self.clip_norm: float | None = None
+        self.precision: Precision | None = None  # of the last fit; None for that of the parameters
         self.group: Group | None = None
 
     @property

@@ -21,6 +21,7 @@ from ..tensor import Tensor
 from .compiled import Compiled, Group
 from .means import Means
 from .objectives import Streamed
+from .precision import within
 from .sources import Marked, Source
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ class Loop:
     def _train(self) -> None:
         model, state, means = self.model, self.state, self.means
         begin, end = self.callbacks.hooks("on_train_batch_begin"), self.callbacks.hooks("on_train_batch_end")
-        step, accumulates = model.train_step, self.accumulate > 1
+        step, accumulates = within(state, model.train_step), self.accumulate > 1
         batches, self._rest = self._rest or self.training.epoch(), None
         for batch, last in batches:
             for hook in begin:
@@ -165,6 +166,8 @@ class Loop:
         """What must be the same where a run goes on: the optimizer and the form of the data."""
         optimizer = getattr(self.model, "optimizer", None)
         layout = {"optimizer": type(optimizer).__name__, "accumulate_gradients": self.accumulate}
+        if self.state.precision is not None:
+            layout["precision"] = self.state.precision.name
         layout.update({f"{name} of the training data": x for name, x in self.training.layout().items()})
         validation = {} if self.validation is None else self.validation.layout()
         layout.update({f"{name} of the validation data": x for name, x in validation.items()})
@@ -188,6 +191,7 @@ class Loop:
             "means": self.means.state_dict() if self.batch else None,
             "model": self.model.state_dict(),
             "optimizer": None if optimizer is None else optimizer.state_dict(),
+            **({} if self.state.precision is None else {"precision": self.state.precision.state_dict()}),
             **self.callbacks.state_dict(),
         }
 
@@ -221,6 +225,8 @@ class Loop:
         self.model.load_state_dict(saved["model"])
         if saved["optimizer"] is not None:
             self.model.optimizer.load_state_dict(saved["optimizer"])
+        if self.state.precision is not None:
+            self.state.precision.load_state_dict(saved["precision"])
         self.state.epoch, self.batch = saved["epoch"], saved["batch"]
         self.model.stop_training = saved["stop_training"]
         self.callbacks.load_state_dict(saved)
@@ -265,6 +271,7 @@ def measure(model: Trainable, state: Compiled, source: Source, callbacks: Callba
     """Loss and metrics over one pass through the data, in eval mode and without a graph."""
     means = Means(source.device is not cpu)
     begin, end = callbacks.hooks("on_test_batch_begin"), callbacks.hooks("on_test_batch_end")
+    step = within(state, model.validation_step)
     for metric in state.streaming().values():
         metric.reset_state()
     callbacks.on_test_begin({})
@@ -272,7 +279,7 @@ def measure(model: Trainable, state: Compiled, source: Source, callbacks: Callba
         for number, (batch, _) in enumerate(source.epoch()):
             for hook in begin:
                 hook(number, means)
-            means.add(model.validation_step(batch), first_tensor(batch).shape[0])
+            means.add(step(batch), first_tensor(batch).shape[0])
             for hook in end:
                 hook(number, means)
     results = means.result()

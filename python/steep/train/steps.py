@@ -92,7 +92,9 @@ class Steps:
         group = None if state is None else state.group
         if group is None or group.first:
             optimizer.zero_grad()
-        (loss if group is None else loss / group.size).backward()
+        loss = loss if group is None else loss / group.size
+        precision = None if state is None else state.precision
+        (loss if precision is None else precision.scaler.scale(loss)).backward()
         if group is not None and not group.last:
             return
         if group is not None and group.begun < group.size:  # the source had no length, and ended within the group
@@ -100,15 +102,22 @@ class Steps:
                 for parameter in self.parameters():
                     if parameter.grad is not None:
                         parameter.grad.mul_(group.size / group.begun)
+        if precision is not None:
+            precision.scaler.unscale_(optimizer)
         if state is not None and state.clip_norm is not None:
             from ..nn.utils import clip_grad_norm_
 
             clip_grad_norm_(self.parameters(), state.clip_norm)
-        optimizer.step()
+        if precision is None:
+            optimizer.step()
+        else:
+            precision.step(optimizer)
         self.apply_constraints()
 
     def _call(self, x: Any) -> Any:
         """The model's output for one input, or for a tuple or dict of several."""
+        if self._compiled is not None and self._compiled.precision is not None:
+            return self._compiled.precision.call(self, x)
         if isinstance(x, Tensor):
             return self(x)
         return self(**x) if isinstance(x, dict) else self(*x)

@@ -123,6 +123,7 @@ class Trainable(Steps):
         fast_dev_run: bool | int = False,
         overfit_batches: int = 0,
         deterministic: bool | int = False,
+        precision: Any = "float32",
     ) -> History:
         """Trains for ``epochs`` more epochs and returns their History: "loss", the metrics, and "val_…" of both.
 
@@ -151,6 +152,10 @@ class Trainable(Steps):
         out. ``overfit_batches``: only the first so many batches, in order, for training and validation: a model that
         cannot learn them by heart has a fault. ``deterministic``: starts the random stream at this seed, True at 0, so
         that the same call gives the same bits; steep's operations are deterministic in any case.
+        ``precision``: "bfloat16" or "float16" computes matrix products in 16 bits, see ``steep.autocast``, of float32
+        parameters, which stay float32; float16 scales the loss, see ``steep.amp.GradScaler``, and leaves out steps in
+        which it overflows. ``evaluate`` and ``predict`` compute in the precision of the last ``fit``, and all outputs
+        are float32. Keras' "mixed_bfloat16" and "mixed_float16" mean the same.
 
         Warns when the loss becomes NaN or infinite (on CUDA some batches later, as a look at it waits for the
         device). Raises RuntimeError before ``compile``; ValueError for lengths that differ, no data, arguments out of
@@ -169,6 +174,7 @@ class Trainable(Steps):
         from ..callbacks import CallbackList, History
         from .batches import as_data, split
         from .loop import Loop, overfitting_hint, refuse_second, shown, validation_epochs, without_files
+        from .precision import precision_for
         from .sources import Arrays, gives_batches, source
 
         state, device = self._state_for("fit", "train_step")
@@ -247,6 +253,7 @@ class Trainable(Steps):
         last = state.epoch + epochs if initial_epoch is None else epochs
         members.set_params({"epochs": last, "initial_epoch": state.epoch, "steps": training.steps, "verbose": verbose})
         state.clip_norm = gradient_clip_norm
+        state.precision = precision_for(self, precision, state.precision)
         self.stop_training = False
         Loop(self, state, training, validation, validated, members, history, last, accumulate_gradients).run()
         if display and (hint := overfitting_hint(history, history.epoch)):

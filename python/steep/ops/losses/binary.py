@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ... import autocasting
 from ..._core import record
 from ...tensor import Tensor
 from .. import elementwise, logic
@@ -82,7 +83,7 @@ def binary_cross_entropy_with_logits(
     x, t = pair(name, input, target)
     check_probabilities(name, "targets", t, YES_NO)
     check_order(name, x, t)
-    if (node := x._node) is not None and (
+    if (node := getattr(input, "_node", None)) is not None and (
         node.vjp is _SIGMOID or (node.vjp is _linear_vjp and node.saved[3] == "sigmoid")
     ):
         warn_double(name, "sigmoid", "sigmoid")
@@ -106,6 +107,8 @@ def soft_margin_loss(input: Any, target: Any, reduction: str = "mean") -> Tensor
     """
     x = as_tensor(input, target)
     check_input("soft_margin_loss", x)
+    if autocasting.blocks:
+        x = autocasting.in_float32(x)
     t = signs("soft_margin_loss", target, x, x.shape)
     return reduced("soft_margin_loss", elementwise.softplus(-t * x), reduction)
 
@@ -122,5 +125,7 @@ def hinge_embedding_loss(input: Any, target: Any, reduction: str = "mean", *, ma
     """
     x = as_tensor(input, target)
     check_input("hinge_embedding_loss", x)
+    if autocasting.blocks:
+        x = autocasting.in_float32(x)
     t = signs("hinge_embedding_loss", target, x, x.shape)
     return reduced("hinge_embedding_loss", elementwise.where(logic.greater(t, 0), x, hinge(margin - x)), reduction)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ... import _core
+from ... import _core, autocasting
 from ..._core import is_recording, record
 from ...tensor import Tensor
 from .. import elementwise, indexing, logic, manipulation, rearrange, rows
@@ -67,6 +67,8 @@ def cross_entropy(
     classes = shape[axis]
     if (node := input._node) is not None and node.vjp is rows._softmax_vjp:
         warn_double("cross_entropy", "softmax", "softmax")
+    if autocasting.blocks:
+        input = autocasting.in_float32(input)
     if weight is not None or ignore_index is not None or label_smoothing or target.shape == shape:
         return _general_cross_entropy(input, target, reduction, axis, weight, ignore_index, label_smoothing)
     logits, labels, places = _lines("cross_entropy", input, target, axis)
@@ -145,6 +147,8 @@ def nll_loss(
     """
     input, target = as_tensors(input, target)
     axis = _class_axis("nll_loss", "input (log-probabilities)", input, axis)
+    if autocasting.blocks:
+        input = autocasting.in_float32(input)
     classes = input.shape[axis]
     weight = _class_weight("nll_loss", weight, input, classes)
     scores, labels, places = _lines("nll_loss", input, target, axis)
@@ -168,6 +172,8 @@ def multi_margin_loss(
     name = "multi_margin_loss"
     input, target = as_tensors(input, target)
     axis = _class_axis(name, "input", input, 1)
+    if autocasting.blocks:
+        input = autocasting.in_float32(input)
     classes = input.shape[axis]
     if input.ndim > 2 or p not in (1, 2):
         raise ValueError(f"{name}: input of shape {input.shape} must be (N, C) or (C,), and p={p} must be 1 or 2")

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ... import autocasting
 from ...stack import level_outside
 from ...tensor import Tensor
 from .. import elementwise, logic, manipulation
@@ -37,6 +38,8 @@ def pair(name: str, input: Any, target: Any, called: tuple[str, str] = ("input",
     target = as_tensor(target, input)
     check_shapes(name, input, target, called)
     check_input(name, input, called[0])
+    if autocasting.blocks:
+        input = autocasting.in_float32(input)
     return input, target.astype(input.dtype)
 
 
