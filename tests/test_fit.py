@@ -455,3 +455,19 @@ def test_an_optimizer_of_other_parameters_raises() -> None:
         model.fit(x, y)
     model.compile(optim.Adam(model[2].parameters()), "cross_entropy")
     model.fit(x, y, verbose=0)
+
+
+def test_means_of_all_kinds_of_numbers() -> None:
+    from steep.train.means import Means
+
+    means = Means(waits=False)
+    means.add({"loss": 0.5, "hits": st.tensor(3), "share": st.tensor([[0.25]], dtype=st.float16)}, 2)
+    means.add({"loss": np.float64(2.0), "hits": 4, "share": True}, 6)
+    assert means.result() == {"loss": (0.5 * 2 + 2 * 6) / 8, "hits": (3 * 2 + 4 * 6) / 8, "share": (0.5 + 6) / 8}
+    before = dict(means.totals)
+    with pytest.raises(TypeError, match=r"'loss' of a batch is .* a 1-element tensor or a Metric"):
+        means.add({"loss": st.zeros(2), "hits": 1.0}, 1)
+    assert means.totals == before
+    means.add({"loss": math.nan, "hits": 1.0}, 1)
+    assert means.lost is not None
+    assert means.lost[0] == 4

@@ -409,8 +409,9 @@ def test_accuracy_of_a_batch_is_that_of_the_metric(dtype: str, rng: np.random.Ge
 
     values = rng.integers(-3, 3, (37, 5)).astype("f8")  # with ties
     if dtype != "int32":
-        values[4, 2] = values[5] = np.nan
+        values[4, 2] = values[5] = values[6:10, 1] = values[6:10, 3] = np.nan
     labels = rng.integers(0, 5, 37)
+    labels[4:10] = [2, 0, 0, 1, 3, 4]
     output, target = st.tensor(values, dtype=getattr(st, dtype)), st.tensor(labels)
     expected = pytest.approx(metrics.SparseCategoricalAccuracy()(output, target), rel=1e-6)
     assert float(ACCURACIES["categorical"](output, target)) == expected

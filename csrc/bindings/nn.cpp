@@ -38,18 +38,6 @@ const UnaryKernel* optional_kernel(const py::object& name) {
   return name.is_none() ? nullptr : &unary_kernel(name.cast<std::string_view>());
 }
 
-/// The share of rows of `scores` (N, classes) whose largest one, the first of equals, is that of the label (N,).
-double accuracy(const Array& scores, const Array& labels) {
-  static const ArgReduceKernel& argmax = *std::ranges::find_if(
-      kernels().arg_reduce, [](const ArgReduceKernel& k) { return std::string_view(k.name) == "argmax"; });
-  const Array truth = contiguous(checked_labels("accuracy", labels, scores.shape[1]));
-  const Array found = arg_reduce(argmax, scores, 1, false);
-  const int64_t n = found.size(), *x = found.as<int64_t>(), *t = truth.as<int64_t>();
-  int64_t right = 0;
-  for (int64_t i = 0; i < n; ++i) right += x[i] == t[i];
-  return double(right) / double(n);
-}
-
 int64_t work_of(const Array& a, int64_t columns) { return a.size() * std::max<int64_t>(columns / 16, 1); }
 
 Array linear_checked(const Array& x, const Array& weight, const Array* bias, const py::object& activation) {
@@ -286,13 +274,6 @@ void register_nn(py::module_& m) {
   m.def("checked_labels", [](const std::string& op, const Array& labels, int64_t classes) {
     const Unlocked unlocked(labels, labels.size());
     return checked_labels(op.c_str(), labels, classes);
-  });
-  m.def("accuracy", [](const Array& scores, const Array& labels) -> std::optional<double> {
-    const bool usual = scores.ndim() == 2 && scores.shape[1] > 1 && labels.shape == Dims{scores.shape[0]} &&
-                       labels.dtype == DType::int64 && !on_cuda(scores) && !on_cuda(labels);
-    if (!usual) return std::nullopt;
-    const Unlocked unlocked(labels, scores.size());
-    return accuracy(scores, labels);
   });
   m.def("cross_entropy", [](const Array& x, const Array& labels, std::optional<double> divisor) {
     const Unlocked unlocked(x.size() * 4);

@@ -244,7 +244,7 @@ class Module(Ruled, Inspected, Stated, Trainable):
         """Sets ``training`` here and below: Dropout drops, BatchNorm1d goes by the batch. Returns the module."""
         for module in self.modules():
             if module.training is not mode:
-                module.training = mode
+                object.__setattr__(module, "training", mode)  # past the checks of assignments
         return self
 
     def eval(self) -> Self:

@@ -36,7 +36,7 @@ class Goal:
         assert self.loss is not None
         if sample_weight is None:
             loss = self.loss(output, target)
-            return loss.mean() if isinstance(loss, Tensor) and loss.shape else loss
+            return loss.mean() if isinstance(loss, Tensor) and loss.ndim else loss
         each = per_sample(self.loss, output, target)
         each = each.mean(tuple(range(1, each.ndim))) if each.ndim > 1 else each
         return (each * sample_weight).mean()

@@ -101,20 +101,18 @@ class Means(Mapping[str, Any]):
 
     def _total(self, values: Mapping[str, Any], samples: int, batch: int) -> None:
         totals = self.totals
-        for name, value in values.items():
-            try:
-                if isinstance(value, Tensor):
-                    number = _core.item(value)
-                elif isinstance(value, float) or not hasattr(value, "result"):
-                    number = float(value)
-                else:
+        if type(values) is not dict or not _core.add_numbers(totals, values, samples):
+            for name, value in values.items():
+                if hasattr(value, "result"):
                     totals[name] = value
                     continue
-            except (TypeError, ValueError):
-                raise TypeError(
-                    f"{name!r} of a batch is {value!r:.60}: it must be a number, a 1-element tensor or a Metric"
-                ) from None
-            totals[name] = totals.get(name, 0.0) + number * samples
+                try:
+                    number = float(value)
+                except (TypeError, ValueError):
+                    raise TypeError(
+                        f"{name!r} of a batch is {value!r:.60}: it must be a number, a 1-element tensor or a Metric"
+                    ) from None
+                totals[name] = totals.get(name, 0.0) + number * samples
         loss = totals.get("loss", 0.0)
         if loss - loss != 0 and self.lost is None:  # infinite or NaN
             self.lost = batch, loss

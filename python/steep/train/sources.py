@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import warnings
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -105,25 +106,38 @@ class Arrays(Source):
         return next(self._batches(number))[0]
 
     def _batches(self, start: int) -> Iterator[Marked]:
-        order, device, size = self._order, self.device, self.batch_size
-
-        def gathered(x: Tensor) -> Tensor:
+        order, device, size, last = self._order, self.device, self.batch_size, self.steps - 1
+        data, group = self.data, self.steps
+        if order is not None:
             # On a CUDA device once an epoch: each gather there checks its indices, and waits for the result.
-            return x if order is None or x.device is cpu else take(x, to_device(order, x.device), 0)
+            data = _each(data, lambda x: x if x.device is cpu else take(x, to_device(order, x.device), 0))
+            # On the CPU for many small batches at once: slices of what is gathered cost less.
+            group = max(rows_to_measure(data) // size, 1)
+        for begin in range(start, self.steps, group):
+            end, first, part = min(begin + group, self.steps), 0, data
+            if order is not None:
+                rows = (slice(begin * size, end * size),)
+                chosen, first = _core.basic_index(order, rows), begin
+                part = _each(data, partial(_gathered, rows, chosen))
+            for number in range(begin, end):
+                at = (number - first) * size
+                yield tuple([_part(x, (slice(at, at + size),), device) for x in part]), number == last
 
-        data = tuple(map_tensors(gathered, part) for part in self.data)
-        last = self.steps - 1
-        for number in range(start, self.steps):
-            rows = (slice(number * size, number * size + size),)
-            chosen = None if order is None else _core.basic_index(order, rows)
-            yield tuple([_part(x, rows, chosen, device) for x in data]), number == last
+
+def _each(data: Data, f: Callable[[Tensor], Tensor]) -> Data:
+    return tuple([map_tensors(f, part) for part in data])
 
 
-def _part(x: Any, rows: Any, chosen: Tensor | None, device: Device) -> Any:
-    """The rows of a batch: a slice, or, on the CPU, those whose numbers were ``chosen``."""
+def _gathered(rows: Any, chosen: Tensor, x: Tensor) -> Tensor:
+    """The ``chosen`` rows, which on a CUDA device are already in their order."""
+    return _core.take(x, chosen, 0) if x.device is cpu else _core.basic_index(x, rows)
+
+
+def _part(x: Any, rows: Any, device: Device) -> Any:
+    """The rows of a batch, on the model's device."""
     if not isinstance(x, Tensor):
-        return map_tensors(lambda part: _part(part, rows, chosen, device), x)
-    x = _core.basic_index(x, rows) if chosen is None or x.device is not cpu else _core.take(x, chosen, 0)
+        return map_tensors(lambda part: _part(part, rows, device), x)
+    x = _core.basic_index(x, rows)
     return x if x.device is device else to_device(x, device)
 
 

@@ -58,7 +58,7 @@ class Steps:
         if target is None:
             raise ValueError(f"{type(self).__name__} is trained with a loss of (output, target), and got no targets y")
         if state.checked or not is_grad_enabled():
-            loss = state.loss_of(output, target, sample_weight)
+            loss = (state.only or state).loss_of(output, target, sample_weight)
         else:
             from .mistakes import checked_loss
 

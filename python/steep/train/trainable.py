@@ -354,7 +354,7 @@ class Trainable(Steps):
             yield
         finally:
             for module in changed:
-                module.training = not training
+                object.__setattr__(module, "training", not training)
 
     def _dtype(self) -> DType:
         for parameter in self.parameters():
