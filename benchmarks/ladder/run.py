@@ -26,7 +26,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 from steep.benchmarks.timing import Failure, Plan, Runner, race, ratio, summary
 
 ROOT = Path(__file__).resolve().parents[2]
