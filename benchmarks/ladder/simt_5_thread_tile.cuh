@@ -7,9 +7,10 @@
 // The tile is 128×128, 8 steps of k at a time: 256 threads, who copy four elements of A and four of B each.
 //
 // Multiply-adds: m·n·k. Bytes from global memory: 8/128 for each. From shared memory: 4·(8 + 8)/64 = 1 for each.
-// Bound by: shared memory once more, for two reasons that the next rungs remove. Loads of 4 bytes take an instruction
-// each, 16 for 64 multiply-adds. And lanes that read columns 8 apart find only every eighth of the 32 banks, so that
-// four of them wait for each other (see "Banks" in docs/cuda-kernels.md).
+// Bound by: shared memory once more. Loads of 4 bytes take an instruction each, 16 for 64 multiply-adds; and lanes that
+// read columns 8 apart find only every eighth of the 32 banks, so that four of them wait for each other (see "Banks" in
+// docs/cuda-kernels.md). nvcc 13 merges loads of neighbours here by itself, along k for A, which takes 151 registers:
+// one block on a multiprocessor. The next rung doesn't leave it to the compiler.
 #pragma once
 #include "ladder.h"
 
@@ -18,7 +19,7 @@ namespace steep::cuda::ladder::simt_thread_tile {
 constexpr int kTile = 128, kDepth = 8, kEach = 8;  // kEach: rows and columns of a thread
 constexpr int kThreads = kTile / kEach * (kTile / kEach);
 
-static __global__ void __launch_bounds__(kThreads, 2) multiply(const Matmul p) {
+static __global__ void __launch_bounds__(kThreads) multiply(const Matmul p) {
   STEEP_SHARED(float, a, kTile* kDepth);
   STEEP_SHARED(float, b, kDepth* kTile);
   const int thread = int(threadIdx.x);
