@@ -24,7 +24,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands.add_parser("info", help="print version, instruction set, threads and devices")
     bench = commands.add_parser("bench", help="compare the speed of steep with NumPy, PyTorch and JAX where installed")
     bench.add_argument("--quick", action="store_true", help="fewer and smaller rows, about a minute")
-    bench.add_argument("--filter", default="", metavar="TEXT", help="only the rows whose name contains TEXT")
+    bench.add_argument(
+        "--filter", default="", metavar="TEXT", help="only the rows whose name (cuda: or group) contains TEXT"
+    )
     bench.add_argument("--json", metavar="FILE", help="also write the figures to FILE")
     bench.add_argument("--html", metavar="FILE", help="also write them to FILE as a page for a browser")
     bench.add_argument("--plots", metavar="DIR", help="also draw them, as PNG files in DIR; needs matplotlib")
@@ -32,6 +34,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--compare", metavar="FILE", help="compare with the figures in FILE; exit status 3 if steep has become slower"
     )
     bench.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="cuda: with PyTorch, on the GPU")
+    bench.add_argument(
+        "--shrink", type=_positive, default=1, metavar="N", help="a trial: axes N times shorter; cuda only"
+    )
     bench.add_argument("--threads", type=_positive, metavar="N", help="threads for every library")
     args = parser.parse_args(argv)
     if args.command == "info":
@@ -43,7 +48,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.device == "cuda":
         if args.html or args.plots or args.compare:
             parser.error("--html, --plots and --compare are for the CPU")
-        status = gpu.run(quick=args.quick, only=args.filter, json_path=args.json)
+        status = gpu.run(quick=args.quick, only=args.filter, json_path=args.json, shrink=args.shrink)
+    elif args.shrink > 1:
+        parser.error("--shrink is for --device cuda")
     else:
         status = run(
             quick=args.quick,
