@@ -14,6 +14,7 @@ void register_indexing(pybind11::module_& m);     // index arrays, masks, scatte
 void register_ops(pybind11::module_& m);          // the elementwise and reduction tables
 void register_nn(pybind11::module_& m);           // matmul, rows, losses, optimizers
 void register_layers(pybind11::module_& m);       // st.linear and its derivative
+void register_gradients(pybind11::module_& m);    // their norm, clipping, unscaling
 void register_training(pybind11::module_& m);     // what fit asks for with every batch
 void register_order(pybind11::module_& m);        // scans, sorts, searches
 void register_random(pybind11::module_& m);

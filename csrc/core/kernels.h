@@ -90,6 +90,12 @@ struct RowKernels {
   /// dx[i, j] = g[i] · (exp(x[i, j] - lse[i]) - (j == label[i])); NaN where lse[i] is infinite: there is no softmax.
   void (*cross_entropy_backward)(int64_t rows, int64_t n, const T* g, const T* x, const int64_t* label, const T* lse,
                                  T* dx);
+  /// For target[i, j] = (1 - smoothing) · (j == label[i]) + smoothing / n, and weight[i] = 1 where that is null:
+  /// loss[i] = weight[i] · (lse[i] - Σ_j target[i, j] · x[i, j]), and 0 where weight[i] is;
+  /// dx[i, j] = weight[i] / divisor · (softmax(x)[i, j] - target[i, j]), where *total divides too, if it isn't null and
+  /// weight[i] isn't 0.
+  void (*cross_entropy_gradient)(int64_t rows, int64_t n, const T* x, const int64_t* label, const T* weight,
+                                 const T* total, double divisor, double smoothing, T* loss, T* dx);
   /// y = (x - mean) · rstd · weight + bias, with rstd = 1 / sqrt(var + eps); weight and bias may be null.
   void (*layer_norm)(int64_t rows, int64_t n, const T* x, const T* weight, const T* bias, double eps, T* y, T* mean,
                      T* rstd);
@@ -112,6 +118,16 @@ template <class T>
 struct OptimizerKernels {
   void (*sgd)(int64_t n, T* p, const T* g, T* buf, const SgdStep& s);        // buf null without momentum
   void (*adam)(int64_t n, T* p, const T* g, T* m, T* v, const AdamStep& s);  // correction = 1 - beta^t
+};
+
+/// What is done to all gradients together, for a piece of one.
+struct NormPlan;
+template <class T>
+struct GradientKernels {
+  double (*norm)(int64_t n, const T* x, const NormPlan& plan, double unit);  // what the elements are combined to
+  void (*scale)(int64_t n, T* x, T factor);                                  // x *= factor
+  void (*clip)(int64_t n, T* x, T limit);                                    // between -limit and limit; NaN stays
+  bool (*unscale)(int64_t n, T* x, T factor);  // x *= factor; whether all results are finite
 };
 
 /// C(m×n) = alpha·A(m×k)·B(k×n) + beta·C [+ bias(n)] [then relu]. Steps in elements, any sign, so that transposes are
@@ -161,6 +177,8 @@ struct Kernels {
   RowKernels<double> rows_f64;
   OptimizerKernels<float> optimizer_f32;
   OptimizerKernels<double> optimizer_f64;
+  GradientKernels<float> gradients_f32;
+  GradientKernels<double> gradients_f64;
   GemmKernel<float> gemm_f32;
   GemmKernel<double> gemm_f64;
   GemmKernel<bfloat16> gemm_bf16;  // of alpha 1 and beta 0; null where the CPU has no instruction for it

@@ -6,7 +6,9 @@
 #include <span>
 
 #include "../core/array.h"
+#include "../core/gradients.h"
 #include "../core/kernels.h"
+#include "../core/norm.h"
 #include "../core/scan.h"
 
 namespace steep::cuda {
@@ -67,6 +69,13 @@ struct Table {
   void (*sgd_f64)(std::span<const Update<double>> updates, std::span<const SgdStep> steps);
   void (*adam_f32)(std::span<const Update<float>> updates, std::span<const AdamStep> steps);
   void (*adam_f64)(std::span<const Update<double>> updates, std::span<const AdamStep> steps);
+
+  // As in core/gradients.h. `norm` and `factor` are one float32 or float64 number, and found is set to 1 or left as it is.
+  void (*total_norm)(std::span<const Elements>, const NormPlan&, DType, void* norm);
+  void (*clip_norm)(std::span<const Elements>, DType, const void* norm, double max_norm);
+  void (*scale)(std::span<const Elements>, DType, const void* factor);
+  void (*clip_values)(std::span<const Elements>, double limit);
+  void (*unscale)(std::span<const Elements>, double factor, int32_t* found);
 
   // Indices are int64, and have been checked. Elements of `item` bytes are copied; those of a dtype are added, in the
   // order of the indices, so that sums are the same every time.
