@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "../core/device.h"
+#include "../core/distances.h"
 #include "../core/errors.h"
 #include "../core/indexing.h"
 #include "../core/kernels.h"
@@ -298,6 +299,14 @@ void register_nn(py::module_& m) {
           LayerNormGrads out = layer_norm_backward(g, x, axes, w, mean, rstd);
           return std::tuple(std::move(out.dx), std::move(out.dweight), std::move(out.dbias));
         });
+  m.def("cdist", [](const Array& a, const Array& b, double p) {
+    const Unlocked unlocked(work_of(a, b.size()));
+    return distances(a, b, p);
+  });
+  m.def("cdist_backward", [](const Array& g, const Array& a, const Array& b, const Array& y, double p) {
+    const Unlocked unlocked(work_of(a, b.size()));
+    return distances_backward(g, a, b, y, p);
+  });
   m.def("sgd", &sgd);
   m.def("adam", &adam);
 }
