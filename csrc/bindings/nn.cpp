@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "../core/device.h"
+#include "../core/distances.h"
 #include "../core/errors.h"
 #include "../core/indexing.h"
 #include "../core/kernels.h"
@@ -302,6 +303,14 @@ void register_nn(py::module_& m) {
        "counted(params, steps): steps with one more for each parameter that has a gradient, or None if none has."},
       {}};
   if (PyModule_AddFunctions(m.ptr(), functions) != 0) throw py::error_already_set();
+  m.def("cdist", [](const Array& a, const Array& b, double p) {
+    const Unlocked unlocked(work_of(a, b.size()));
+    return distances(a, b, p);
+  });
+  m.def("cdist_backward", [](const Array& g, const Array& a, const Array& b, const Array& y, double p) {
+    const Unlocked unlocked(work_of(a, b.size()));
+    return distances_backward(g, a, b, y, p);
+  });
   m.def("sgd", &sgd);
   m.def("adam", &adam);
 }
