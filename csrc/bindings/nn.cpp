@@ -147,6 +147,15 @@ std::vector<Update> updates(const char* op, const py::list& params, std::initial
   return out;
 }
 
+/// An optimizer's step of parameter `index` in a CUDA graph.
+struct RecordedStep {
+  size_t index;
+  cuda::Rewrite rewrite;
+};
+struct RecordedSteps {
+  std::vector<RecordedStep> all;
+};
+
 /// Those of one dtype and device.
 std::vector<Update> select(const std::vector<Update>& all, DType dtype, Device device) {
   std::vector<Update> out;
@@ -158,8 +167,12 @@ std::vector<Update> select(const std::vector<Update>& all, DType dtype, Device d
 /// One step of all the parameters: on the CPU one after another, in pieces on all threads by cpu(n, p, g, state…,
 /// step); on CUDA in one launch for each dtype and device, by cuda(updates, steps). `step_of(i)` makes parameter i's
 /// step.
+///
+/// In a CUDA graph that is being recorded it returns where the steps of later launches are to be written.
 template <class Step, class StepOf, class Cpu, class Cuda>
-void run_updates(const char* op, std::vector<Update> all, const StepOf& step_of, const Cpu& cpu, const Cuda& cuda) {
+RecordedSteps run_updates(const char* op, std::vector<Update> all, const StepOf& step_of, const Cpu& cpu,
+                          const Cuda& cuda) {
+  RecordedSteps recorded;
   int64_t elements = 0;
   std::set<Device> devices;
   for (const Update& u : all) elements += u.parameter.size(), devices.insert(u.parameter.device());
@@ -179,7 +192,13 @@ void run_updates(const char* op, std::vector<Update> all, const StepOf& step_of,
     }
     const DeviceScope scope(op, arrays);
     if (device.type == DeviceType::cuda) {
-      if (!updates.empty()) cuda(std::span<const cuda::Update<T>>(updates), std::span<const Step>(steps));
+      if (updates.empty()) return;
+      const bool records = cuda::table()->is_recording();
+      size_t next = records ? cuda::table()->rewrites().size() : 0;
+      cuda(std::span<const cuda::Update<T>>(updates), std::span<const Step>(steps));
+      if (!records) return;
+      for (const Update& u : chosen)
+        if (u.parameter.size()) recorded.all.push_back({u.index, cuda::table()->rewrites()[next++]});
     } else {
       constexpr int64_t kGrain = 32768;
       for (size_t i = 0; i < updates.size(); ++i)
@@ -192,16 +211,34 @@ void run_updates(const char* op, std::vector<Update> all, const StepOf& step_of,
   };
   for (const Device device : devices) run(float{}, device), run(double{}, device);
   for (Update& u : all) u.finish();
+  return recorded;
+}
+
+/// For the next launch of a CUDA graph.
+template <class StepOf>
+void rewrite(const RecordedSteps& recorded, const StepOf& step_of) {
+  for (const auto& [index, rewrite] : recorded.all) {
+    const auto step = step_of(index);
+    rewrite.write(rewrite.place, &step);
+  }
 }
 
 const OptimizerKernels<float>& optimizer_kernels(const float*) { return kernels().optimizer_f32; }
 const OptimizerKernels<double>& optimizer_kernels(const double*) { return kernels().optimizer_f64; }
 
-void sgd(const py::list& params, const py::list& momenta, const std::vector<bool>& first, double lr, double momentum,
-         double dampening, double weight_decay, bool nesterov) {
-  run_updates<SgdStep>(
-      "SGD", updates("SGD", params, {&momenta}),
-      [&](size_t i) { return SgdStep{lr, momentum, dampening, weight_decay, nesterov, !first.empty() && first[i]}; },
+struct SgdSteps {
+  std::vector<bool> first;
+  double lr, momentum, dampening, weight_decay;
+  bool nesterov;
+
+  SgdStep operator()(size_t i) const {
+    return {lr, momentum, dampening, weight_decay, nesterov, !first.empty() && first[i]};
+  }
+};
+
+RecordedSteps sgd(const py::list& params, const py::list& momenta, const SgdSteps& step_of) {
+  return run_updates<SgdStep>(
+      "SGD", updates("SGD", params, {&momenta}), step_of,
       [](int64_t n, auto* p, const auto* g, auto* buffer, auto*, const SgdStep& s) {
         optimizer_kernels(p).sgd(n, p, g, buffer, s);
       },
@@ -211,14 +248,20 @@ void sgd(const py::list& params, const py::list& momenta, const std::vector<bool
       });
 }
 
-void adam(const py::list& params, const py::list& means, const py::list& squares, const std::vector<int64_t>& steps,
-          double lr, double beta1, double beta2, double eps, double weight_decay, bool decoupled) {
-  run_updates<AdamStep>(
-      "Adam", updates("Adam", params, {&means, &squares}),
-      [&](size_t i) {
-        const double t = double(steps[i]);
-        return AdamStep{lr, beta1, beta2, eps, weight_decay, decoupled, 1 - std::pow(beta1, t), 1 - std::pow(beta2, t)};
-      },
+struct AdamSteps {
+  std::vector<int64_t> steps;
+  double lr, beta1, beta2, eps, weight_decay;
+  bool decoupled;
+
+  AdamStep operator()(size_t i) const {
+    const double t = double(steps[i]);
+    return {lr, beta1, beta2, eps, weight_decay, decoupled, 1 - std::pow(beta1, t), 1 - std::pow(beta2, t)};
+  }
+};
+
+RecordedSteps adam(const py::list& params, const py::list& means, const py::list& squares, const AdamSteps& step_of) {
+  return run_updates<AdamStep>(
+      "Adam", updates("Adam", params, {&means, &squares}), step_of,
       [](int64_t n, auto* p, const auto* g, auto* m, auto* v, const AdamStep& s) {
         optimizer_kernels(p).adam(n, p, g, m, v, s);
       },
@@ -298,8 +341,29 @@ void register_nn(py::module_& m) {
           LayerNormGrads out = layer_norm_backward(g, x, axes, w, mean, rstd);
           return std::tuple(std::move(out.dx), std::move(out.dweight), std::move(out.dbias));
         });
-  m.def("sgd", &sgd);
-  m.def("adam", &adam);
+  // They return None, unless a CUDA graph is recorded: then what rewrite_… takes before the next launch.
+  const auto or_none = [](RecordedSteps recorded) {
+    return recorded.all.empty() ? py::object(py::none()) : py::cast(std::move(recorded));
+  };
+  using Counts = std::vector<int64_t>;
+  using Flags = std::vector<bool>;
+  py::class_<RecordedSteps>(m, "RecordedSteps");
+  m.def("sgd", [=](const py::list& params, const py::list& momenta, Flags first, double lr, double momentum,
+                   double dampening, double weight_decay, bool nesterov) {
+    return or_none(sgd(params, momenta, {std::move(first), lr, momentum, dampening, weight_decay, nesterov}));
+  });
+  m.def("rewrite_sgd", [](const RecordedSteps& recorded, Flags first, double lr, double momentum, double dampening,
+                          double weight_decay, bool nesterov) {
+    rewrite(recorded, SgdSteps{std::move(first), lr, momentum, dampening, weight_decay, nesterov});
+  });
+  m.def("adam", [=](const py::list& params, const py::list& means, const py::list& squares, Counts steps, double lr,
+                    double beta1, double beta2, double eps, double weight_decay, bool decoupled) {
+    return or_none(adam(params, means, squares, {std::move(steps), lr, beta1, beta2, eps, weight_decay, decoupled}));
+  });
+  m.def("rewrite_adam", [](const RecordedSteps& recorded, Counts steps, double lr, double beta1, double beta2,
+                           double eps, double weight_decay, bool decoupled) {
+    rewrite(recorded, AdamSteps{std::move(steps), lr, beta1, beta2, eps, weight_decay, decoupled});
+  });
 }
 
 }  // namespace steep

@@ -3,7 +3,10 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <utility>
+#include <vector>
 
+#include "graph.h"
 #include "launch.cuh"
 #include "table.h"
 #include "vec.cuh"
@@ -79,6 +82,7 @@ struct Batch {
   int first_block[kMostUpdates + 1];
   uint8_t step[kMostUpdates];  // of each update
   int count;
+  const Step* live;  // in a graph: for each update its step, as the host writes it before a launch; else null
 };
 
 /// Elements i … i + n - 1, which lie aligned.
@@ -106,7 +110,7 @@ __global__ void __launch_bounds__(kThreads) apply(const Batch<T, Step> batch) {
     (batch.first_block[middle] <= int(blockIdx.x) ? low : high) = middle;
   }
   const Update<T> u = batch.updates[low];
-  const Step step = batch.steps[batch.step[low]];
+  const Step step = batch.live ? batch.live[low] : batch.steps[batch.step[low]];
   const int64_t begin = int64_t(int(blockIdx.x) - batch.first_block[low]) * kChunk;
   const int count = u.n - begin < kChunk ? int(u.n - begin) : kChunk;
   const bool aligned = (reinterpret_cast<uintptr_t>(u.p) | reinterpret_cast<uintptr_t>(u.g) |
@@ -130,13 +134,31 @@ int number_of(const Step& step, Step (&steps)[kMostSteps], int& count) {
   return count++;
 }
 
+/// Steps on the device, which change from launch to launch of a graph. Equal ones are not shared: they may come to
+/// differ.
+template <class Step, class Options>
+const Step* record_steps(Graph& graph, const std::vector<Step>& steps) {
+  const Graph::Numbers numbers = graph.numbers(steps.size() * sizeof(Step));
+  for (size_t i = 0; i < steps.size(); ++i) {
+    Step* const place = static_cast<Step*>(numbers.host) + i;
+    *place = steps[i];
+    graph.rewrites.push_back(
+        {[](void* to, const void* options) { *static_cast<Step*>(to) = Step(*static_cast<const Options*>(options)); },
+         place});
+  }
+  return static_cast<const Step*>(numbers.device);
+}
+
 template <class T, class Step, class Options>
 void launch_updates(std::span<const Update<T>> updates, std::span<const Options> options) {
   using B = Batch<T, Step>;
   static_assert(sizeof(B) <= 4096);
   B batch{};
   int steps = 0;
+  Graph* const graph = recording();
+  std::vector<Step> live;
   const auto flush = [&] {
+    if (graph && batch.count) batch.live = record_steps<Step, Options>(*graph, std::exchange(live, {}));
     if (batch.count) launch(Step::name, apply<T, Step>, unsigned(batch.first_block[batch.count]), kThreads, 0, batch);
     batch.count = steps = 0;
   };
@@ -144,11 +166,12 @@ void launch_updates(std::span<const Update<T>> updates, std::span<const Options>
     if (updates[i].n == 0) continue;
     const int64_t blocks = ceil_div(updates[i].n, int64_t(kChunk));
     const Step step(options[i]);
-    int number = batch.count < kMostUpdates ? number_of(step, batch.steps, steps) : -1;
+    int number = batch.count == kMostUpdates ? -1 : graph ? 0 : number_of(step, batch.steps, steps);
     if (number < 0 || blocks > std::numeric_limits<int>::max() - batch.first_block[batch.count]) {
       flush();
-      number = number_of(step, batch.steps, steps);
+      number = graph ? 0 : number_of(step, batch.steps, steps);
     }
+    if (graph) live.push_back(step);
     batch.updates[batch.count] = updates[i];
     batch.step[batch.count] = uint8_t(number);
     batch.first_block[batch.count + 1] = batch.first_block[batch.count] + int(blocks);
