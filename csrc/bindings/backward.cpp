@@ -158,6 +158,7 @@ class Walk {
   /// Adds to the leaf's `.grad`, which belongs to the leaf alone, so that it can be changed in place, unless it has a
   /// history. A gradient that others hold is copied. `own` is how many references to it are the walk's.
   void accumulate(PyObject* leaf, const py::object& gradient, PyObject* arrived, Py_ssize_t own) const {
+    note_gradient(leaf, true);
     // Another thread may be adding to the same leaf: so other threads are not let in between reading and writing.
     const py::object before = py::reinterpret_borrow<py::object>(grad_of(leaf) ? grad_of(leaf) : Py_None);
     const bool has_history = create_graph_ && requires_grad(gradient.ptr());

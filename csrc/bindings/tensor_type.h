@@ -43,6 +43,19 @@ int set_grad(PyObject* o, PyObject* value);
 bool is_node(PyObject* o);
 inline NodeObject& node_of(PyObject* o) { return *reinterpret_cast<NodeObject*>(o); }
 
+/// While a thread records a CUDA graph: whose gradients are read or set, which is not repeated with a replay.
+struct GradientNote {
+  pybind11::object leaf, before;
+  bool reads;  // what was there before
+  pybind11::object after;
+  const char* data = nullptr;  // the leaf's memory
+};
+extern thread_local std::vector<GradientNote>* gradient_notes;
+void add_gradient_note(PyObject* leaf, bool reads);
+inline void note_gradient(PyObject* leaf, bool reads) {
+  if (gradient_notes) add_gradient_note(leaf, reads);
+}
+
 /// Where a gradient of a tensor goes: the node it was computed by, or the leaf itself.
 inline PyObject* edge_to(PyObject* tensor) {
   PyObject* const node = reinterpret_cast<TensorObject*>(tensor)->node;
