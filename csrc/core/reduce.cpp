@@ -17,7 +17,7 @@ namespace steep {
 namespace {
 
 constexpr int64_t kGrain = 32768;                  // elements a task reduces at least
-constexpr int64_t kPieceGrain = 65536;             // elements of a piece at least: then its merge costs little
+constexpr int64_t kPieceBytes = 256 << 10;         // of a piece at least: then its merge costs little
 constexpr int64_t kMaxPieces = 64;                 // partial results of one reduction
 constexpr int kBlockBytes = 4096;                  // accumulators of a block of columns, and packed elements
 constexpr int kWidest = 8;                         // bytes of an element, at most
@@ -162,7 +162,7 @@ Array reduce(const ReduceKernel& kernel, const Array& a, unsigned mask, bool kee
   // Few results over many elements: the reduced axis is cut in pieces, by its size alone, each with its own partial
   // results, which are merged in order.
   int64_t outer = reduced.size();
-  const int64_t wanted = std::clamp<int64_t>(count * columns / kPieceGrain, 1, kMaxPieces);
+  const int64_t wanted = std::clamp<int64_t>(count * columns * item / kPieceBytes, 1, kMaxPieces);
   int64_t pieces = 1;
   if (kept.size() * columns < kMaxPieces * (by_columns ? 16 : 1) && wanted > 1) {
     if (outer < wanted && run >= wanted) {  // make the innermost reduced axis two: pieces × (run / pieces) and a rest
