@@ -11,6 +11,7 @@ void fill_reduce(std::span<ReduceKernel> reduce, std::span<ArgReduceKernel> arg_
 void fill_softmax(Table& table);
 void fill_cross_entropy(Table& table);
 void fill_layer_norm(Table& table);
+void fill_rms_norm(Table& table);
 void fill_optimizer(Table& table);
 void fill_gradients(Table& table);
 void fill_gemm(Table& table);
@@ -33,7 +34,8 @@ Table make() {
   t.copy_to_device = copy_to_device;
   t.copy_to_host = copy_to_host;
   t.copy_between = copy_between;
-  fill_softmax(t), fill_cross_entropy(t), fill_layer_norm(t), fill_optimizer(t), fill_gemm(t), fill_indexing(t);
+  fill_softmax(t), fill_cross_entropy(t), fill_layer_norm(t), fill_rms_norm(t), fill_optimizer(t), fill_gemm(t),
+      fill_indexing(t);
   fill_gradients(t), fill_nonzero(t), fill_random(t), fill_scan(t), fill_sort(t);
   return t;
 }

@@ -54,7 +54,8 @@ struct Table {
   void (*copy_to_host)(void* to, const void* from, size_t bytes);
   void (*copy_between)(void* to, int to_device, const void* from, int from_device, size_t bytes);
 
-  /// As on the CPU, for all the rows at once. layer_norm_backward adds to dweight and dbias, deterministically.
+  /// As on the CPU, for all the rows at once. The backward kernels of norms add to dweight and dbias,
+  /// deterministically.
   RowKernels<float> rows_f32;
   RowKernels<double> rows_f64;
 
@@ -70,7 +71,8 @@ struct Table {
   void (*adam_f32)(std::span<const Update<float>> updates, std::span<const AdamStep> steps);
   void (*adam_f64)(std::span<const Update<double>> updates, std::span<const AdamStep> steps);
 
-  // As in core/gradients.h. `norm` and `factor` are one float32 or float64 number, and found is set to 1 or left as it is.
+  // As in core/gradients.h. `norm` and `factor` are one float32 or float64 number, and found is set to 1 or left as it
+  // is.
   void (*total_norm)(std::span<const Elements>, const NormPlan&, DType, void* norm);
   void (*clip_norm)(std::span<const Elements>, DType, const void* norm, double max_norm);
   void (*scale)(std::span<const Elements>, DType, const void* factor);
