@@ -328,6 +328,13 @@ void register_nn(py::module_& m) {
           const Unlocked unlocked(x.size() * 4);
           return cross_entropy_backward(g, x, labels, lse, divisor);
         });
+  m.def("cross_entropy_gradient", [](const Array& x, const Array& labels, py::object weights, py::object total,
+                                     double divisor, double smoothing) {
+    const Array *w = optional_array(weights), *by = optional_array(total);
+    const Unlocked unlocked(x.size() * 4);
+    CrossEntropyGradient out = cross_entropy_gradient(x, labels, w, by, divisor, smoothing);
+    return std::pair(std::move(out.loss), std::move(out.dx));
+  });
   m.def("layer_norm", [](const Array& x, int axes, py::object weight, py::object bias, double eps) {
     const Array *w = optional_array(weight), *b = optional_array(bias);
     const Unlocked unlocked(x.size());
@@ -341,6 +348,20 @@ void register_nn(py::module_& m) {
           LayerNormGrads out = layer_norm_backward(g, x, axes, w, mean, rstd);
           return std::tuple(std::move(out.dx), std::move(out.dweight), std::move(out.dbias));
         });
+  m.def("rms_norm", [](const Array& x, int axes, py::object weight, double eps) {
+    const Array* w = optional_array(weight);
+    const Unlocked unlocked(x.size());
+    RmsNorm out = rms_norm(x, axes, w, eps);
+    return std::pair(std::move(out.y), std::move(out.rstd));
+  });
+  m.def("rms_norm_backward", [](const Array& g, const Array& x, int axes, py::object weight, const Array& rstd) {
+    const RmsNormGrads out = [&] {
+      const Array* w = optional_array(weight);
+      const Unlocked unlocked(x.size());
+      return rms_norm_backward(g, x, axes, w, rstd);
+    }();
+    return std::pair(out.dx, out.dweight.data ? py::cast(out.dweight) : py::object(py::none()));
+  });
   static PyMethodDef functions[] = {
       {"counted", fast_function<counted>(), METH_FASTCALL,
        "counted(params, steps): steps with one more for each parameter that has a gradient, or None if none has."},

@@ -102,6 +102,11 @@ struct RowKernels {
   /// dx only when not null; dweight[j] += Σ_i g·x̂ and dbias[j] += Σ_i g in row order, when not null.
   void (*layer_norm_backward)(int64_t rows, int64_t n, const T* g, const T* x, const T* weight, const T* mean,
                               const T* rstd, T* dx, double* dweight, double* dbias);
+  /// y = x · rstd · weight, with rstd = 1 / sqrt(mean of x² + eps); weight may be null.
+  void (*rms_norm)(int64_t rows, int64_t n, const T* x, const T* weight, double eps, T* y, T* rstd);
+  /// dx; dweight[j] += Σ_i g·x·rstd in row order, when not null.
+  void (*rms_norm_backward)(int64_t rows, int64_t n, const T* g, const T* x, const T* weight, const T* rstd, T* dx,
+                            double* dweight);
 };
 
 /// Between n points a and m points b of d coordinates, rows of contiguous matrices; g and y have rows of m elements

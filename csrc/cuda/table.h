@@ -70,7 +70,8 @@ struct Table {
   int64_t* (*add_check)(std::function<void(int64_t)> fail);
   std::vector<Rewrite>& (*rewrites)();
 
-  /// As on the CPU, for all the rows at once. layer_norm_backward adds to dweight and dbias, deterministically.
+  /// As on the CPU, for all the rows at once. The backward kernels of norms add to dweight and dbias,
+  /// deterministically.
   RowKernels<float> rows_f32;
   RowKernels<double> rows_f64;
 
