@@ -209,19 +209,17 @@ PyObject* seed(PyObject*, PyObject* const* args, Py_ssize_t n) {
 
 }  // namespace
 
+Array times_number(const Array& x, const Array& number) {
+  const Unlocked unlocked(x.size());
+  Array out = frees_saved ? x : copy(x);
+  scale({out}, number);
+  return out;
+}
+
 void register_backward(py::module_& m) {
   static PyMethodDef functions[] = {
       {"seed", fast_function<seed>(), METH_FASTCALL, "seed(tensor): ones of its shape, dtype and device."}, {}};
   if (PyModule_AddFunctions(m.ptr(), functions) != 0) throw py::error_already_set();
-  m.def(
-      "times_number",
-      [](const Array& x, const Array& number) {
-        const Unlocked unlocked(x.size());
-        Array out = frees_saved ? x : copy(x);
-        scale({out}, number);
-        return out;
-      },
-      "For a vjp: a saved x times a number on its device, in x's memory if that is freed behind the vjp.");
   m.def(
       "backpropagate",
       [](const py::list& roots, bool retain_graph, bool create_graph, py::object wanted, py::object fit) {

@@ -92,6 +92,9 @@ PyObject* record(PyObject* out, PyObject* vjp, Objects inputs, Objects saved);
 /// gradients don't read.
 PyObject* record_binary(PyObject* out, PyObject* vjp, PyObject* a, PyObject* b, unsigned reads_a, unsigned reads_b);
 
+/// For a vjp: a saved x times a number on its device, in x's memory if that is freed behind the vjp.
+Array times_number(const Array& x, const Array& number);
+
 /// A new steep.Tensor.
 PyObject* wrap(Array&& a);
 

@@ -21,9 +21,7 @@ from .tensor import Tensor
 __all__ = ["CapturedStep", "graph"]
 
 
-def graph(
-    function: Callable[..., Any], *, device: Any = None, warmup: int = 1, limit: int = 16
-) -> CapturedStep:
+def graph(function: Callable[..., Any], *, device: Any = None, warmup: int = 1, limit: int = 16) -> CapturedStep:
     """``function`` as a step that a CUDA device does at one go: called again and again, it is queued as one graph.
 
     Small steps spend more time on queueing kernels than on running them; a graph is queued by one call. The first
