@@ -213,7 +213,8 @@ LayerNormGrads layer_norm_backward(const Array& gradient, const Array& a, int ax
   const int64_t rows = mean.size(), n = product(inner);
   // Sums over the rows: on the CPU pieces by the size alone, merged in order, so that they don't depend on the number
   // of threads.
-  const int64_t pieces = on_cuda(x) ? 1 : std::clamp<int64_t>(x.size() / 65536, 1, std::clamp<int64_t>(rows, 1, 32));
+  const int64_t most = std::clamp<int64_t>(rows / 4, 1, 32);  // few sums beside the elements
+  const int64_t pieces = on_cuda(x) ? 1 : std::clamp<int64_t>(x.size() / 65536, 1, most);
   const Array sums = Array::full(DType::float64, {pieces, 2, n}, 0, x.device());
   Array dx(x.dtype, x.shape, x.device());
   const DeviceScope scope("layer_norm", {&g, &x, &weight, &mean, &rstd, &dx, &sums});
