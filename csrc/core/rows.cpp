@@ -211,7 +211,7 @@ namespace {
 /// Pieces for sums over the rows: on the CPU by the size alone, to be merged in order, so that they don't depend on the
 /// number of threads.
 int64_t pieces_of_rows(const Array& x, int64_t rows) {
-  return on_cuda(x) ? 1 : std::clamp<int64_t>(x.size() / 65536, 1, std::clamp<int64_t>(rows, 1, 32));
+  return on_cuda(x) ? 1 : std::clamp<int64_t>(x.size() / 65536, 1, std::clamp<int64_t>(rows / 4, 1, 32));
 }
 
 /// The last axes, and those in front.

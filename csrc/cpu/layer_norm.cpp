@@ -8,6 +8,7 @@ namespace {
 template <class T>
 void layer_norm(int64_t rows, int64_t n, const T* x, const T* weight, const T* bias, double eps, T* y, T* mean,
                 T* rstd) {
+  const OutputRows<T> out(rows, n);
   for (; rows > 0; --rows, x += n, y += n, ++mean, ++rstd) {
     const T origin = x[0];  // near the mean, so that the sum loses nothing to a large one
     const auto distance = [&](int64_t j, auto span) { return span.load(x + j, origin) - origin; };
@@ -23,27 +24,55 @@ void layer_norm(int64_t rows, int64_t n, const T* x, const T* weight, const T* b
     const T scale = T(exact_rstd), shift = T(-slip * exact_rstd);
     *mean = m;
     *rstd = scale;
-    each_vector<T>(n, [&](int64_t j, auto span) {
+    out.each(y, [&](int64_t j, auto span) {
       Vec<T> v = fma(span.load(x + j) - m, Vec<T>(scale), Vec<T>(shift));
-      if (weight) v = v * span.load(weight + j);
-      if (bias) v = v + span.load(bias + j);
+      const Vec<T> factor = weight ? span.load(weight + j) : Vec<T>(1);
+      v = bias ? fma(v, factor, span.load(bias + j)) : v * factor;
       span.store(y + j, v);
     });
   }
+  out.end();
 }
 
-/// dx = rstd · (h - mean(h) - x̂ · mean(h·x̂)), where h = g · weight and x̂ = (x - mean) · rstd.
+/// The means of h = g · weight and of h·x̂ over a row, where x̂ = (x - mean) · rstd.
 template <class T>
-void backward_row(int64_t n, const T* g, const T* x, const T* weight, T mean, T rstd, T* dx) {
-  const auto h = [&](int64_t j, auto span) {
-    const Vec<T> v = span.load(g + j);
-    return weight ? v * span.load(weight + j) : v;
+struct RowMeans {
+  T h, projection;
+};
+
+template <class T>
+RowMeans<T> row_means(int64_t n, const T* g, const T* x, const T* weight, T mean, T rstd) {
+  using V = Vec<T>;
+  constexpr int64_t L = V::n, kStep = 2 * L;
+  Total<T> h_total, total;
+  const auto add = [&](int64_t j, auto span, V& h_sum, V& sum) {
+    const V h = weight ? span.load(g + j) * span.load(weight + j) : span.load(g + j);
+    h_sum = h_sum + h;
+    sum = fma(h, span.load(x + j, mean) - mean, sum);
   };
-  const auto normal = [&](int64_t j, auto span) { return (span.load(x + j, mean) - mean) * rstd; };
-  const T h_mean = T(sum_of<T>(n, h) / double(n));
-  const T projection = T(sum_of<T>(n, [&](int64_t j, auto span) { return h(j, span) * normal(j, span); }) / double(n));
-  each_vector<T>(n, [&](int64_t j, auto span) {
-    span.store(dx + j, rstd * ((h(j, span) - h_mean) - normal(j, span) * projection));
+  int64_t j = 0;
+  while (j + kStep <= n) {
+    V h_sums[2] = {}, sums[2] = {};
+    const int64_t whole = (n - j) / kStep;
+    for (int64_t steps = whole < kChain ? whole : kChain; steps > 0; --steps, j += kStep)
+      for (int k = 0; k < 2; ++k) add(j + k * L, Whole{}, h_sums[k], sums[k]);
+    h_total.add(h_sums[0] + h_sums[1]), total.add(sums[0] + sums[1]);
+  }
+  V h_rest = {}, rest = {};
+  if (j + L <= n) add(j, Whole{}, h_rest, rest), j += L;
+  if (j < n) add(j, Part{int(n - j)}, h_rest, rest);
+  h_total.add(h_rest), total.add(rest);
+  return {T(h_total.value() / double(n)), T(total.value() * rstd / double(n))};
+}
+
+/// dx = rstd · (h - mean(h) - x̂ · mean(h·x̂))
+template <class T>
+void backward_row(const T* g, const T* x, const T* weight, T mean, T rstd, const RowMeans<T>& means, T* dx,
+                  const OutputRows<T>& out) {
+  out.each(dx, [&](int64_t j, auto span) {
+    const Vec<T> h_mean = means.h, v = span.load(g + j), normal = (span.load(x + j, mean) - mean) * rstd;
+    const Vec<T> h = weight ? fma(v, span.load(weight + j), -h_mean) : v - h_mean;
+    span.store(dx + j, rstd * fma(normal, Vec<T>(-means.projection), h));
   });
 }
 
@@ -71,12 +100,17 @@ template <class T>
 void layer_norm_backward(int64_t rows, int64_t n, const T* g, const T* x, const T* weight, const T* mean, const T* rstd,
                          T* dx, double* dweight, double* dbias) {
   constexpr int64_t kBlock = kRows / 2;  // of two matrices, g and x
+  const OutputRows<T> out(rows, n);
+  RowMeans<T> means[kBlock];
   for (int64_t i = 0; i < rows; i += kBlock) {
-    const int64_t block = rows - i < kBlock ? rows - i : kBlock;
-    if (dweight || dbias) backward_columns(block, n, g + i * n, x + i * n, mean + i, rstd + i, dweight, dbias);
-    for (int64_t r = i; r < i + block && dx; ++r)  // after the sums, because dx may be g or x
-      backward_row(n, g + r * n, x + r * n, weight, mean[r], rstd[r], dx + r * n);
+    const int64_t end = rows - i < kBlock ? rows : i + kBlock;
+    for (int64_t r = i; r < end && dx; ++r)  // first, because it calls the rows into the caches one after another
+      means[r - i] = row_means(n, g + r * n, x + r * n, weight, mean[r], rstd[r]);
+    if (dweight || dbias) backward_columns(end - i, n, g + i * n, x + i * n, mean + i, rstd + i, dweight, dbias);
+    for (int64_t r = i; r < end && dx; ++r)  // last, because dx may be g or x
+      backward_row(g + r * n, x + r * n, weight, mean[r], rstd[r], means[r - i], dx + r * n, out);
   }
+  if (dx) out.end();
 }
 
 template <class T>
