@@ -33,6 +33,7 @@ BUDGETS = {
     r"gemm_kernel<": 128,
     r"over_rows<": 64,  # 2 blocks of 512 threads
     r"apply<": 80,
+    r"change<|partial_norms<.*true": 64,
     r"reduce<(Sum|Max|Min)": 64,
 }
 
@@ -44,8 +45,9 @@ SPILLS = {r"over_rows<": 300}
 STREAMS = [
     r"elementwise<.*Value<(Add|Relu|Sigmoid), float>",
     r"elementwise<.*Derivative<(Relu|Sigmoid), float>",
-    r"over_rows<float, .*(Softmax|LayerNorm|CrossEntropyBackward)",
+    r"over_rows<float, .*(Softmax|LayerNorm|RmsNorm|CrossEntropyBackward|CrossEntropyGradient)",
     r"apply<float",
+    r"change<",
 ]
 
 
