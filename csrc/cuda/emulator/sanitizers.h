@@ -55,11 +55,14 @@ struct Hidden {
   }
 };
 
+inline void* const* engines() {
+  static void* const both[2] = {__tsan_create_fiber(0), __tsan_create_fiber(0)};
+  return both;
+}
 template <class F>
 void as_engine(Engine engine, F f) {
-  static void* const threads[2] = {__tsan_create_fiber(0), __tsan_create_fiber(0)};
   void* const caller = __tsan_get_current_fiber();
-  __tsan_switch_to_fiber(threads[int(engine)], 1);
+  __tsan_switch_to_fiber(engines()[int(engine)], 1);
   f();
   __tsan_switch_to_fiber(caller, 1);
 }
