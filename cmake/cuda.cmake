@@ -37,9 +37,24 @@ else()
   message(FATAL_ERROR "STEEP_CUDA=${STEEP_CUDA} must be auto, on, off or emulated")
 endif()
 
-set(cuda_kernels unary.cu binary.cu cast.cu reduce.cu softmax.cu cross_entropy.cu layer_norm.cu rms_norm.cu optimizer.cu
-                 gradients.cu gemm_simt.cu indexing.cu nonzero.cu random.cu scan.cu sort.cu)
-set(cuda_runtime allocator.cpp copy.cpp devices.cpp graph.cpp runtime.cpp table.cpp)
+set(cuda_kernels
+    binary.cu
+    cast.cu
+    cross_entropy.cu
+    gemm_simt.cu
+    gradients.cu
+    indexing.cu
+    layer_norm.cu
+    nonzero.cu
+    optimizer.cu
+    random.cu
+    reduce.cu
+    rms_norm.cu
+    scan.cu
+    softmax.cu
+    sort.cu
+    unary.cu)
+set(cuda_runtime allocator.cpp copy.cpp devices.cpp graph.cpp runtime.cpp table.cpp tensor_map.cpp)
 list(TRANSFORM cuda_kernels PREPEND ${cuda_folder}/)
 list(TRANSFORM cuda_runtime PREPEND ${cuda_folder}/)
 

@@ -2,25 +2,26 @@
 // short, so that a warp takes several rows, else of a block. A thread holds up to 64 bytes of its row in registers, a
 // tile of it together with its team. A row of one tile is read once, however often its elements are used. Longer rows
 // are swept through tile by tile, there and back: the tile at the turn is still in registers, the first ones are kept
-// in shared memory, and where that is full, those in between are read again, and may be in a cache.
+// in shared memory, and where that is full, those in between are read again, and may be in a cache. Or a row is the
+// work of a cluster of blocks, each with a slice of it (row_plan.h).
 #pragma once
 #include <algorithm>
 #include <initializer_list>
 #include <limits>
 
 #include "launch.cuh"
+#include "ptx_cluster.cuh"
+#include "row_plan.h"
 #include "vec.cuh"
 
 namespace steep::cuda {
 namespace {
 
-constexpr int kLanes = 32;
-/// Threads of a team, at most: so that a multiprocessor has several, of which one loads while another computes.
-constexpr int kMostThreads = 512;
 constexpr int kSharedByTeams = 128;  // threads of a block where teams are lanes of a warp
 constexpr int kWarps = kMostThreads / kLanes;
 constexpr int kMostSums = 2;                      // of one reduction
 constexpr int kScratch = 2 * kMostSums * kWarps;  // doubles of shared memory, for two reductions
+constexpr int kClusterScratch = 2 * kMostSums * kMostBlocks;
 
 /// Elements of a 16-byte access.
 template <class T>
@@ -29,15 +30,6 @@ constexpr int kWidth = 16 / int(sizeof(T));
 /// doubles cost more arithmetic, and code.
 template <class T, int kInputs>
 constexpr int kPer = sizeof(T) == 4 ? 16 / kInputs : 4;
-
-/// How a launch shares its rows out.
-struct RowPlan {
-  int64_t rows, n;
-  int64_t tiles;
-  int kept;      // of the tiles, from the first: in shared memory for later sweeps, each thread's elements by itself
-  int threads;   // of a team: a power of two up to 32, or all threads of the block
-  bool vectors;  // rows are aligned to 16 bytes
-};
 
 /// A sum of a thread's partial sums in double precision.
 template <class T>
@@ -77,7 +69,7 @@ STEEP_INLINE T pairwise(const T (&v)[4]) {
 }
 
 /// A thread's share of a row. `v` holds its elements of the tile where a sweep is.
-template <class T, int kInputs>
+template <class T, int kInputs, bool kCluster = false>
 class Row {
  public:
   static constexpr int kCount = kPer<T, kInputs>, kSlot = kWidth<T>;
@@ -92,21 +84,27 @@ class Row {
 
   /// The number of this thread's team.
   static __device__ int64_t team(const RowPlan& plan) {
+    if constexpr (kCluster) return blockIdx.x / cluster_size();
     if (plan.threads > kLanes) return blockIdx.x;
     return (int64_t(blockIdx.x) * blockDim.x + threadIdx.x) >> (__ffs(plan.threads) - 1);
   }
 
-  /// scratch: kScratch doubles of shared memory; kept: what the plan's tiles take of it.
+  /// scratch: kScratch doubles of shared memory, and kClusterScratch for a cluster; kept: what the plan's tiles take.
   __device__ Row(const RowPlan& plan, double* scratch, T* kept)
       : plan_(plan),
         scratch_(scratch),
         rank_(int(plan.threads > kLanes ? threadIdx.x : threadIdx.x & (plan.threads - 1))),
         first_(plan.vectors ? rank_ * kSlot : rank_),
-        kept_(reinterpret_cast<Slot*>(kept) + rank_) {}
+        kept_(reinterpret_cast<Slot*>(kept) + rank_) {
+    if constexpr (kCluster) cluster_arrive();
+  }
 
   __device__ bool exists(int64_t index) const { return index < plan_.rows; }
   /// Is this the thread that writes what there is once for a row?
-  __device__ bool writes(int64_t index) const { return rank_ == 0 && exists(index); }
+  __device__ bool writes(int64_t index) const {
+    if (kCluster && cluster_rank() > 0) return false;
+    return rank_ == 0 && exists(index);
+  }
 
   /// Sweeps `passes` times through row `index` of the inputs: f(at) for every tile, whose elements are then in `v`,
   /// with `fill` in place of those beyond the row's end. Where f stores, it must store the tile's own elements only. A
@@ -114,9 +112,11 @@ class Row {
   template <class F>
   __device__ void sweep(int passes, int64_t index, const T* const (&inputs)[kInputs], const T (&fill)[kInputs], F f) {
     const int64_t tile = int64_t(plan_.threads) * kCount;
-    rest_ = exists(index) ? plan_.n : 0;
-    column_ = first_;
-    at_ = index * plan_.n + first_;
+    const int64_t begin = kCluster ? cluster_rank() * plan_.slice : 0;
+    rest_ = exists(index) ? plan_.n - begin : 0;
+    if constexpr (kCluster) rest_ = rest_ < 0 ? 0 : rest_ > plan_.slice ? plan_.slice : rest_;
+    column_ = begin + first_;
+    at_ = index * plan_.n + column_;
 #pragma unroll 1
     for (int pass = 0; pass < passes; ++pass) {
 #pragma unroll 1
@@ -287,8 +287,7 @@ class Row {
   __device__ void all(V (&x)[kSums], V identity, F combine) {
     across(x, plan_.threads < kLanes ? plan_.threads : kLanes, combine);
     if (plan_.threads <= kLanes) return;
-    double* const scratch = scratch_ + turn_ * kMostSums * kWarps;
-    turn_ ^= 1;
+    double* const scratch = scratch_ + turn_ % 2 * kMostSums * kWarps;
     const int lane = int(threadIdx.x) % kLanes;
     if (lane == 0) {
 #pragma unroll
@@ -298,6 +297,28 @@ class Row {
 #pragma unroll
     for (int s = 0; s < kSums; ++s) x[s] = lane < plan_.threads / kLanes ? V(scratch[s * kWarps + lane]) : identity;
     across(x, kLanes, combine);
+    if constexpr (kCluster) across_blocks(x, identity, combine);
+    ++turn_;
+  }
+  /// The same of the blocks' results: each has all of them in its own shared memory, and combines them in one order.
+  template <int kSums, class V, class F>
+  __device__ void across_blocks(V (&x)[kSums], V identity, F combine) const {
+    double* const scratch = scratch_ + kScratch + turn_ % 2 * kMostSums * kMostBlocks;
+    const int blocks = int(cluster_size());
+    if (turn_ == 0) cluster_wait();  // until all have begun
+    if (int(threadIdx.x) < blocks) {
+#pragma unroll
+      for (int s = 0; s < kSums; ++s)
+        *map_shared(scratch + s * kMostBlocks + cluster_rank(), threadIdx.x) = double(x[s]);
+    }
+    cluster_arrive();
+    cluster_wait();
+#pragma unroll
+    for (int s = 0; s < kSums; ++s) x[s] = identity;
+    for (int i = 0; i < blocks; ++i) {
+#pragma unroll
+      for (int s = 0; s < kSums; ++s) x[s] = combine(x[s], V(scratch[s * kMostBlocks + i]));
+    }
   }
 
   const RowPlan& plan_;
@@ -345,6 +366,17 @@ __global__ void __launch_bounds__(kMostThreads, 2) over_rows(const Op op, const 
   op(row, row.team(plan));
 }
 
+/// The same for a cluster of blocks. Empty before sm_90, where plan_row has none.
+template <class T, int kInputs, class Op>
+__global__ void __launch_bounds__(kMostThreads, 2) over_long_rows(const Op op, const RowPlan plan) {
+#if defined(STEEP_CUDA_EMULATED) || __CUDA_ARCH__ >= 900
+  STEEP_SHARED(double, scratch, kScratch + kClusterScratch);
+  STEEP_DYNAMIC_SHARED(T, kept);
+  Row<T, kInputs, true> row(plan, scratch, kept);
+  op(row, row.team(plan));
+#endif
+}
+
 /// Shared memory that a tile takes.
 template <class T, int kInputs>
 constexpr int kept_bytes(int threads) {
@@ -353,26 +385,13 @@ constexpr int kept_bytes(int threads) {
 
 /// The plan for rows of n elements, swept through `passes` times. `operands` are the arrays with rows of that length.
 template <class T, int kInputs>
-RowPlan plan_rows(int64_t rows, int64_t n, int passes, std::initializer_list<const void*> operands) {
-  RowPlan plan{rows, n, 1, 0, 1, n % kWidth<T> == 0};
-  for (const void* p : operands) plan.vectors &= reinterpret_cast<uintptr_t>(p) % 16 == 0;
-  const int64_t slots = ceil_div(n, int64_t(kWidth<T>));
-  if (slots <= kLanes) {
-    while (plan.threads < slots) plan.threads *= 2;
-    return plan;
-  }
-  const int64_t warps = ceil_div(n, int64_t(kLanes * kPer<T, kInputs>));
-  plan.threads = int(std::min<int64_t>(warps * kLanes, kMostThreads));
-  plan.tiles = ceil_div(n, plan.threads * int64_t(kPer<T, kInputs>));
-  if (plan.tiles > 1 && passes > 1) {
-    // Two blocks share a multiprocessor, and the driver has 1 KB of each. Where the last sweep begins at the last tile,
-    // that one is in registers.
-    const DeviceLimits& limits = device_limits();
-    const int bytes = std::min(limits.shared_bytes_per_multiprocessor / 2 - 1024, limits.shared_bytes_per_block) -
-                      kScratch * int(sizeof(double));
-    plan.kept = int(std::min<int64_t>(plan.tiles - (passes == 2), bytes / kept_bytes<T, kInputs>(plan.threads)));
-  }
-  return plan;
+RowPlan plan_rows(int64_t rows, int64_t n, int passes, std::initializer_list<const void*> operands,
+                  bool clusters = false) {
+  bool aligned = true;
+  for (const void* p : operands) aligned &= reinterpret_cast<uintptr_t>(p) % 16 == 0;
+  const int scratch = (kScratch + (clusters ? kClusterScratch : 0)) * int(sizeof(double));
+  return plan_row(rows, n, aligned, {int(sizeof(T)), kInputs, kPer<T, kInputs>, passes, scratch, clusters},
+                  device_limits());
 }
 
 inline dim3 block_of(const RowPlan& plan) { return plan.threads > kLanes ? plan.threads : kSharedByTeams; }
@@ -388,10 +407,28 @@ void launch_rows(const char* name, const RowPlan& plan, int64_t teams, const Op&
   if (bytes > 0) check(name, cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes));
   launch(name, kernel, grid_of(plan, teams), block_of(plan), bytes, op, plan);
 }
+/// Is an operation made for clusters, too? It must sweep twice, with a reduction, and take one row.
+template <class Op>
+constexpr bool is_made_for_clusters() {
+  if constexpr (requires { Op::kClusters; }) return Op::kClusters;
+  return false;
+}
+
 template <class T, int kInputs, class Op>
 void launch_rows(const char* name, int64_t rows, int64_t n, std::initializer_list<const void*> operands, const Op& op) {
   if (rows == 0) return;
-  launch_rows<T, kInputs>(name, plan_rows<T, kInputs>(rows, n, Op::kPasses, operands), rows, op);
+  const RowPlan plan = plan_rows<T, kInputs>(rows, n, Op::kPasses, operands, is_made_for_clusters<Op>());
+  if constexpr (is_made_for_clusters<Op>()) {
+    if (plan.blocks > 1) {
+      const auto kernel = over_long_rows<T, kInputs, Op>;
+      const int bytes = plan.kept * kept_bytes<T, kInputs>(plan.threads);
+      check(name, cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes));
+      const unsigned blocks = unsigned(plan.blocks);
+      return launch_clusters(name, kernel, unsigned(rows) * blocks, unsigned(plan.threads), blocks, size_t(bytes), op,
+                             plan);
+    }
+  }
+  launch_rows<T, kInputs>(name, plan, rows, op);
 }
 
 }  // namespace

@@ -11,6 +11,7 @@ namespace {
 template <class T>
 struct Softmax {
   static constexpr int kPasses = 2;
+  static constexpr bool kClusters = true;
   const T* x;
   T* y;
 
@@ -32,6 +33,7 @@ struct Softmax {
 template <class T>
 struct SoftmaxBackward {
   static constexpr int kPasses = 2;
+  static constexpr bool kClusters = true;
   const T *g, *y;
   T* dx;
 
@@ -49,6 +51,7 @@ struct SoftmaxBackward {
 template <class T>
 struct LogSoftmax {
   static constexpr int kPasses = 2;
+  static constexpr bool kClusters = true;
   const T* x;
   T* y;
 
@@ -68,6 +71,7 @@ struct LogSoftmax {
 template <class T>
 struct LogSoftmaxBackward {
   static constexpr int kPasses = 2;
+  static constexpr bool kClusters = true;
   const T *g, *y;
   T* dx;
 

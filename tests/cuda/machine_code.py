@@ -31,7 +31,7 @@ BUDGETS = {
     r"gemm_kernel<float, 128": 128,  # 2 blocks of 256 threads
     r"gemm_kernel<double, 64": 168,
     r"gemm_kernel<": 128,
-    r"over_rows<": 64,  # 2 blocks of 512 threads
+    r"over_(long_)?rows<": 64,  # 2 blocks of 512 threads
     r"apply<": 80,
     r"change<|partial_norms<.*true": 64,
     r"reduce<(Sum|Max|Min)": 64,

@@ -3,20 +3,14 @@
 // prints and exits with: 0 the result is right, 1 it is wrong, 2 the device reported an error.
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
-#include <cstring>
-#include <map>
 #include <numeric>
-#include <string>
-#include <vector>
 
-#include "cuda/launch.cuh"
+#include "planted.h"
 
 using namespace steep::cuda;
+using namespace steep::planted;
 
 namespace {
-
-constexpr int kThreads = 128;
 
 /// Every thread takes its right neighbour's element.
 template <bool bug>
@@ -152,27 +146,6 @@ __global__ void some_return(const float* x, float* y, int n) {
 }
 
 // --- running them ----------------------------------------------------------------------------------------------------
-
-std::vector<float> numbers(int n) {
-  std::vector<float> x(static_cast<size_t>(n));
-  for (int i = 0; i < n; ++i) x[size_t(i)] = float(i % 37 + 1);
-  return x;
-}
-
-/// Device memory straight from the driver, so that each array has its own guards.
-template <class T>
-struct Array {
-  T* p = nullptr;
-  size_t n;
-  explicit Array(size_t n) : n(n) { check("malloc", cudaMalloc(&p, n * sizeof(T))); }
-  explicit Array(const std::vector<T>& x) : Array(x.size()) { copy_to_device(p, x.data(), n * sizeof(T)); }
-  ~Array() { cudaFree(p); }
-  std::vector<T> host() const {
-    std::vector<T> x(n);
-    copy_to_host(x.data(), p, n * sizeof(T));
-    return x;
-  }
-};
 
 using Kernel = void (*)(const float*, float*);
 
@@ -370,14 +343,6 @@ bool replay_of_freed_memory() {
   return right;
 }
 
-struct Program {
-  bool (*with_bug)();
-  bool (*fixed)();
-};
-#define PROGRAM(name)                  \
-  {                                    \
-    #name, { name<true>, name<false> } \
-  }
 const std::map<std::string, Program> programs = {
     PROGRAM(barrier_before_read),    PROGRAM(barrier_before_overwrite), PROGRAM(barrier_in_reduction),
     PROGRAM(warp_barrier),           PROGRAM(global_overrun),           PROGRAM(global_read_overrun),
@@ -389,19 +354,4 @@ const std::map<std::string, Program> programs = {
 
 }  // namespace
 
-int main(int count, char** arguments) {
-  if (count < 2 || !programs.contains(arguments[1])) {
-    for (const auto& [name, program] : programs) std::printf("%s\n", name.c_str());
-    return 3;
-  }
-  const Program& program = programs.at(arguments[1]);
-  try {
-    const bool right = count > 2 && !std::strcmp(arguments[2], "fixed") ? program.fixed() : program.with_bug();
-    synchronize(0);
-    std::printf("the result is %s\n", right ? "right" : "wrong");
-    return right ? 0 : 1;
-  } catch (const std::exception& e) {
-    std::printf("%s\n", e.what());
-    return 2;
-  }
-}
+int main(int count, char** arguments) { return run(programs, count, arguments); }

@@ -160,46 +160,48 @@ TEST(softmax_of_tiles_that_differ) {
   check_softmax<float>(size, x, 1, true);
 }
 
+/// dx is an array of its own, g or y.
+template <class T>
+void check_softmax_backward(Size size, size_t shift, int alias) {
+  const auto& k = kernels<T>();
+  const auto [rows, n] = size;
+  const std::vector<T> g = random_normal<T>(rows * n, 1), x = logits<T>(size, 2);
+  std::vector<T> p(rows * n), log_p(rows * n);
+  Wide expected, tolerance, log_expected, log_tolerance;
+  for (int64_t i = 0; i < rows; ++i) {
+    const Reference r(n, &x[i * n]);
+    std::copy(r.softmax.begin(), r.softmax.end(), p.begin() + i * n);
+    std::copy(r.log_softmax.begin(), r.log_softmax.end(), log_p.begin() + i * n);
+    long double dot = 0, dot_size = 0, sum = 0, sum_size = 0;
+    for (int64_t j = i * n; j < (i + 1) * n; ++j) {
+      dot += (long double)g[j] * p[j], dot_size += std::abs((long double)g[j] * p[j]);
+      sum += g[j], sum_size += std::abs(g[j]);
+    }
+    for (int64_t j = i * n; j < (i + 1) * n; ++j) {
+      const long double e = std::exp((long double)log_p[j]);
+      expected.push_back(p[j] * (g[j] - dot));
+      tolerance.push_back(kEps<T> * std::abs(p[j]) * (std::abs(g[j]) + 7 * dot_size) + kTiny<T>);
+      log_expected.push_back(g[j] - e * sum);
+      log_tolerance.push_back(kEps<T> * (std::abs(g[j]) + 7 * e * sum_size) + kTiny<T>);
+    }
+  }
+  const auto run = [&](auto kernel, const std::vector<T>& y) {
+    const Guarded<T> g_in(g, shift), y_in(y, shift), own(y.size(), shift);
+    const auto& out = alias == 0 ? own : alias == 1 ? g_in : y_in;
+    kernel(rows, n, g_in.data(), y_in.data(), out.data());
+    return out.host(__LINE__);
+  };
+  const auto dx = run(k.softmax_backward, p), log_dx = run(k.log_softmax_backward, log_p);
+  COMPARE(size, dx, expected, tolerance);
+  COMPARE(size, log_dx, log_expected, log_tolerance);
+  CHECK_SAME("a second softmax_backward", size, run(k.softmax_backward, p), dx);
+  CHECK_SAME("a second log_softmax_backward", size, run(k.log_softmax_backward, log_p), log_dx);
+}
+
 template <class T>
 void softmax_backward_of_sizes() {
-  const auto& k = kernels<T>();
   for (const Size size : kSizes)
-    for (const size_t shift : {0, 1})
-      for (const int alias : {0, 1, 2}) {  // dx is an array of its own, g or y
-        if (alias != int(size.n + shift) % 3) continue;
-        const auto [rows, n] = size;
-        const std::vector<T> g = random_normal<T>(rows * n, 1), x = logits<T>(size, 2);
-        std::vector<T> p(rows * n), log_p(rows * n);
-        Wide expected, tolerance, log_expected, log_tolerance;
-        for (int64_t i = 0; i < rows; ++i) {
-          const Reference r(n, &x[i * n]);
-          std::copy(r.softmax.begin(), r.softmax.end(), p.begin() + i * n);
-          std::copy(r.log_softmax.begin(), r.log_softmax.end(), log_p.begin() + i * n);
-          long double dot = 0, dot_size = 0, sum = 0, sum_size = 0;
-          for (int64_t j = i * n; j < (i + 1) * n; ++j) {
-            dot += (long double)g[j] * p[j], dot_size += std::abs((long double)g[j] * p[j]);
-            sum += g[j], sum_size += std::abs(g[j]);
-          }
-          for (int64_t j = i * n; j < (i + 1) * n; ++j) {
-            const long double e = std::exp((long double)log_p[j]);
-            expected.push_back(p[j] * (g[j] - dot));
-            tolerance.push_back(kEps<T> * std::abs(p[j]) * (std::abs(g[j]) + 7 * dot_size) + kTiny<T>);
-            log_expected.push_back(g[j] - e * sum);
-            log_tolerance.push_back(kEps<T> * (std::abs(g[j]) + 7 * e * sum_size) + kTiny<T>);
-          }
-        }
-        const auto run = [&](auto kernel, const std::vector<T>& y) {
-          const Guarded<T> g_in(g, shift), y_in(y, shift), own(y.size(), shift);
-          const auto& out = alias == 0 ? own : alias == 1 ? g_in : y_in;
-          kernel(rows, n, g_in.data(), y_in.data(), out.data());
-          return out.host(__LINE__);
-        };
-        const auto dx = run(k.softmax_backward, p), log_dx = run(k.log_softmax_backward, log_p);
-        COMPARE(size, dx, expected, tolerance);
-        COMPARE(size, log_dx, log_expected, log_tolerance);
-        CHECK_SAME("a second softmax_backward", size, run(k.softmax_backward, p), dx);
-        CHECK_SAME("a second log_softmax_backward", size, run(k.log_softmax_backward, log_p), log_dx);
-      }
+    for (const size_t shift : {0, 1}) check_softmax_backward<T>(size, shift, int(size.n + shift) % 3);
 }
 
 TEST(softmax_backward_f32) { softmax_backward_of_sizes<float>(); }
@@ -288,6 +290,17 @@ struct Remember {
     });
   }
 };
+/// The same by clusters, whose blocks wait for each other once.
+template <class T>
+struct RememberInClusters : Remember<T> {
+  static constexpr bool kClusters = true;
+
+  template <class Row>
+  __device__ void operator()(Row& row, int64_t index) const {
+    row.all_max(T(0));
+    Remember<T>::operator()(row, index);
+  }
+};
 
 /// Rows longer than a tile are read from memory once as far as shared memory holds them.
 template <class T>
@@ -307,7 +320,118 @@ void rows_are_kept() {
   }
 }
 
+/// With clusters all of them are, up to a length.
+template <class T>
+void clusters_keep_rows() {
+  if (device_limits().capability < 90) return;
+  const int64_t tile = kMostThreads * kPer<T, 1>, rows = 2;
+  for (const int64_t n : {9 * tile - 4, 9 * tile + 1, 20 * tile + 12}) {
+    const std::vector<T> x = random_normal<T>(rows * n, 5);
+    const Guarded<T> in(x), out(x.size());
+    CHECK((plan_rows<T, 1>(rows, n, 2, {in.data(), out.data()}, true).blocks > 1));
+    launch_rows<T, 1>("remember", rows, n, {in.data(), out.data()}, RememberInClusters<T>{{in.data(), out.data()}});
+    CHECK_SAME("what has been kept", (Size{rows, n}), out.host(__LINE__), x);
+  }
+}
+
 TEST(rows_are_kept_f32) { rows_are_kept<float>(); }
 TEST(rows_are_kept_f64) { rows_are_kept<double>(); }
+TEST(clusters_keep_rows_f32) { clusters_keep_rows<float>(); }
+TEST(clusters_keep_rows_f64) { clusters_keep_rows<double>(); }
+
+/// Rows around every switch of the plan, on an H200 and on devices that have less.
+TEST(plans_of_rows) {
+  constexpr DeviceLimits h200{132, 227 << 10, 228 << 10, 90}, a100{108, 163 << 10, 164 << 10, 80},
+      turing{40, 64 << 10, 64 << 10, 75};
+  const RowFootprint forward{4, 1, 16, 2, 1024, true}, backward{4, 2, 8, 2, 1024, true},
+      doubles{8, 1, 4, 2, 1024, true};
+  struct Expected {
+    int threads;
+    int64_t tiles;
+    int kept, blocks;
+  };
+  const auto is = [](const RowPlan& plan, Expected e) {
+    return plan.threads == e.threads && plan.tiles == e.tiles && plan.kept == e.kept && plan.blocks == e.blocks;
+  };
+  const auto on = [&](const DeviceLimits& limits, const RowFootprint& of, int64_t n) {
+    return plan_row(7, n, true, of, limits);
+  };
+  CHECK(is(on(h200, forward, 1), {1, 1, 0, 1}));
+  CHECK(is(on(h200, forward, 5), {2, 1, 0, 1}));
+  CHECK(is(on(h200, forward, 128), {32, 1, 0, 1}));
+  CHECK(is(on(h200, forward, 132), {32, 1, 0, 1}));
+  CHECK(is(on(h200, forward, 516), {64, 1, 0, 1}));
+  CHECK(is(on(h200, forward, 8192), {512, 1, 0, 1}));
+  CHECK(is(on(h200, forward, 8196), {512, 2, 1, 1}));
+  CHECK(is(on(h200, forward, 32768), {512, 4, 3, 1}));
+  CHECK(is(on(h200, forward, 32772), {512, 3, 2, 2}));
+  CHECK(is(on(h200, forward, 65536), {512, 4, 3, 2}));
+  CHECK(is(on(h200, forward, 65540), {512, 3, 2, 4}));
+  CHECK(is(on(h200, forward, 131076), {512, 3, 2, 8}));
+  CHECK(is(on(h200, forward, 262144), {512, 4, 3, 8}));
+  CHECK(is(on(h200, forward, 262148), {512, 5, 4, 8}));
+  CHECK(is(on(h200, forward, 524288), {512, 8, 7, 8}));
+  CHECK(is(on(h200, forward, 524292), {512, 65, 3, 1}));  // too long: read again
+  CHECK(is(on(h200, backward, 16384), {512, 4, 3, 1}));
+  CHECK(is(on(h200, backward, 16388), {512, 3, 2, 2}));
+  CHECK(is(on(h200, backward, 262144), {512, 8, 7, 8}));
+  CHECK(is(on(h200, backward, 262148), {512, 65, 3, 1}));
+  CHECK(is(on(h200, doubles, 16384), {512, 8, 7, 1}));
+  CHECK(is(on(h200, doubles, 16386), {512, 5, 4, 2}));
+  CHECK(is(on(h200, {4, 1, 16, 1, 1024, true}, 262144), {512, 32, 0, 1}));  // one sweep
+  CHECK(is(on(h200, {4, 1, 16, 3, 1024, true}, 24576), {512, 3, 3, 1}));    // three: the last tile is kept, too
+  CHECK(is(on(h200, {4, 1, 16, 3, 1024, true}, 24580), {512, 2, 2, 2}));
+  CHECK(is(on(h200, {4, 1, 16, 2, 1024, false}, 262144), {512, 32, 3, 1}));  // not made for clusters
+  CHECK(is(on(a100, forward, 262144), {512, 32, 2, 1}));
+  CHECK(is(on(turing, forward, 262144), {512, 32, 0, 1}));
+  for (int64_t n = 129; n < 600'000; n += 4093)
+    for (const RowFootprint& of : {forward, backward, doubles}) {
+      const RowPlan plan = on(h200, of, n);
+      const int64_t tile = int64_t(plan.threads) * of.per;
+      CHECK(plan.slice * plan.blocks >= n && plan.tiles == ceil_div(plan.slice, tile));
+      CHECK(plan.blocks == 1 || plan.slice % (16 / of.item_bytes) == 0);
+      CHECK(plan.kept * tile * of.inputs * of.item_bytes + of.scratch_bytes <= h200.shared_bytes_per_block);
+      CHECK(plan.vectors == (n % (16 / of.item_bytes) == 0));
+    }
+}
+
+/// Rows that clusters take, and longer ones.
+template <class T>
+void softmax_of_long_rows() {
+  const int64_t block = sizeof(T) == 4 ? 32768 : 16384;
+  for (const int64_t n : {block, block + 1, 2 * block + 4, 8 * block, 8 * block + 4}) {
+    const Size size{1, n};
+    std::vector<T> x = logits<T>(size, unsigned(n));
+    check_softmax<T>(size, x, 0, false);
+    x[size_t(n - 1)] = 50;  // the maximum in the last block's slice
+    check_softmax<T>(size, x, n % 4 ? 1 : 0, true);
+  }
+}
+template <class T>
+void softmax_backward_of_long_rows() {
+  const int64_t block = sizeof(T) == 4 ? 16384 : 8192;
+  for (const int64_t n : {block, block + 1, 4 * block + 4, 8 * block + 4, 16 * block, 16 * block + 4})
+    check_softmax_backward<T>({1, n}, size_t(n % 4), int(n % 3));
+}
+TEST(softmax_backward_of_long_rows_f32) { softmax_backward_of_long_rows<float>(); }
+TEST(softmax_backward_of_long_rows_f64) { softmax_backward_of_long_rows<double>(); }
+
+TEST(softmax_of_long_rows_f32) { softmax_of_long_rows<float>(); }
+TEST(softmax_of_long_rows_f64) { softmax_of_long_rows<double>(); }
+
+/// NaN, infinities, and rows of -inf alone, in one block's slice or in all.
+TEST(softmax_special_values_in_clusters) {
+  constexpr int64_t n = 70000;
+  std::vector<float> x;
+  int64_t rows = 0;
+  for (const auto& row : special_rows<float>(n))
+    if (rows++ % 19 == 0) x.insert(x.end(), row.begin(), row.end());
+  constexpr float inf = std::numeric_limits<float>::infinity();
+  for (const float last : {-inf, 1.0f, -3e38f, inf, std::numeric_limits<float>::quiet_NaN()}) {
+    x.insert(x.end(), n, -inf);
+    x.back() = last;
+  }
+  check_softmax<float>({int64_t(x.size()) / n, n}, x, 0, false);
+}
 
 }  // namespace

@@ -6,4 +6,5 @@
 #include "api.h"
 #include "atomics.h"
 #include "execution.h"
+#include "execution_sm90.h"
 #include "intrinsics.h"
