@@ -37,6 +37,10 @@ PLANTED = {
     "global_read_overrun": "behind the end of 256 allocated bytes",
     "shared_overrun": "behind the end of shared array tile",
     "divergent_barrier": "threads ended that others wait for at a barrier",
+    "wgmma_without_wait": None,
+    "wgmma_early_overwrite": None,
+    "wgmma_without_fence": "without a wgmma.fence",
+    "wgmma_of_one_warp": "of its warpgroup",
 }
 # Which of them are races, and the kernel where ThreadSanitizer sees it.
 RACES = {

@@ -61,6 +61,8 @@ Outcome Block::run(size_t dynamic_shared_bytes) {
   running_ = nullptr;
   const std::string overrun = shared_.end_block();
   if (!overrun.empty() && !outcome_.error) outcome_ = {cudaErrorIllegalAddress, overrun};
+  const std::string missing = warpgroups_.missing();
+  if (!missing.empty() && !outcome_.error) outcome_ = {cudaErrorLaunchFailure, missing};
   return outcome_;
 }
 
@@ -85,6 +87,7 @@ void Block::begin() {
     set_runnable(w, all);
   }
   ended_ = arrived_ = votes_ = 0;
+  warpgroups_.begin_block();
 }
 
 void Block::set_current(int thread) {

@@ -10,6 +10,7 @@
 #include "fiber.h"
 #include "schedule.h"
 #include "shared_memory.h"
+#include "warpgroups.h"
 
 namespace steep::cuda::emulator {
 
@@ -31,12 +32,15 @@ class Block {
   int barrier(Vote vote, bool predicate, const Site& site);
   uint64_t warp_operation(WarpOperation operation, unsigned mask, uint64_t value, int source, const Site& site);
   unsigned active_lanes() const;
+  int thread() const { return current_; }
+  int threads() const { return n_; }
   int lane() const { return current_ % warpSize; }
   void maybe_yield();
   AsyncCopies& copies() { return threads_[size_t(current_)].copies; }
   [[noreturn]] void fail(cudaError_t error, std::string text);
 
   SharedMemory& shared() { return shared_; }
+  Warpgroups& warpgroups() { return warpgroups_; }
   Schedule& schedule() { return schedule_; }
   /// The fiber of the running thread; null while none runs.
   Fiber* running() { return running_; }
@@ -85,6 +89,7 @@ class Block {
 
   Schedule schedule_;
   SharedMemory shared_;
+  Warpgroups warpgroups_;
   dim3 size_{0, 0, 0};
   Fiber* host_ = nullptr;
   Fiber* running_ = nullptr;

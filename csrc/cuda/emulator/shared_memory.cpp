@@ -63,6 +63,13 @@ void* SharedMemory::place(SharedSite& site, const char* name, size_t bytes, size
   return site.data;
 }
 
+const char* SharedMemory::at(uint32_t address, size_t bytes) const {
+  const char* const p = base_ + address;
+  for (const Array& array : arrays_)
+    if (p >= array.data && p + bytes <= array.data + array.bytes) return p;
+  return nullptr;
+}
+
 std::string SharedMemory::end_block() {
   for (const Array& array : arrays_) {
     char *const end = array.data + array.bytes, *const last = array.data + round_up(array.bytes) + kRedZone;

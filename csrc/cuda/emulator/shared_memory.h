@@ -14,6 +14,10 @@ class SharedMemory {
   void begin_block(size_t dynamic_bytes);
   void* place(SharedSite& site, const char* name, size_t bytes, size_t alignment);
   void* dynamic() { return base_; }
+  /// Addresses of shared memory, as PTX has them: bytes from its beginning.
+  uint32_t address(const void* p) const { return uint32_t(static_cast<const char*>(p) - base_); }
+  /// The bytes at an address; null if they aren't in one of the block's arrays.
+  const char* at(uint32_t address, size_t bytes) const;
   /// Where a thread has written beside an array; empty if none has.
   std::string end_block();
 
