@@ -24,21 +24,33 @@
 
 namespace steep::cuda {
 
-/// Queues a kernel on the current stream. Throws CudaError naming `op` if it cannot be launched.
+/// Queues a kernel on the current stream, its blocks in clusters of the size `cluster` (sm_90; more than 8 blocks want
+/// cudaFuncAttributeNonPortableClusterSizeAllowed). Throws CudaError naming `op` if it cannot be launched.
 template <class... Parameter, class... Argument>
-void launch(const char* op, void (*kernel)(Parameter...), dim3 grid, dim3 block, size_t shared_bytes,
-            const Argument&... arguments) {
+void launch_clusters(const char* op, void (*kernel)(Parameter...), dim3 grid, dim3 block, dim3 cluster,
+                     size_t shared_bytes, const Argument&... arguments) {
 #ifdef STEEP_CUDA_EMULATED
-  emulator::launch(op, reinterpret_cast<const void*>(kernel), grid, block, shared_bytes, current_stream(),
+  emulator::launch(op, reinterpret_cast<const void*>(kernel), grid, block, cluster, shared_bytes, current_stream(),
                    [=] { kernel(Parameter(arguments)...); });
   check(op, cudaGetLastError());
 #else
+  cudaLaunchAttribute attribute = {};
+  attribute.id = cudaLaunchAttributeClusterDimension;
+  attribute.val.clusterDim = {cluster.x, cluster.y, cluster.z};
   cudaLaunchConfig_t config = {};
   config.gridDim = grid, config.blockDim = block, config.dynamicSmemBytes = shared_bytes;
   config.stream = current_stream();
+  config.attrs = &attribute, config.numAttrs = cluster.x * cluster.y * cluster.z > 1;
   check(op, cudaLaunchKernelEx(&config, kernel, Parameter(arguments)...));
 #endif
   wait_if_asked(op);
+}
+
+/// The same without clusters.
+template <class... Parameter, class... Argument>
+void launch(const char* op, void (*kernel)(Parameter...), dim3 grid, dim3 block, size_t shared_bytes,
+            const Argument&... arguments) {
+  launch_clusters(op, kernel, grid, block, 1, shared_bytes, arguments...);
 }
 
 /// ⌈a / b⌉

@@ -8,6 +8,8 @@
 #include <type_traits>
 
 #include "../core/half.h"
+#include "ptx_barrier.cuh"
+#include "tensor_map.h"
 
 namespace steep::cuda {
 
@@ -21,9 +23,6 @@ inline constexpr bool kWgmma = false;
 /// A float of which tensor cores read the upper 19 bits.
 struct tf32 {};
 
-/// How the 16-byte pieces of a matrix in shared memory are permuted, so that eight of a column lie in different banks:
-/// those of each row of 32, 64 or 128 bytes, by the row's number; the copy engine does it as it writes.
-enum class Swizzle : int { none = 0, bytes_128 = 1, bytes_64 = 2, bytes_32 = 3 };
 /// In which direction elements are contiguous: along k, or along A's rows or B's columns.
 enum class Major : int { k = 0, mn = 1 };
 
@@ -40,11 +39,12 @@ __device__ __forceinline__ uint64_t matrix_descriptor(const void* shared, Swizzl
 #if defined(STEEP_CUDA_EMULATED)
   const uint32_t address = emulator::shared_address(shared);
 #else
-  const uint32_t address = uint32_t(__cvta_generic_to_shared(shared));
+  const uint32_t address = ptx::shared_address(shared);
 #endif
   const auto field = [](uint32_t bytes) { return uint64_t((bytes & 0x3ffff) >> 4); };
+  // 1, 2, 3: 128, 64, 32 bytes
   return field(address) | field(uint32_t(leading_bytes)) << 16 | field(uint32_t(stride_bytes)) << 32 |
-         uint64_t(swizzle) << 62;
+         uint64_t(-int(swizzle) & 3) << 62;
 }
 
 /// The descriptor of a matrix that begins so many bytes later.

@@ -64,7 +64,7 @@ T* driver_array(size_t n) {
 template <class... Parameter, class... Argument>
 void queue(void (*kernel)(Parameter...), dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t stream,
            Argument... arguments) {
-  emulator::launch("test", reinterpret_cast<const void*>(kernel), grid, block, shared_bytes, stream,
+  emulator::launch("test", reinterpret_cast<const void*>(kernel), grid, block, 1, shared_bytes, stream,
                    [=] { kernel(Parameter(arguments)...); });
 }
 

@@ -14,6 +14,7 @@
 #include "cuda/ptx_wgmma.cuh"
 
 using namespace steep::cuda;
+using steep::bfloat16;
 
 namespace {
 
@@ -161,6 +162,7 @@ __global__ void column_sums(float* y) {
   STEEP_SHARED(bfloat16, b, 64 * 16);
   const int t = int(threadIdx.x);
   for (int i = t; i < 64 * 16; i += kThreads) a[i] = bfloat16(16), b[i] = bfloat16(i % 64 / 8 + i / 128 * 8 + 1);
+  fence_proxy_async();
   __syncthreads();
   float d[32];
   if (bug != WgmmaBug::no_fence) wgmma_fence();

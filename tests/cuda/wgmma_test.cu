@@ -38,9 +38,7 @@ __global__ void __launch_bounds__(kThreads)
     uint32_t a_registers[4][4];
     for (int p = 0; p < 4; ++p)
       for (int i = 0; i < 4; ++i) a_registers[p][i] = fragments[(p * 4 + i) * kThreads + thread];
-#ifndef STEEP_CUDA_EMULATED
-    asm volatile("fence.proxy.async.shared::cta;" ::: "memory");  // stores before what tensor cores read
-#endif
+    fence_proxy_async();
     __syncthreads();
     float d[n / 2];
     for (int i = 0; i < n / 2; ++i) d[i] = sums[i * kThreads + thread];

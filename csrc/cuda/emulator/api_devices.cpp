@@ -1,5 +1,7 @@
 #include <cstdio>
+#include <string_view>
 
+#include "cuda.h"
 #include "device_size.h"
 #include "state.h"
 
@@ -15,6 +17,14 @@ bool exists(int device) { return device >= 0 && device < settings().devices; }
 
 cudaError_t cudaRuntimeGetVersion(int* version) { return *version = kVersion, cudaSuccess; }
 cudaError_t cudaDriverGetVersion(int* version) { return *version = settings().driver, cudaSuccess; }
+
+cudaError_t cudaGetDriverEntryPointByVersion(const char* symbol, void** function, unsigned, unsigned long long,
+                                             cudaDriverEntryPointQueryResult* found) {
+  const bool known = std::string_view(symbol) == "cuTensorMapEncodeTiled";
+  *function = known ? reinterpret_cast<void*>(&cuTensorMapEncodeTiled) : nullptr;
+  *found = known ? cudaDriverEntryPointSuccess : cudaDriverEntryPointSymbolNotFound;
+  return cudaSuccess;
+}
 
 cudaError_t cudaGetDeviceCount(int* count) {
   *count = settings().devices;

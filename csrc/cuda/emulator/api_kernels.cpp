@@ -7,6 +7,13 @@ using namespace steep::cuda::emulator;
 
 cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute attribute, int value) {
   return call([=](State& s) {
+    if (attribute == cudaFuncAttributeNonPortableClusterSizeAllowed) {
+      if (value)
+        s.large_clusters.insert(kernel);
+      else
+        s.large_clusters.erase(kernel);
+      return cudaSuccess;
+    }
     if (attribute != cudaFuncAttributeMaxDynamicSharedMemorySize) return cudaSuccess;
     if (value < 0 || size_t(value) > kMaxShared) return cudaErrorInvalidValue;
     s.most_shared[kernel] = size_t(value);
@@ -27,15 +34,16 @@ cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, const voi
 
 namespace steep::cuda::emulator {
 
-void launch(const char* op, const void* kernel, dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t handle,
-            std::unique_ptr<const Body> body) {
-  const auto work = std::make_shared<Launch>(Launch{op, grid, block, shared_bytes, std::move(body)});
+void launch(const char* op, const void* kernel, dim3 grid, dim3 block, dim3 cluster, size_t shared_bytes,
+            cudaStream_t handle, std::unique_ptr<const Body> body) {
+  const auto work = std::make_shared<Launch>(Launch{op, grid, block, cluster, shared_bytes, std::move(body)});
   call([&](State& s) {
     const auto stream = s.find(handle);
     if (!stream || stream->device != current_device()) return cudaErrorInvalidResourceHandle;
     const auto allowed = s.most_shared.find(kernel);
     const cudaError_t error =
-        check_configuration(*work, allowed == s.most_shared.end() ? kMaxStaticShared : allowed->second);
+        check_configuration(*work, allowed == s.most_shared.end() ? kMaxStaticShared : allowed->second,
+                            s.large_clusters.contains(kernel) ? kMaxClusterAllowed : kMaxCluster);
     if (error == cudaSuccess) s.queues.push(stream, [work, device = stream->device] { return run(*work, device); });
     return error;
   });

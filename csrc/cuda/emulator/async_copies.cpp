@@ -2,7 +2,7 @@
 
 #include <cstring>
 
-#include "block.h"
+#include "cluster.h"
 #include "sanitizers.h"
 
 namespace steep::cuda::emulator {
@@ -61,17 +61,18 @@ void AsyncCopies::land(const Copy& copy) {
 
 void copy_async(void* shared, const void* global, int bytes, int valid) {
   if ((reinterpret_cast<uintptr_t>(shared) | reinterpret_cast<uintptr_t>(global)) % unsigned(bytes))
-    block().fail(cudaErrorMisalignedAddress, "an asynchronous copy is not aligned to its size");
-  if (valid < 0 || valid > bytes) block().fail(cudaErrorIllegalAddress, "an asynchronous copy of too many valid bytes");
-  block().copies().start(shared, global, bytes, valid, block().schedule());
+    cluster().fail(cudaErrorMisalignedAddress, "an asynchronous copy is not aligned to its size");
+  if (valid < 0 || valid > bytes)
+    cluster().fail(cudaErrorIllegalAddress, "an asynchronous copy of too many valid bytes");
+  block().current().copies.start(shared, global, bytes, valid, cluster().schedule());
   maybe_yield();
 }
 
-void commit_async() { block().copies().commit(); }
+void commit_async() { block().current().copies.commit(); }
 
 void wait_async(int groups) {
   maybe_yield();
-  block().copies().wait(groups);
+  block().current().copies.wait(groups);
 }
 
 }  // namespace steep::cuda::emulator

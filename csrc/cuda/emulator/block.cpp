@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "../../core/errors.h"
+#include "cluster.h"
 #include "red_zone.h"
 #include "sanitizers.h"
 
@@ -10,6 +11,9 @@ uint3 threadIdx, blockIdx;
 dim3 blockDim, gridDim;
 
 namespace steep::cuda::emulator {
+
+char* shared_data = nullptr;
+
 namespace {
 
 bool same(const Site& a, const Site& b) { return a.line() == b.line() && a.column() == b.column(); }
@@ -18,67 +22,27 @@ std::string place(const Site& site) { return message(site.file_name(), ":", site
 
 }  // namespace
 
-Block& block() {
-  static Block& one = *new Block;
-  return one;
+Block::Block(int rank) : rank_(rank), threads_(kMaxThreads) {
+  for (int i = 0; i < kMaxThreads; ++i) threads_[size_t(i)].block = this, threads_[size_t(i)].number = i;
 }
 
-Block::Block() : threads_(kMaxThreads) {}
-
-void Block::begin_grid(const Body& body) {
-  body_ = &body;
+void Block::begin_grid() {
   const dim3 d = blockDim;
-  if (d.x != size_.x || d.y != size_.y || d.z != size_.z) {
-    size_ = d;
-    n_ = int(d.x * d.y * d.z);
-    uint3 index{0, 0, 0};
-    for (int i = 0; i < n_; ++i) {
-      threads_[size_t(i)].index = index;
-      if (++index.x < d.x) continue;
-      index.x = 0;
-      if (++index.y == d.y) index.y = 0, ++index.z;
-    }
-  }
-  // Created here, or what the creating thread did would seem to come before what the created one does.
-  if (kThreadSanitizer)
-    while (fibers_.size() < 2 * size_t(n_)) fibers_.push_back(std::make_unique<Fiber>(fiber_main));
-  release(&launch_tag_);
-}
-
-void Block::end_grid() { acquire(&end_tag_); }
-
-Outcome Block::run(size_t dynamic_shared_bytes) {
-  const Hidden hidden;
-  Fiber host;
-  host_ = &host;
-  outcome_ = {};
-  shared_.begin_block(dynamic_shared_bytes);
-  begin();
-  set_current(pick());
-  running_ = threads_[size_t(current_)].fiber = take_fiber(current_);
-  Fiber::switch_to(host, *running_);
-  if (outcome_.error) abandon();
-  running_ = nullptr;
-  const std::string overrun = shared_.end_block();
-  if (!overrun.empty() && !outcome_.error) outcome_ = {cudaErrorIllegalAddress, overrun};
-  const std::string missing = warpgroups_.missing();
-  if (!missing.empty() && !outcome_.error) outcome_ = {cudaErrorLaunchFailure, missing};
-  return outcome_;
-}
-
-/// After an error: forgets the threads that have not ended.
-void Block::abandon() {
-  threads_[size_t(current_)].fiber = running_;
-  for (Thread& thread : threads_) {
-    thread.copies = {};
-    if (!thread.fiber) continue;
-    thread.fiber->reset();
-    if (!kThreadSanitizer) idle_.push_back(thread.fiber);
-    thread.fiber = nullptr;
+  if (d.x == size_.x && d.y == size_.y && d.z == size_.z) return;
+  size_ = d;
+  n_ = int(d.x * d.y * d.z);
+  uint3 index{0, 0, 0};
+  for (int i = 0; i < n_; ++i) {
+    threads_[size_t(i)].index = index;
+    if (++index.x < d.x) continue;
+    index.x = 0;
+    if (++index.y == d.y) index.y = 0, ++index.z;
   }
 }
 
-void Block::begin() {
+void Block::begin(uint3 index, size_t dynamic_shared_bytes, bool opens_memory) {
+  index_ = index;
+  shared_.begin_block(dynamic_shared_bytes, opens_memory);
   runnable_warps_ = 0;
   for (int w = 0; w * warpSize < n_; ++w) {
     const int lanes = std::min(warpSize, n_ - w * warpSize);
@@ -88,111 +52,68 @@ void Block::begin() {
   }
   ended_ = arrived_ = votes_ = 0;
   warpgroups_.begin_block();
+  mbarriers_.clear();
+  for (NamedBarrier& barrier : named_) barrier.threads = barrier.arrived = 0, barrier.waiting.clear();
 }
 
-void Block::set_current(int thread) {
-  current_ = thread;
-  threadIdx = threads_[size_t(thread)].index;
+void Block::set_current(const Thread& thread) {
+  current_ = thread.number;
+  threadIdx = thread.index;
+  blockIdx = index_;
+  shared_data = shared_.data();
 }
 
 void Block::set_runnable(int warp, uint32_t lanes) {
   warps_[warp].runnable |= lanes;
   runnable_warps_ |= uint32_t(1) << warp;
+  cluster().set_runnable(rank_);
 }
 
-/// A runnable thread, which counts as running from now on.
-int Block::pick() {
-  const int w = schedule_.pick(runnable_warps_), lane = schedule_.pick(warps_[w].runnable);
+Thread& Block::pick() {
+  Schedule& schedule = cluster().schedule();
+  const int w = schedule.pick(runnable_warps_), lane = schedule.pick(warps_[w].runnable);
   warps_[w].runnable &= ~(uint32_t(1) << lane);
   if (!warps_[w].runnable) runnable_warps_ &= ~(uint32_t(1) << w);
-  return w * warpSize + lane;
+  return threads_[size_t(w * warpSize + lane)];
 }
 
-Fiber* Block::take_fiber(int thread) {
-  // Threads, and those of the block before, need identities of their own.
-  if (kThreadSanitizer) return fibers_[size_t(2 * thread) + block_number % 2].get();
-  if (idle_.empty()) {
-    fibers_.push_back(std::make_unique<Fiber>(fiber_main));
-    return fibers_.back().get();
-  }
-  Fiber* fiber = idle_.back();
-  idle_.pop_back();
-  return fiber;
-}
-
-void Block::fiber_main() {
-  Block& b = block();
-  for (;;) {
-    acquire(&b.launch_tag_);
-    (*b.body_)();
-    release(&b.end_tag_);
-    const Hidden hidden;
-    b.end_thread();
-  }
-}
-
-/// Hands over to another thread; returns when this one is chosen again.
-void Block::go_on() {
-  if (!runnable_warps_) fail(cudaErrorLaunchFailure, "deadlock: " + describe());
-  Thread& me = threads_[size_t(current_)];
-  const int next = pick();
-  if (next == current_) return;
-  set_current(next);
-  Thread& other = threads_[size_t(next)];
-  if (!other.fiber) other.fiber = take_fiber(next);
-  running_ = other.fiber;
-  Fiber::switch_to(*me.fiber, *other.fiber);
-}
-
-/// Returns when this fiber has another thread to begin.
-void Block::end_thread() {
-  Thread& me = threads_[size_t(current_)];
+bool Block::end_thread() {
+  Thread& me = current();
   me.copies.land_all();
+  if (!me.stores.all_read())
+    cluster().fail(cudaErrorLaunchFailure,
+                   "a thread ended before its bulk stores had read shared memory (cp.async.bulk.wait_group.read)");
+  me.stores.write_all();
   Warp& w = warp();
   w.ended |= lane_bit();
   for (uint32_t rest = w.at_warp; rest; rest &= rest - 1) {
     const Thread& other = threads_[size_t(current_ / warpSize * warpSize + std::countr_zero(rest))];
-    if (other.mask & lane_bit()) fail(cudaErrorLaunchFailure, "a lane ended that others wait for: " + describe());
+    if (other.mask & lane_bit())
+      cluster().fail(cudaErrorLaunchFailure, "a lane ended that others wait for: " + describe());
   }
   if (++ended_ + arrived_ == n_ && arrived_)
-    fail(cudaErrorLaunchFailure, "threads ended that others wait for at a barrier: " + describe());
-
-  Fiber* const fiber = me.fiber;
-  me.fiber = nullptr;
-  if (ended_ == n_) {
-    if (!kThreadSanitizer) idle_.push_back(fiber);
-    return Fiber::switch_to(*fiber, *host_);
-  }
-  if (!runnable_warps_) fail(cudaErrorLaunchFailure, "deadlock: " + describe());
-  const int next = pick();
-  set_current(next);
-  Thread& other = threads_[size_t(next)];
-  if (!other.fiber && !kThreadSanitizer) {
-    other.fiber = fiber;
-    return;
-  }
-  if (!kThreadSanitizer) idle_.push_back(fiber);
-  if (!other.fiber) other.fiber = take_fiber(next);
-  running_ = other.fiber;
-  Fiber::switch_to(*fiber, *other.fiber);
+    cluster().fail(cudaErrorLaunchFailure, "threads ended that others wait for at a barrier: " + describe());
+  return ended_ == n_;
 }
 
 int Block::barrier(Vote vote, bool predicate, const Site& site) {
-  Thread& me = threads_[size_t(current_)];
+  Thread& me = current();
   me.site = site;
   warp().at_block |= lane_bit();
   if (arrived_ == 0) barrier_site_ = site;
-  if (!same(site, barrier_site_)) fail(cudaErrorLaunchFailure, "threads wait at different barriers: " + describe());
+  if (!same(site, barrier_site_))
+    cluster().fail(cudaErrorLaunchFailure, "threads wait at different barriers: " + describe());
   ++arrived_;
   votes_ += predicate;
   char* const tag = &block_tags_[barriers_ % 2];
   release(tag);
   if (arrived_ + ended_ == n_) {
-    if (ended_) fail(cudaErrorLaunchFailure, "threads ended that others wait for at a barrier: " + describe());
+    if (ended_)
+      cluster().fail(cudaErrorLaunchFailure, "threads ended that others wait for at a barrier: " + describe());
     vote_result_ = vote == Vote::count ? votes_ : vote == Vote::all ? votes_ == n_ : votes_ > 0;
     end_block_barrier();
   }
-  go_on();
+  cluster().go_on();
   acquire(tag);
   return vote_result_;
 }
@@ -206,19 +127,46 @@ void Block::end_block_barrier() {
   ++barriers_;
 }
 
+void Block::named_barrier(int id, int threads, bool waits, const Site& site) {
+  if (id < 1 || id > 15) cluster().fail(cudaErrorLaunchFailure, "named barriers are 1 to 15; 0 is __syncthreads()");
+  if (threads < warpSize || threads % warpSize || threads > n_)
+    cluster().fail(cudaErrorLaunchFailure,
+                   message("a named barrier of ", threads, " threads: it must be whole warps of the ", n_));
+  Thread& me = current();
+  NamedBarrier& barrier = named_[id];
+  if (barrier.arrived && barrier.threads != threads)
+    cluster().fail(cudaErrorLaunchFailure, message("named barrier ", id, " of ", threads, " threads is one of ",
+                                                   barrier.threads, " for others"));
+  barrier.threads = threads;
+  char* const tag = &barrier.tags[barrier.count % 2];
+  release(tag);
+  if (waits) barrier.waiting.push_back(current_);
+  if (++barrier.arrived == threads) {
+    for (const int i : barrier.waiting) set_runnable(threads_[size_t(i)]);
+    barrier.waiting.clear();
+    barrier.arrived = 0;
+    ++barrier.count;
+  }
+  if (!waits) return cluster().maybe_yield();
+  me.site = site, me.waits = "the named barrier";
+  cluster().go_on();
+  me.waits = nullptr;
+  acquire(tag);
+}
+
 uint64_t Block::warp_operation(WarpOperation operation, unsigned mask, uint64_t value, int source, const Site& site) {
   Warp& w = warp();
   const int number = current_ / warpSize;
-  Thread& me = threads_[size_t(current_)];
+  Thread& me = current();
   mask &= w.exist;
   me.site = site, me.mask = mask, me.operation = operation, me.value = value, me.source = source;
   w.at_warp |= lane_bit();
-  if (!(mask & lane_bit())) fail(cudaErrorLaunchFailure, "a lane isn't in its own mask: " + describe());
-  if (mask & w.ended) fail(cudaErrorLaunchFailure, "a lane ended that others wait for: " + describe());
+  if (!(mask & lane_bit())) cluster().fail(cudaErrorLaunchFailure, "a lane isn't in its own mask: " + describe());
+  if (mask & w.ended) cluster().fail(cudaErrorLaunchFailure, "a lane ended that others wait for: " + describe());
   char* const tag = &warp_tags_[number][warp_barriers_[number] % 2];
   if (operation == WarpOperation::barrier) release(tag);
   if ((w.at_warp & mask) == mask) end_warp_operation(number, mask);
-  go_on();
+  cluster().go_on();
   if (operation == WarpOperation::barrier) acquire(tag);
   return me.value;
 }
@@ -231,7 +179,8 @@ void Block::end_warp_operation(int number, unsigned mask) {
   for (unsigned rest = mask; rest; rest &= rest - 1) {
     const int i = std::countr_zero(rest);
     if (lanes[i].mask != mask || lanes[i].operation != operation)
-      fail(cudaErrorLaunchFailure, "the lanes of a warp disagree on what they do or on the mask: " + describe());
+      cluster().fail(cudaErrorLaunchFailure,
+                     "the lanes of a warp disagree on what they do or on the mask: " + describe());
     values[i] = lanes[i].value;
     ballot |= unsigned(values[i] & 1) << i;
   }
@@ -259,22 +208,6 @@ unsigned Block::active_lanes() const {
   return w.exist & ~w.ended;
 }
 
-void Block::maybe_yield() {
-  if (schedule_.order() != Order::random) return;
-  copies().progress(schedule_);
-  if (!schedule_.chance(4)) return;
-  set_runnable(current_ / warpSize, lane_bit());
-  go_on();
-}
-
-void Block::fail(cudaError_t error, std::string text) {
-  outcome_.error = error;
-  outcome_.text = message("thread (", threadIdx.x, ", ", threadIdx.y, ", ", threadIdx.z, "): ", text);
-  std::string().swap(text);  // nothing on this stack will be destroyed
-  Fiber::switch_to(*running_, *host_);
-  __builtin_unreachable();  // the fiber is reset
-}
-
 /// Which threads are where, for people.
 std::string Block::describe() const {
   const auto state = [&](int i) -> std::string {
@@ -284,6 +217,10 @@ std::string Block::describe() const {
     const Site& site = threads_[size_t(i)].site;
     if (w.at_block & bit) return "at the block's barrier of " + place(site);
     if (w.at_warp & bit) return "at the warp operation of " + place(site);
+    const Thread& thread = threads_[size_t(i)];
+    if (thread.waits && !(w.runnable & bit))
+      return message("at ", thread.waits, " of ", place(site), thread.mbarrier ? ", whose " : "",
+                     thread.mbarrier ? thread.mbarrier->describe() : "");
     return "running";
   };
   std::vector<std::pair<std::string, std::string>> groups;  // a state, and the threads in it
@@ -330,15 +267,14 @@ void warp_barrier(unsigned mask, const Site& site) {
 }
 unsigned warp_active() { return block().active_lanes(); }
 int lane() { return block().lane(); }
-void maybe_yield() {
+void named_barrier(int id, int threads, bool waits, const Site& site) {
   const Hidden hidden;
-  block().maybe_yield();
+  block().named_barrier(id, threads, waits, site);
 }
 void fence() {
   static char tag;
   acquire(&tag);
   release(&tag);
 }
-void trap() { block().fail(cudaErrorLaunchFailure, "__trap()"); }
 
 }  // namespace steep::cuda::emulator

@@ -6,5 +6,6 @@
 #include "api.h"
 #include "atomics.h"
 #include "execution.h"
+#include "execution_sm90.h"
 #include "intrinsics.h"
 #include "wgmma.h"

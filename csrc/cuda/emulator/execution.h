@@ -32,12 +32,13 @@ struct BodyOf final : Body {
 
 /// Queues `body` for every thread of the grid. `kernel` is the function that cudaFuncSetAttribute knows; errors of the
 /// configuration are cudaGetLastError's, what happens when the kernel runs is a later call's.
-void launch(const char* op, const void* kernel, dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t stream,
-            std::unique_ptr<const Body> body);
+void launch(const char* op, const void* kernel, dim3 grid, dim3 block, dim3 cluster, size_t shared_bytes,
+            cudaStream_t stream, std::unique_ptr<const Body> body);
 template <class F>
-void launch(const char* op, const void* kernel, dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t stream,
-            F body) {
-  launch(op, kernel, grid, block, shared_bytes, stream, std::unique_ptr<const Body>(new BodyOf<F>(std::move(body))));
+void launch(const char* op, const void* kernel, dim3 grid, dim3 block, dim3 cluster, size_t shared_bytes,
+            cudaStream_t stream, F body) {
+  launch(op, kernel, grid, block, cluster, shared_bytes, stream,
+         std::unique_ptr<const Body>(new BodyOf<F>(std::move(body))));
 }
 
 enum class Vote { none, count, all, any };  // what __syncthreads_… tells
@@ -64,17 +65,18 @@ T shuffle(unsigned mask, T value, int source, const Site& site) {
   return value;
 }
 
-/// A shared array of a kernel; where it lies is found when the first thread of a block comes to it.
+/// A shared array of a kernel; where it lies is found when the first thread of a block, or a cluster, comes to it.
 struct SharedSite {
-  uint64_t block;  // the one that `data` is for
-  void* data;
+  uint64_t cluster;  // the one that `offset` is for
+  size_t offset;
 };
-extern uint64_t block_number;  // of all the blocks run by this process
-void* place_shared(SharedSite& site, const char* name, size_t bytes, size_t alignment);
+extern uint64_t cluster_number;  // of all the clusters, or single blocks, run by this process
+extern char* shared_data;        // the running block's shared memory
+void place_shared(SharedSite& site, const char* name, size_t bytes, size_t alignment);
 inline void* shared(SharedSite& site, const char* name, size_t bytes, size_t alignment) {
-  return site.block == block_number ? site.data : place_shared(site, name, bytes, alignment);
+  if (site.cluster != cluster_number) place_shared(site, name, bytes, alignment);
+  return shared_data + site.offset;
 }
-void* dynamic_shared();
 
 /// cp.async: `bytes` are copied from global to shared memory, those from `valid` on are zeros. They land at a time of
 /// the emulator's choice before the wait for their group ends.
@@ -106,7 +108,7 @@ void fence();
       name##_site, #name, sizeof(type) * (count), alignof(type) > 16 ? alignof(type) : 16))
 // In a kernel: `name` points to the shared memory whose size the launch gave.
 #define EMULATOR_DYNAMIC_SHARED(type, name) \
-  type* const name = static_cast<type*>(::steep::cuda::emulator::dynamic_shared())
+  type* const name = reinterpret_cast<type*>(::steep::cuda::emulator::shared_data)
 
 using EmulatorSite = steep::cuda::emulator::Site;
 

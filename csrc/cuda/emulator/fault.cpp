@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <cstdio>
 
-#include "block.h"
+#include "cluster.h"
 #include "memory.h"
 
 namespace steep::cuda::emulator {
@@ -23,14 +23,14 @@ cudaError_t error;
 char text[160];
 
 [[noreturn]] __attribute__((no_sanitize("address", "thread"))) void end_kernel() {
-  block().running()->forget_frames();
-  block().fail(error, text);
+  cluster().running()->forget_frames();
+  cluster().fail(error, text);
 }
 
 /// Makes the interrupted fiber go on with end_kernel, at the top of its stack: the old one may be full.
 bool redirect(void* context) {
   auto& machine = static_cast<ucontext_t*>(context)->uc_mcontext;
-  char* const top = block().running()->stack_top();
+  char* const top = cluster().running()->stack_top();
 #if defined(__x86_64__)
   machine.gregs[REG_RSP] = reinterpret_cast<greg_t>(top) - 8;  // as if called
   machine.gregs[REG_RIP] = reinterpret_cast<greg_t>(&end_kernel);
@@ -46,7 +46,7 @@ bool redirect(void* context) {
 }
 
 void on_fault(int signal, siginfo_t* info, void* context) {
-  const bool in_kernel = pthread_equal(pthread_self(), executing) && block().running();
+  const bool in_kernel = pthread_equal(pthread_self(), executing) && cluster().running();
   if (in_kernel) {
     const void* const address = info->si_addr;
     if (signal == SIGSEGV && device_memory().open(address, executing_on)) return;
@@ -56,12 +56,15 @@ void on_fault(int signal, siginfo_t* info, void* context) {
     } else if (signal == SIGILL) {
       error = cudaErrorIllegalInstruction;
       std::snprintf(text, sizeof text, "illegal instruction");
-    } else if (block().running()->overflowed_at(address)) {
+    } else if (cluster().running()->overflowed_at(address)) {
       error = cudaErrorHardwareStackError;
       std::snprintf(text, sizeof text, "stack overflow");
     } else if (info->si_code == SI_KERNEL) {  // x86 has the same exception for both
       error = cudaErrorMisalignedAddress;
       std::snprintf(text, sizeof text, "misaligned or impossible address");
+    } else if (cluster().owner(address)) {
+      error = cudaErrorIllegalAddress;
+      std::snprintf(text, sizeof text, "shared memory of a block of the cluster that has not begun or has ended");
     } else {
       error = cudaErrorIllegalAddress;
       device_memory().describe(address, text, sizeof text);

@@ -8,7 +8,7 @@
 #include <memory>
 #include <vector>
 
-#include "block.h"
+#include "cluster.h"
 
 namespace steep::cuda::emulator {
 

@@ -6,7 +6,7 @@
 #include <new>
 
 #include "../../core/errors.h"
-#include "block.h"
+#include "cluster.h"
 #include "device_size.h"
 #include "red_zone.h"
 #include "sanitizers.h"
@@ -20,8 +20,6 @@ constexpr size_t kRedZone = 128, kArena = 512 << 10, kGuard = 64 << 10;
 
 }  // namespace
 
-uint64_t block_number = 0;
-
 SharedMemory::SharedMemory() {
   void* p = mmap(nullptr, kArena + 2 * kGuard, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (p == MAP_FAILED) throw std::bad_alloc();
@@ -29,38 +27,64 @@ SharedMemory::SharedMemory() {
   mprotect(base_, kArena, PROT_READ | PROT_WRITE);
 }
 
-void SharedMemory::begin_block(size_t dynamic_bytes) {
-  ++block_number;
+void SharedMemory::begin_block(size_t dynamic_bytes, bool is_open) {
   // For ThreadSanitizer these must not be the bytes that the block before used.
-  if (kThreadSanitizer && used_)
+  if (kThreadSanitizer && used_) {
     mmap(base_, kArena, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+    is_open_ = true;
+  }
+  allow(base_, used_);
   used_ = static_bytes_ = 0;
   arrays_.clear();
   dynamic_bytes_ = dynamic_bytes;
+  if (is_open)
+    open();
+  else
+    close();
   if (dynamic_bytes) add("dynamic shared memory", dynamic_bytes, 1);
 }
 
-char* SharedMemory::add(const char* name, size_t bytes, size_t alignment) {
-  used_ = (used_ + alignment - 1) & -alignment;
-  char* data = base_ + used_;
-  const size_t padded = round_up(bytes);
-  used_ += padded + kRedZone;
-  allow(data, padded + kRedZone);
-  uint32_t* const words = reinterpret_cast<uint32_t*>(data);
-  std::fill(words, words + padded / 4, kPoison);
-  mark_red_zone(data + bytes, data + padded + kRedZone);
-  forbid(data + bytes, padded - bytes + kRedZone);
-  arrays_.push_back({name, data, bytes});
-  return data;
+void SharedMemory::open() {
+  if (is_open_) return;
+  mprotect(base_, kArena, PROT_READ | PROT_WRITE);
+  is_open_ = true;
+  for (const Array& array : arrays_) poison(array);
 }
 
-void* SharedMemory::place(SharedSite& site, const char* name, size_t bytes, size_t alignment) {
+void SharedMemory::close() {
+  if (!is_open_) return;
+  mprotect(base_, kArena, PROT_NONE);
+  is_open_ = false;
+}
+
+bool SharedMemory::contains(const void* p) const {
+  const char* const at = static_cast<const char*>(p);
+  return at >= base_ && at < base_ + kArena;
+}
+
+size_t SharedMemory::add(const char* name, size_t bytes, size_t alignment) {
+  const size_t offset = (used_ + alignment - 1) & -alignment;
+  used_ = offset + round_up(bytes) + kRedZone;
+  arrays_.push_back({name, base_ + offset, bytes});
+  if (is_open_) poison(arrays_.back());
+  return offset;
+}
+
+void SharedMemory::poison(const Array& array) {
+  const size_t padded = round_up(array.bytes);
+  allow(array.data, padded + kRedZone);
+  uint32_t* const words = reinterpret_cast<uint32_t*>(array.data);
+  std::fill(words, words + padded / 4, kPoison);
+  mark_red_zone(array.data + array.bytes, array.data + padded + kRedZone);
+  forbid(array.data + array.bytes, padded - array.bytes + kRedZone);
+}
+
+size_t SharedMemory::place(const char* name, size_t bytes, size_t alignment) {
   static_bytes_ += bytes;
   if (static_bytes_ > kMaxStaticShared || static_bytes_ + dynamic_bytes_ > kMaxShared)
-    block().fail(cudaErrorLaunchOutOfResources,
-                 message("shared arrays take ", static_bytes_, " bytes, and ", dynamic_bytes_, " of dynamic memory"));
-  site = {block_number, add(name, bytes, alignment)};
-  return site.data;
+    cluster().fail(cudaErrorLaunchOutOfResources,
+                   message("shared arrays take ", static_bytes_, " bytes, and ", dynamic_bytes_, " of dynamic memory"));
+  return add(name, bytes, alignment);
 }
 
 const char* SharedMemory::at(uint32_t address, size_t bytes) const {
@@ -71,6 +95,7 @@ const char* SharedMemory::at(uint32_t address, size_t bytes) const {
 }
 
 std::string SharedMemory::end_block() {
+  if (!is_open_) return "";
   for (const Array& array : arrays_) {
     char *const end = array.data + array.bytes, *const last = array.data + round_up(array.bytes) + kRedZone;
     allow(end, size_t(last - end));
@@ -81,12 +106,5 @@ std::string SharedMemory::end_block() {
   }
   return "";
 }
-
-void* place_shared(SharedSite& site, const char* name, size_t bytes, size_t alignment) {
-  const Hidden hidden;
-  return block().shared().place(site, name, bytes, alignment);
-}
-
-void* dynamic_shared() { return block().shared().dynamic(); }
 
 }  // namespace steep::cuda::emulator

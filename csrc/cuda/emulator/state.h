@@ -4,6 +4,7 @@
 #include <memory>
 #include <mutex>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "memory.h"
 #include "queues.h"
@@ -23,8 +24,10 @@ struct State {
   Queues queues;
   std::unordered_map<const void*, std::unique_ptr<CUstream_st>> streams;
   std::unordered_map<const void*, std::unique_ptr<CUevent_st>> events;
-  std::map<uintptr_t, size_t> pinned;                   // host memory of cudaMallocHost
-  std::unordered_map<const void*, size_t> most_shared;  // by kernel, from cudaFuncSetAttribute
+  std::map<uintptr_t, size_t> pinned;  // host memory of cudaMallocHost
+  // By kernel, from cudaFuncSetAttribute.
+  std::unordered_map<const void*, size_t> most_shared;
+  std::unordered_set<const void*> large_clusters;
 
   /// The stream of a handle on the current device; null if there is none.
   std::shared_ptr<Stream> find(cudaStream_t handle);

@@ -5,7 +5,7 @@
 
 #include "../../core/errors.h"
 #include "../../core/half.h"
-#include "block.h"
+#include "cluster.h"
 #include "sanitizers.h"
 #include "tensor_core.h"
 
@@ -28,7 +28,7 @@ class SharedOperand {
     constexpr int kChunks[] = {1, 8, 4, 2};  // by the descriptor's field for the swizzle: none, 128, 64, 32 bytes
     chunks_ = kChunks[descriptor >> 62];
     if (descriptor >> 49 & 7)
-      block.fail(cudaErrorNotSupported, "a matrix descriptor with a base offset: align the matrix to its swizzle");
+      cluster().fail(cudaErrorNotSupported, "a matrix descriptor with a base offset: align the matrix to its swizzle");
   }
 
   /// Where the chunk lies whose first element is (row, k). A row is one of A, or of B's transpose.
@@ -45,7 +45,7 @@ class SharedOperand {
     }
     at ^= (at >> 7 & uint32_t(chunks_ - 1)) << 4;
     const char* const p = block_.shared().at(at, kChunk);
-    if (!p) block_.fail(cudaErrorIllegalAddress, message("wgmma reads byte ", at, " of shared memory: no array's"));
+    if (!p) cluster().fail(cudaErrorIllegalAddress, message("wgmma reads byte ", at, " of shared memory: no array's"));
     return p;
   }
 
@@ -120,24 +120,25 @@ void Warpgroups::begin_block() {
 /// Adds the running thread to its warp's newest operation, which it begins if the others haven't come to it yet.
 void Warpgroups::join(Block& block, const Wgmma& operation, float* d, const uint32_t* a) {
   used_ = true;
-  const int number = block.thread() / warpSize, lane = block.lane();
+  const int number = block.current().number / warpSize, lane = block.lane();
   Warp& warp = warps_[number];
   if (block.threads() < (number / kWarps + 1) * kWarps * warpSize)
-    block.fail(cudaErrorLaunchFailure, "wgmma.mma_async needs four whole warps");
+    cluster().fail(cudaErrorLaunchFailure, "wgmma.mma_async needs four whole warps");
   if (!(warp.fenced >> lane & 1))
-    block.fail(cudaErrorLaunchFailure,
-               "wgmma.mma_async without a wgmma.fence since the thread's last wait: what it did with the registers in "
-               "between is in no order with it");
+    cluster().fail(
+        cudaErrorLaunchFailure,
+        "wgmma.mma_async without a wgmma.fence since the thread's last wait: what it did with the registers in "
+        "between is in no order with it");
   if (warp.under_way.empty() || warp.under_way.back().is_complete()) {
     warp.under_way.push_back({operation, warp.groups[lane], 0, {}, {}});
     auto& agreed = agreed_[number / kWarps];
     if (warp.count == int(agreed.size())) agreed.push_back(operation);
     if (agreed[size_t(warp.count++)] != operation)
-      block.fail(cudaErrorLaunchFailure, "the warps of a warpgroup disagree on a wgmma.mma_async");
+      cluster().fail(cudaErrorLaunchFailure, "the warps of a warpgroup disagree on a wgmma.mma_async");
   }
   WarpWgmma& part = warp.under_way.back();
   if (part.operation != operation)
-    block.fail(cudaErrorLaunchFailure, "the lanes of a warp disagree on a wgmma.mma_async");
+    cluster().fail(cudaErrorLaunchFailure, "the lanes of a warp disagree on a wgmma.mma_async");
   part.d[lane] = d, part.a[lane] = a;
   part.arrived |= uint32_t(1) << lane;
 }
@@ -153,7 +154,7 @@ bool Warpgroups::take_first_before(Warp& warp, int group, WarpWgmma& part) {
 
 /// ThreadSanitizer is to see what is read and written, as the running thread's.
 void Warpgroups::execute_before(Block& block, int group) {
-  const int number = block.thread() / warpSize;
+  const int number = block.current().number / warpSize;
   for (WarpWgmma part; take_first_before(warps_[number], group, part);) part.execute(block, number);
   release(&warps_[number].tag);
 }
@@ -162,27 +163,28 @@ void Warpgroups::start(Block& block, const Wgmma& operation, float* d, const uin
   int group;
   {
     const Hidden hidden;
-    group = warps_[block.thread() / warpSize].groups[block.lane()];
+    group = warps_[block.current().number / warpSize].groups[block.lane()];
     join(block, operation, d, a);
     block.warp_operation(WarpOperation::barrier, ~0u, 0, 0, site);
   }
   // As early as can be; the forward schedule: as late.
-  if (block.schedule().order() == Order::reverse || block.schedule().chance(32)) execute_before(block, group + 1);
+  if (cluster().schedule().order() == Order::reverse || cluster().schedule().chance(32))
+    execute_before(block, group + 1);
 }
 
 void Warpgroups::fence(Block& block) {
   const Hidden hidden;
-  warps_[block.thread() / warpSize].fenced |= uint32_t(1) << block.lane();
+  warps_[block.current().number / warpSize].fenced |= uint32_t(1) << block.lane();
   used_ = true;
 }
 
 void Warpgroups::commit(Block& block) {
   const Hidden hidden;
-  ++warps_[block.thread() / warpSize].groups[block.lane()];
+  ++warps_[block.current().number / warpSize].groups[block.lane()];
 }
 
 void Warpgroups::wait(Block& block, int groups, const Site& site) {
-  Warp& warp = warps_[block.thread() / warpSize];
+  Warp& warp = warps_[block.current().number / warpSize];
   int before;
   {
     const Hidden hidden;
