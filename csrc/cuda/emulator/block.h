@@ -30,6 +30,7 @@ class Block {
   // Called by the running thread.
   int barrier(Vote vote, bool predicate, const Site& site);
   uint64_t warp_operation(WarpOperation operation, unsigned mask, uint64_t value, int source, const Site& site);
+  void warp_collective(Collective& mine, const Site& site);
   unsigned active_lanes() const;
   int lane() const { return current_ % warpSize; }
   void maybe_yield();

@@ -7,3 +7,4 @@
 #include "atomics.h"
 #include "execution.h"
 #include "intrinsics.h"
+#include "tensor_cores.h"
