@@ -33,6 +33,9 @@ PLANTED = {
     "order_of_blocks": None,
     "unfinished_copy": None,
     "unordered_streams": None,
+    "matrices_before_barrier": None,
+    "misaligned_matrices": "the row of a matrix is not aligned to 16 bytes",
+    "lanes_missing_from_product": "a lane ended that others wait for",
     "global_overrun": "behind the end of 800 allocated bytes",
     "global_read_overrun": "behind the end of 256 allocated bytes",
     "shared_overrun": "behind the end of shared array tile",
@@ -50,6 +53,7 @@ RACES = {
     "warp_barrier": "warp_sum<true>",
     "non_atomic_add": "count<true>",
     "order_of_blocks": "after_block_0<true>",
+    "matrices_before_barrier": "shift_matrices<true>",
 }
 
 

@@ -36,6 +36,9 @@ class OnDevice {
   int before_;
 };
 
+/// The newest architecture of the build's targets whose code runs on devices of a compute capability; 0: none.
+int architecture_for(int capability);
+
 /// Did this process begin as a fork of one that had used CUDA? Then it cannot.
 bool is_forked();
 
@@ -44,7 +47,8 @@ struct DeviceLimits {
   int multiprocessors;
   int shared_bytes_per_block;  // the most a block can have, after cudaFuncSetAttribute
   int shared_bytes_per_multiprocessor;
-  int capability;  // 10·major + minor
+  int capability;    // 10·major + minor
+  int architecture;  // of this build's code for it: a target of CMake's, without its letter
 };
 const DeviceLimits& device_limits();
 

@@ -14,7 +14,6 @@
 #include "cuda/ptx_wgmma.cuh"
 
 using namespace steep::cuda;
-using steep::bfloat16;
 
 namespace {
 
@@ -153,29 +152,37 @@ __global__ void some_return(const float* x, float* y, int n) {
   if (t < n) y[t] = tile[n - 1 - t];
 }
 
-enum class WgmmaBug { none, no_wait, early_overwrite, no_fence, lone_warp };
-
-/// 16 times the sums of B's columns, B (16, 64) being 1 … 64 in every row: A is 16 in all its elements.
-template <WgmmaBug bug>
-__global__ void column_sums(float* y) {
-  STEEP_SHARED(bfloat16, a, 64 * 16);
-  STEEP_SHARED(bfloat16, b, 64 * 16);
+/// Every thread takes the element of the next warp, by ldmatrix.
+template <bool bug>
+__global__ void shift_matrices(const float* x, float* y) {
+  STEEP_SHARED(float, tile, kThreads);
   const int t = int(threadIdx.x);
-  for (int i = t; i < 64 * 16; i += kThreads) a[i] = bfloat16(16), b[i] = bfloat16(i % 64 / 8 + i / 128 * 8 + 1);
-  fence_proxy_async();
+  tile[t] = x[t];
+  if (!bug) __syncthreads();
+  uint32_t words[4];
+  emulator::load_matrices(4, false, tile + (t + 8) % 32 * 4, words);
+  y[t] = __uint_as_float(words[t / 32]);
+}
+template <bool bug>
+__global__ void load_rows(const float* x, float* y) {
+  STEEP_SHARED(float, tile, kThreads + 4);
+  const int t = int(threadIdx.x);
+  for (int i = t; i < kThreads + 4; i += 32) tile[i] = x[i % kThreads];
   __syncthreads();
-  float d[32];
-  if (bug != WgmmaBug::no_fence) wgmma_fence();
-  // Eight rows of 16 bytes of k, the other eight steps of k behind them, and so on.
-  if (bug != WgmmaBug::lone_warp || t < 32)
-    wgmma<bfloat16, 64>(d, matrix_descriptor(a, Swizzle::none, 128, 256), matrix_descriptor(b, Swizzle::none, 128, 256),
-                        false);
-  wgmma_commit();
-  if (bug != WgmmaBug::no_wait && bug != WgmmaBug::early_overwrite) wgmma_wait<0>();
-  if (bug == WgmmaBug::early_overwrite) b[t] = bfloat16(0), wgmma_wait<0>();
-  if (t / 4 == 0)
-    for (int i = 0; i < 32; i += 4) y[i * 2 + t * 2] = d[i], y[i * 2 + t * 2 + 1] = d[i + 1];
-  if (bug == WgmmaBug::no_wait) wgmma_wait<0>();
+  uint32_t words[4];
+  emulator::load_matrices(4, false, tile + 4 * t + (bug ? 1 : 0), words);
+  for (int i = 0; i < 4; ++i) y[32 * i + t] = __uint_as_float(words[i]);
+}
+/// Lanes without an element of C leave too early.
+template <bool bug>
+__global__ void multiply_some(const float* x, float* y) {
+  const int t = int(threadIdx.x);
+  if (bug && t == 31) return;
+  float d[4];
+  for (int i = 0; i < 4; ++i) d[i] = x[32 * i + t];
+  const uint32_t a[4] = {}, b[2] = {};
+  emulator::mma(emulator::MmaType::tf32, d, a, b, d);
+  for (int i = 0; i < 4; ++i) y[32 * i + t] = d[i];
 }
 
 // --- running them ----------------------------------------------------------------------------------------------------
@@ -305,6 +312,18 @@ bool divergent_barrier() {
   launch("planted", some_return<bug>, 1, kThreads, 0, in.p, out.p, 100);
   return out.host() == std::vector<float>(x.rbegin(), x.rend());
 }
+template <bool bug>
+bool matrices_before_barrier() {
+  return one_block(shift_matrices<bug>, kThreads, shifted(32));
+}
+template <bool bug>
+bool misaligned_matrices() {
+  return one_block(load_rows<bug>, 32, numbers(kThreads));
+}
+template <bool bug>
+bool lanes_missing_from_product() {
+  return one_block(multiply_some<bug>, 32, numbers(kThreads));
+}
 /// The host reads what an asynchronous copy brings, without waiting.
 template <bool bug>
 bool unfinished_copy() {
@@ -338,30 +357,7 @@ bool unordered_streams() {
   return right;
 }
 
-template <WgmmaBug bug>
-bool run_column_sums() {
-  std::vector<float> expected;
-  for (int column = 0; column < 64; ++column) expected.push_back(16 * 16 * float(column / 8 * 8 + column % 8 + 1));
-  const Array<float> y(expected.size());
-  launch("planted", column_sums<bug>, 1, kThreads, 0, y.p);
-  return y.host() == expected;
-}
-template <bool bug>
-bool wgmma_without_wait() {
-  return run_column_sums < bug ? WgmmaBug::no_wait : WgmmaBug::none > ();
-}
-template <bool bug>
-bool wgmma_early_overwrite() {
-  return run_column_sums < bug ? WgmmaBug::early_overwrite : WgmmaBug::none > ();
-}
-template <bool bug>
-bool wgmma_without_fence() {
-  return run_column_sums < bug ? WgmmaBug::no_fence : WgmmaBug::none > ();
-}
-template <bool bug>
-bool wgmma_of_one_warp() {
-  return run_column_sums < bug ? WgmmaBug::lone_warp : WgmmaBug::none > ();
-}
+#include "planted_wgmma.h"
 
 struct Program {
   bool (*with_bug)();
@@ -372,12 +368,27 @@ struct Program {
     #name, { name<true>, name<false> } \
   }
 const std::map<std::string, Program> programs = {
-    PROGRAM(barrier_before_read),   PROGRAM(barrier_before_overwrite), PROGRAM(barrier_in_reduction),
-    PROGRAM(warp_barrier),          PROGRAM(global_overrun),           PROGRAM(global_read_overrun),
-    PROGRAM(shared_overrun),        PROGRAM(uninitialized_shared),     PROGRAM(loose_wait),
-    PROGRAM(non_atomic_add),        PROGRAM(order_of_blocks),          PROGRAM(divergent_barrier),
-    PROGRAM(unfinished_copy),       PROGRAM(unordered_streams),        PROGRAM(wgmma_without_wait),
-    PROGRAM(wgmma_early_overwrite), PROGRAM(wgmma_without_fence),      PROGRAM(wgmma_of_one_warp),
+    PROGRAM(barrier_before_read),
+    PROGRAM(barrier_before_overwrite),
+    PROGRAM(barrier_in_reduction),
+    PROGRAM(warp_barrier),
+    PROGRAM(global_overrun),
+    PROGRAM(global_read_overrun),
+    PROGRAM(shared_overrun),
+    PROGRAM(uninitialized_shared),
+    PROGRAM(loose_wait),
+    PROGRAM(non_atomic_add),
+    PROGRAM(order_of_blocks),
+    PROGRAM(divergent_barrier),
+    PROGRAM(unfinished_copy),
+    PROGRAM(unordered_streams),
+    PROGRAM(matrices_before_barrier),
+    PROGRAM(misaligned_matrices),
+    PROGRAM(lanes_missing_from_product),
+    PROGRAM(wgmma_without_wait),
+    PROGRAM(wgmma_early_overwrite),
+    PROGRAM(wgmma_without_fence),
+    PROGRAM(wgmma_of_one_warp),
 };
 
 }  // namespace

@@ -66,6 +66,7 @@ class Block {
   int barrier(Vote vote, bool predicate, const Site& site);
   void named_barrier(int id, int threads, bool waits, const Site& site);
   uint64_t warp_operation(WarpOperation operation, unsigned mask, uint64_t value, int source, const Site& site);
+  void warp_collective(Collective& mine, const Site& site);
   unsigned active_lanes() const;
   int lane() const { return current_ % warpSize; }
   void init_mbarrier(uint64_t* p, unsigned arrivals);
