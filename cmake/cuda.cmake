@@ -38,7 +38,7 @@ else()
 endif()
 
 set(cuda_kernels unary.cu binary.cu cast.cu reduce.cu softmax.cu cross_entropy.cu layer_norm.cu optimizer.cu
-                 gemm_simt.cu gemm_mma.cu indexing.cu nonzero.cu random.cu scan.cu sort.cu)
+                 gemm_simt.cu gemm_mma.cu gemm_wgmma.cu indexing.cu nonzero.cu random.cu scan.cu sort.cu)
 set(cuda_runtime allocator.cpp copy.cpp devices.cpp gemm.cpp runtime.cpp table.cpp tensor_map.cpp)
 list(TRANSFORM cuda_kernels PREPEND ${cuda_folder}/)
 list(TRANSFORM cuda_runtime PREPEND ${cuda_folder}/)

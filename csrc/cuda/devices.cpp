@@ -88,6 +88,13 @@ int architecture_for(int capability) {
   return newest;
 }
 
+bool is_target(std::string_view architecture) {
+  std::istringstream targets(kTargets);
+  for (std::string target; targets >> target;)
+    if (target == architecture) return true;
+  return false;
+}
+
 bool is_forked() { return forked; }
 
 int device_count() { return forked ? 0 : devices().count; }

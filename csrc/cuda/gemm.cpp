@@ -167,23 +167,43 @@ void multiply(const Gemm<T>& g, const GemmBatch& matrices, Activation activation
   launch_simt(p, plan.tile);
 }
 
+/// By the cores that are the fastest for it.
+template <class T>
+void multiply_by_tensor_cores(const Gemm<T>& g, const GemmBatch& matrices, Activation activation,
+                              MmaOperands operands) {
+  constexpr int64_t kLeastExtent = 64;  // of a product that is worth a warpgroup's tiles
+  Product<T> p = readable_product(g, matrices, activation);
+  if (is_empty(p)) return;
+  const DeviceLimits& limits = device_limits();
+  const GemmSizes sizes{g.m, g.n, g.k, p.batch.matrices};
+  const double elements[] = {double(g.m) * double(g.k) * double(matrices_of(p.batch, p.batch.a)),
+                             double(g.n) * double(g.k) * double(matrices_of(p.batch, p.batch.b))};
+  const double copies[] = {is_read(p.a.access) ? 0 : elements[0], is_read(p.b.access) ? 0 : elements[1]};
+  const bool takes = limits.has_wgmma && std::min({g.m, g.n, g.k}) >= kLeastExtent && wgmma_takes(p, operands);
+  const double wgmma[] = {takes && wgmma_copies(p, operands, true) ? elements[0] : 0,
+                          takes && wgmma_copies(p, operands, false) ? elements[1] : 0};
+  switch (choose_cores(operands, sizes, copies, limits.multiprocessors, limits.architecture, takes ? wgmma : nullptr)) {
+    case Cores::simt:
+      if constexpr (std::is_same_v<T, float>) return multiply(g, matrices, activation);
+      [[fallthrough]];
+    case Cores::mma:
+      return multiply_by_mma(g, matrices, activation, operands);
+    case Cores::wgmma:
+      const GemmPlan plan = choose_wgmma_tile(operands, sizes, limits.multiprocessors);
+      p.split = plan.split;
+      launch_wgmma(p, operands, plan.tile);
+  }
+}
+
 void multiply_float32(const Gemm<float>& g, const GemmBatch& matrices, Activation activation, Precision precision) {
   if (precision == Precision::highest || g.m == 1 || g.n == 1) return multiply(g, matrices, activation);
-  const Product<float> p = readable_product(g, matrices, activation);
-  const DeviceLimits& limits = device_limits();
   const MmaOperands operands = precision == Precision::high ? MmaOperands::pieces : MmaOperands::tf32;
-  const auto copied = [&](const Operand<float>& x, const int64_t(&steps)[kMaxNdim]) {
-    return is_read(x.access) ? 0 : double(x.length) * double(p.k) * double(matrices_of(p.batch, steps));
-  };
-  const double copies[] = {copied(p.a, p.batch.a), copied(p.b, p.batch.b)};
-  const Cores cores =
-      choose_cores(operands, {g.m, g.n, g.k, p.batch.matrices}, copies, limits.multiprocessors, limits.architecture);
-  cores == Cores::mma ? multiply_by_mma(g, matrices, activation, operands) : multiply(g, matrices, activation);
+  multiply_by_tensor_cores(g, matrices, activation, operands);
 }
 
 template <class T>
 void multiply_halves(const Gemm<T>& g, const GemmBatch& matrices, Activation activation) {
-  multiply_by_mma(g, matrices, activation, MmaOperands::halves);
+  multiply_by_tensor_cores(g, matrices, activation, MmaOperands::halves);
 }
 
 /// As unsigned ones, which wrap.

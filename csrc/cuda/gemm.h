@@ -103,6 +103,19 @@ template <class T>
 void launch_pack(const T* from, const Batch& batch, int64_t lines, int64_t line_step, int64_t n, int64_t step, T* to,
                  int64_t pitch);
 
+// By warpgroups: sm_90a.
+
+/// Can they take the product's operands? Those of 16 bits must be where the copy engine can read them: rows, columns
+/// and matrices at positive multiples of 16 bytes.
+template <class T>
+bool wgmma_takes(const Product<T>& g, MmaOperands operands);
+/// Does an operand have to be copied for it?
+template <class T>
+bool wgmma_copies(const Product<T>& g, MmaOperands operands, bool of_a);
+/// With wgmma_tiles(operands)[tile].
+template <class T>
+void launch_wgmma(const Product<T>& g, MmaOperands operands, int tile);
+
 /// gemm.cpp: by tensor cores in any case; float32 where `operands` isn't halves.
 template <class T>
 void multiply_by_mma(const Gemm<T>& g, const GemmBatch& matrices, Activation activation, MmaOperands operands);

@@ -150,6 +150,7 @@ constexpr CoreRates rates_of(int architecture) {
   if (architecture == 80) return {64, 1024};
   return {128, architecture == 90 || architecture == 100 ? 1280.0 : 512.0};
 }
+inline constexpr double kWgmmaRate = 2048;  // those of sm_90's wgmma
 
 struct GemmSizes {
   int64_t m, n, k, batch;
@@ -164,21 +165,66 @@ inline GemmPlan choose_mma_tile(MmaOperands operands, const GemmSizes& g, int mu
       rates_of(architecture).mma / products);
 }
 
-/// Which units of a multiprocessor do the work: the CUDA cores, or tensor cores by mma.sync.
-enum class Cores { simt, mma };
+/// The m×n elements of C that a block computes, by two warpgroups of m/2 rows each. Its shared memory has `stages`
+/// buffers for tiles of A and B of 128 bytes of k, each in so many pieces: 192 KB in all, of 227. The blocks of a
+/// cluster take tiles below each other and share what they read of B.
+struct WgmmaTile {
+  int m, n, stages, pieces, cluster;
+};
 
-/// For float32 operands where tensor cores are accurate enough; copies[i] elements of operand i have to be copied
-/// first. Some GPUs' tensor cores are no faster than their CUDA cores, nor are any with few elements: then the more
-/// exact ones do it.
+struct WgmmaChoice {
+  WgmmaTile tile;
+  TileSpeed speed;
+};
+
+// The first one is the one that reads operands least often. A warpgroup's sums take n/2 registers of each thread, and
+// as many again where there are pieces.
+inline constexpr WgmmaChoice kWgmmaTiles[] = {{{128, 256, 4, 1, 2}, {80, 1}}, {{128, 128, 6, 1, 1}, {65, 1}}};
+inline constexpr WgmmaChoice kWgmmaPiecesTiles[] = {{{128, 128, 2, 3, 1}, {70, 1}}};
+constexpr std::span<const WgmmaChoice> wgmma_tiles(MmaOperands operands) {
+  return operands == MmaOperands::pieces ? std::span<const WgmmaChoice>(kWgmmaPiecesTiles) : kWgmmaTiles;
+}
+
+/// By warpgroups.
+inline GemmPlan choose_wgmma_tile(MmaOperands operands, const GemmSizes& g, int multiprocessors) {
+  const double products = operands == MmaOperands::halves ? 1 : operands == MmaOperands::tf32 ? 2 : 6;
+  const int depth = operands == MmaOperands::tf32 ? 32 : 64;
+  const std::span<const WgmmaChoice> all = wgmma_tiles(operands);
+  // A cluster has no use for a second block without a second row of tiles.
+  const size_t first = g.m <= all[0].tile.m ? all.size() - 1 : 0;
+  GemmPlan plan = least_time(
+      all.subspan(first), [=](const WgmmaTile&) { return depth; }, g.m, g.n, g.k, g.batch, multiprocessors,
+      kWgmmaRate / products);
+  plan.tile += int(first);
+  return plan;
+}
+
+/// Which units of a multiprocessor do the work: the CUDA cores, or tensor cores by mma.sync or by wgmma.
+enum class Cores { simt, mma, wgmma };
+
+/// copies[i] elements of operand i have to be copied first; for wgmma wgmma_copies[i], which is null where it can't be.
+/// Float32 operands are those of a product for which tensor cores are accurate enough. Some GPUs' are no faster than
+/// their CUDA cores, nor are any with few elements: then the more exact ones do it.
 inline Cores choose_cores(MmaOperands operands, const GemmSizes& g, const double (&copies)[2], int multiprocessors,
-                          int architecture) {
+                          int architecture, const double* wgmma_copies = nullptr) {
   if (architecture < 80) return Cores::simt;
-  double mma = choose_mma_tile(operands, g, multiprocessors, architecture).cycles;
-  for (const double elements : copies)
-    if (elements > 0) mma += kLaunchCycles + 2 * elements / (kElementsPerCycle * multiprocessors);
-  const double rate = rates_of(architecture).simt;
-  const double simt = choose_tile(kTiles<float>, g.m, g.n, g.k, g.batch, multiprocessors, rate).cycles;
-  return mma < simt ? Cores::mma : Cores::simt;
+  const auto with_copies = [=](double cycles, const double* elements) {
+    for (int i = 0; i < 2; ++i)
+      if (elements[i] > 0) cycles += kLaunchCycles + 2 * elements[i] / (kElementsPerCycle * multiprocessors);
+    return cycles;
+  };
+  Cores best = Cores::mma;
+  double least = with_copies(choose_mma_tile(operands, g, multiprocessors, architecture).cycles, copies);
+  const auto consider = [&](Cores cores, double cycles) {
+    if (cycles < least) best = cores, least = cycles;
+  };
+  if (wgmma_copies)
+    consider(Cores::wgmma, with_copies(choose_wgmma_tile(operands, g, multiprocessors).cycles, wgmma_copies));
+  if (operands != MmaOperands::halves) {
+    const double rate = rates_of(architecture).simt;
+    consider(Cores::simt, choose_tile(kTiles<float>, g.m, g.n, g.k, g.batch, multiprocessors, rate).cycles);
+  }
+  return best;
 }
 
 }  // namespace steep::cuda

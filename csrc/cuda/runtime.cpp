@@ -117,7 +117,8 @@ const DeviceLimits& device_limits() {
       };
       const int capability = 10 * get(cudaDevAttrComputeCapabilityMajor) + get(cudaDevAttrComputeCapabilityMinor);
       limits[i] = {get(cudaDevAttrMultiProcessorCount), get(cudaDevAttrMaxSharedMemoryPerBlockOptin),
-                   get(cudaDevAttrMaxSharedMemoryPerMultiprocessor), capability, architecture_for(capability)};
+                   get(cudaDevAttrMaxSharedMemoryPerMultiprocessor), capability, architecture_for(capability),
+                   capability == 90 && is_target("90a")};
     }
     return limits;
   }();

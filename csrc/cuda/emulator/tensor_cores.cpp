@@ -5,48 +5,12 @@
 
 #include "../../core/half.h"
 #include "cluster.h"
+#include "tensor_sums.h"
 
 namespace steep::cuda::emulator {
 namespace {
 
-constexpr int kRows = 16, kColumns = 8;
-
-// A row of D, whose elements are computed together.
-using Row = double __attribute__((vector_size(kColumns * sizeof(double))));
-using Bits = int64_t __attribute__((vector_size(kColumns * sizeof(int64_t))));
-using Integers = int32_t __attribute__((vector_size(kColumns * sizeof(int32_t))));
-
-/// c + Σ a[i]·b[i] of `steps` terms, as tensor cores add. NVIDIA does not document it; measured (M. Fasi et al.,
-/// Numerical behavior of NVIDIA tensor cores, 2021; X. Li et al., FTTN, 2024): products are exact; they and c are
-/// aligned to the largest of them and cut off below some bits more than a float32 has, and the sum is cut off to a
-/// float32. Nothing is rounded to nearest. The A100 keeps one bit more, the least since sm_80.
-template <int steps>
-Row add_products(Row c, const double* a, const Row* b) {
-  constexpr int kExtraBits = 1, kBias = 1023, kFraction = 52;
-  Row terms[steps + 1];
-  Row largest{};
-  for (int i = 0; i <= steps; ++i) {
-    terms[i] = i < steps ? a[i] * b[i] : c;
-    const Row magnitude = Row(Bits(terms[i]) & INT64_MAX);
-    // As integers, so that NaN is the largest of all.
-    largest = Row(Bits(magnitude) > Bits(largest) ? Bits(magnitude) : Bits(largest));
-  }
-  const Bits exponent = Bits(largest) >> kFraction;
-  bool finite = true;
-  for (int j = 0; j < kColumns; ++j) finite &= exponent[j] < 2 * kBias + 1;
-  if (!finite) {
-    Row sum = terms[steps];
-    for (int i = 0; i < steps; ++i) sum += terms[i];
-    return sum;
-  }
-  const Bits at_least_1 = exponent > 1 + 23 + kExtraBits ? exponent : Bits{} + (1 + 23 + kExtraBits);
-  const Row unit = Row((at_least_1 - (23 + kExtraBits)) << kFraction);
-  const Row inverse = 1 / unit;
-  Integers sum{};
-  for (int i = 0; i <= steps; ++i) sum += __builtin_convertvector(terms[i] * inverse, Integers);
-  const Row exact = __builtin_convertvector(sum, Row) * unit;
-  return Row(Bits(exact) & ~((int64_t(1) << 29) - 1));
-}
+constexpr int kRows = 16;
 
 float element(MmaType type, uint32_t word, int half) {
   if (type == MmaType::tf32) return same_bits<float>(word & ~uint32_t(0x1fff));
@@ -80,11 +44,12 @@ void multiply(Collective* const (&lanes)[warpSize]) {
       for (int half = 0; half < (tf32 ? 1 : 2); ++half)
         b[tf32 ? member + i * 4 : member * 2 + half + i * 8][group] = element(type, lane.b[i], half);
   }
-  // As wide as the A100's steps.
+  // The A100 keeps one bit more, the least since sm_80, and adds up so many products at a time.
+  constexpr int kExtraBits = 1;
   for (int row = 0; row < kRows; ++row)
     for (int step = 0; step < 2; ++step)
-      d[row] = tf32 ? add_products<4>(d[row], a[row] + 4 * step, b + 4 * step)
-                    : add_products<8>(d[row], a[row] + 8 * step, b + 8 * step);
+      d[row] = tf32 ? add_products<4, kExtraBits>(d[row], a[row] + 4 * step, b + 4 * step)
+                    : add_products<8, kExtraBits>(d[row], a[row] + 8 * step, b + 8 * step);
   for (int l = 0; l < warpSize; ++l)
     for (int i = 0; i < 4; ++i) static_cast<Mma*>(lanes[l])->c[i] = float(d[l / 4 + i / 2 * 8][l % 4 * 2 + i % 2]);
 }

@@ -7,7 +7,7 @@
 #include "../../core/half.h"
 #include "cluster.h"
 #include "sanitizers.h"
-#include "tensor_core.h"
+#include "tensor_sums.h"
 
 namespace steep::cuda::emulator {
 namespace {
@@ -70,27 +70,27 @@ double number(WgmmaType type, const char* p) {
   return float(same_bits<float16>(bits));
 }
 
-using Steps = double[kMaxSteps];
-
-/// Rows `first` to `first` + `rows` of an operand in shared memory.
-void read(const SharedOperand& from, WgmmaType type, bool mn_major, int first, int rows, Steps* to) {
+/// Calls set(row, k, element) for rows `first` to `first` + `rows` of an operand in shared memory.
+template <class Set>
+void read(const SharedOperand& from, WgmmaType type, bool mn_major, int first, int rows, Set set) {
   const int item = type == WgmmaType::tf32 ? 4 : 2, each = kChunk / item;
   for (int row = 0; row < rows; row += mn_major ? each : 1)
     for (int k = 0; k < 32 / item; k += mn_major ? 1 : each) {
       const char* chunk = from.chunk(first + row, k);
       for (int i = 0; i < each; ++i)
-        to[row + (mn_major ? i : 0)][k + (mn_major ? 0 : i)] = number(type, chunk + i * item);
+        set(row + (mn_major ? i : 0), k + (mn_major ? 0 : i), number(type, chunk + i * item));
     }
 }
 
-/// Fragments of A (PTX ISA, "Register Fragments for wgmma.mma_async").
-void read(const uint32_t* const (&lanes)[warpSize], WgmmaType type, Steps* to) {
+/// The same of fragments of A (PTX ISA, "Register Fragments for wgmma.mma_async").
+template <class Set>
+void read(const uint32_t* const (&lanes)[warpSize], WgmmaType type, Set set) {
   const int item = type == WgmmaType::tf32 ? 4 : 2, each = 4 / item;
   for (int lane = 0; lane < warpSize; ++lane)
     for (int r = 0; r < 4; ++r)
       for (int i = 0; i < each; ++i)
-        to[lane / 4 + r % 2 * 8][(r / 2 * 4 + lane % 4) * each + i] =
-            number(type, reinterpret_cast<const char*>(lanes[lane] + r) + i * item);
+        set(lane / 4 + r % 2 * 8, (r / 2 * 4 + lane % 4) * each + i,
+            number(type, reinterpret_cast<const char*>(lanes[lane] + r) + i * item));
 }
 
 }  // namespace
@@ -98,18 +98,25 @@ void read(const uint32_t* const (&lanes)[warpSize], WgmmaType type, Steps* to) {
 void WarpWgmma::execute(Block& block, int warp) const {
   const auto& [type, n, add, a_mn_major, b_mn_major, a_in_registers, a_descriptor, b_descriptor] = operation;
   const int item = type == WgmmaType::tf32 ? 4 : 2;
-  double rows[kRows][kMaxSteps], columns[kMaxN][kMaxSteps];
+  constexpr int kExtraBits = 2;  // Hopper's
+  double rows[kRows][kMaxSteps];
+  Row columns[kMaxN / kColumns][kMaxSteps];
+  const auto set_row = [&](int row, int k, double x) { rows[row][k] = x; };
+  const auto set_column = [&](int column, int k, double x) { columns[column / kColumns][k][column % kColumns] = x; };
   if (a_in_registers)
-    read(a, type, rows);
+    read(a, type, set_row);
   else
-    read({block, a_descriptor, a_mn_major, item}, type, a_mn_major, warp % Warpgroups::kWarps * kRows, kRows, rows);
-  read({block, b_descriptor, b_mn_major, item}, type, b_mn_major, 0, n, columns);
-  for (int lane = 0; lane < warpSize; ++lane)
-    for (int i = 0; i < n / 2; ++i) {
-      const double *x = rows[lane / 4 + i / 2 % 2 * 8], *y = columns[i / 4 * 8 + lane % 4 * 2 + i % 2];
-      float& to = d[lane][i];
-      const float before = add ? to : 0.0f;
-      to = item == 2 ? tensor_core_sum<16>(before, x, y) : tensor_core_sum<8>(before, x, y);
+    read({block, a_descriptor, a_mn_major, item}, type, a_mn_major, warp % Warpgroups::kWarps * kRows, kRows, set_row);
+  read({block, b_descriptor, b_mn_major, item}, type, b_mn_major, 0, n, set_column);
+  for (int row = 0; row < kRows; ++row)
+    for (int j = 0; j < n / kColumns; ++j) {
+      // Where the eight elements are: two in each of four lanes.
+      const auto element = [&](int i) -> float& { return d[row % 8 * 4 + i / 2][4 * j + row / 8 * 2 + i % 2]; };
+      Row sums{};
+      for (int i = 0; i < kColumns && add; ++i) sums[i] = element(i);
+      sums = item == 2 ? add_products<16, kExtraBits>(sums, rows[row], columns[j])
+                       : add_products<8, kExtraBits>(sums, rows[row], columns[j]);
+      for (int i = 0; i < kColumns; ++i) element(i) = float(sums[i]);
     }
 }
 
