@@ -41,7 +41,9 @@ set(cuda_kernels
     binary.cu
     cast.cu
     cross_entropy.cu
+    gemm_mma.cu
     gemm_simt.cu
+    gemm_wgmma.cu
     gradients.cu
     indexing.cu
     layer_norm.cu
@@ -54,7 +56,7 @@ set(cuda_kernels
     softmax.cu
     sort.cu
     unary.cu)
-set(cuda_runtime allocator.cpp copy.cpp devices.cpp graph.cpp runtime.cpp table.cpp tensor_map.cpp)
+set(cuda_runtime allocator.cpp copy.cpp devices.cpp gemm.cpp graph.cpp runtime.cpp table.cpp tensor_map.cpp)
 list(TRANSFORM cuda_kernels PREPEND ${cuda_folder}/)
 list(TRANSFORM cuda_runtime PREPEND ${cuda_folder}/)
 

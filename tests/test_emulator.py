@@ -34,11 +34,18 @@ PLANTED = {
     "unfinished_copy": None,
     "unordered_streams": None,
     "unordered_branches": None,
+    "matrices_before_barrier": None,
+    "misaligned_matrices": "the row of a matrix is not aligned to 16 bytes",
+    "lanes_missing_from_product": "a lane ended that others wait for",
     "global_overrun": "behind the end of 800 allocated bytes",
     "global_read_overrun": "behind the end of 256 allocated bytes",
     "replay_of_freed_memory": "an address",
     "shared_overrun": "behind the end of shared array tile",
     "divergent_barrier": "threads ended that others wait for at a barrier",
+    "wgmma_without_wait": None,
+    "wgmma_early_overwrite": None,
+    "wgmma_without_fence": "without a wgmma.fence",
+    "wgmma_of_one_warp": "of its warpgroup",
 }
 # The same for asynchronous copies, mbarriers and clusters (planted_async_bugs.cu), in one of the schedules at least.
 ASYNCHRONOUS = {
@@ -63,6 +70,7 @@ RACES = {
     "warp_barrier": "warp_sum<true>",
     "non_atomic_add": "count<true>",
     "order_of_blocks": "after_block_0<true>",
+    "matrices_before_barrier": "shift_matrices<true>",
 }
 ASYNCHRONOUS_RACES = {
     "missing_init": "uses_before_init<true>",

@@ -8,6 +8,7 @@
 
 #include "../core/array.h"
 #include "../core/kernels.h"
+#include "../core/matmul.h"
 #include "../core/thread_pool.h"
 #include "../cuda/cuda.h"
 #include "register.h"
@@ -96,6 +97,8 @@ void register_runtime(py::module_& m) {
   m.def("num_threads", &num_threads);
   m.def("set_num_threads", &set_num_threads);
   num_threads();  // an invalid STEEP_NUM_THREADS is an error of the import, not of some later operation
+  m.def("float32_matmul_precision", [] { return int(float32_precision()); });
+  m.def("set_float32_matmul_precision", [](int precision) { set_float32_precision(cuda::Precision(precision)); });
   m.def("peak_multiply_adds", &peak_multiply_adds, py::call_guard<py::gil_scoped_release>());
   m.def("peak_bandwidth", &peak_bandwidth, py::call_guard<py::gil_scoped_release>());
   m.attr("version") = STEEP_VERSION;

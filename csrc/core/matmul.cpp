@@ -2,12 +2,12 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstdlib>
 #include <string_view>
 #include <utility>
 #include <vector>
 
-#include "../cuda/table.h"
 #include "device.h"
 #include "elementwise.h"
 #include "errors.h"
@@ -25,8 +25,8 @@ const GemmKernel<bfloat16>& gemm_kernel(bfloat16) { return kernels().gemm_bf16; 
 
 template <class T>
 void multiply(const Gemm<T>& g) {
-  if constexpr (std::is_same_v<T, bool>) {
-    return;  // matmul_shape refuses booleans
+  if constexpr (std::is_same_v<T, bool> || std::is_same_v<T, float16>) {
+    return;  // matmul_shape refuses booleans, is_multiplied float16
   } else if constexpr (!std::is_integral_v<T>) {
     gemm(g, gemm_kernel(T{}), num_threads(), [](int64_t tasks, const auto& f) { parallel_for(tasks, f); });
   } else {  // integers wrap, and have no kernel of their own
@@ -55,10 +55,16 @@ Dims matmul_shape(const Array& a, const Array& b) {
 }
 
 void launch(const Gemm<float>& g, const cuda::GemmBatch& batch, cuda::Activation activation) {
-  cuda::table()->gemm_f32(g, batch, activation);
+  cuda::table()->gemm_f32(g, batch, activation, float32_precision());
 }
 void launch(const Gemm<double>& g, const cuda::GemmBatch& batch, cuda::Activation activation) {
   cuda::table()->gemm_f64(g, batch, activation);
+}
+void launch(const Gemm<bfloat16>& g, const cuda::GemmBatch& batch, cuda::Activation activation) {
+  cuda::table()->gemm_bf16(g, batch, activation);
+}
+void launch(const Gemm<float16>& g, const cuda::GemmBatch& batch, cuda::Activation activation) {
+  cuda::table()->gemm_f16(g, batch, activation);
 }
 void launch(const Gemm<int32_t>& g, const cuda::GemmBatch& batch, cuda::Activation) {
   cuda::table()->gemm_i32(g, batch);
@@ -73,18 +79,23 @@ void launch(const Gemm<uint64_t>& g, const cuda::GemmBatch& batch, cuda::Activat
                            reinterpret_cast<int64_t*>(g.c), g.c_row, int64_t(g.alpha), int64_t(g.beta)},
                           batch);
 }
-void launch(const Gemm<bool>&, const cuda::GemmBatch&, cuda::Activation) {}      // matmul_shape refuses booleans
-void launch(const Gemm<bfloat16>&, const cuda::GemmBatch&, cuda::Activation) {}  // is_multiplied refuses these
+void launch(const Gemm<bool>&, const cuda::GemmBatch&, cuda::Activation) {}  // matmul_shape refuses booleans
+
+bool is_half(DType t) { return t == DType::bfloat16 || t == DType::float16; }
 
 /// Are products of arrays like `a` computed in its dtype?
 bool is_multiplied(const Array& a) {
-  return computed_in(a.dtype) == a.dtype || (a.dtype == DType::bfloat16 && !on_cuda(a) && kernels().gemm_bf16.block);
+  if (!is_half(a.dtype)) return computed_in(a.dtype) == a.dtype;
+  if (on_cuda(a)) return cuda::table()->has_tensor_cores(a.device().index);
+  return a.dtype == DType::bfloat16 && kernels().gemm_bf16.block;
 }
 
 /// f with a zero of such a dtype.
 template <class F>
 void visit_multiplied(DType t, const F& f) {
-  t == DType::bfloat16 ? f(bfloat16()) : visit_computed(t, f);
+  if (t == DType::bfloat16) return f(bfloat16());
+  if (t == DType::float16) return f(float16());
+  visit_computed(t, f);
 }
 
 /// Are there elements in the way of one another? Of axes that interleave it says yes without looking closely.
@@ -115,7 +126,12 @@ cuda::Activation fused_activation(const UnaryKernel* activation) {
   return name == "tanh" ? cuda::Activation::tanh : cuda::Activation::none;
 }
 
+std::atomic<cuda::Precision> precision_of_float32{cuda::Precision::highest};
+
 }  // namespace
+
+cuda::Precision float32_precision() { return precision_of_float32.load(std::memory_order_relaxed); }
+void set_float32_precision(cuda::Precision precision) { precision_of_float32 = precision; }
 
 Array matmul(const Array& a, const Array& b) {
   check_same_device("matmul", {&a, &b});
@@ -139,7 +155,7 @@ void matmul(const Array& a, const Array& b, Array& out, double alpha, double bet
     throw TypeError("matmul: of integers alpha must be 1 and beta 0");
   if (overlap(out, a) || overlap(out, b))
     throw std::invalid_argument("matmul: 'out' shares memory with an operand, which is read after it is written");
-  if (!is_multiplied(a) || (a.dtype == DType::bfloat16 && (alpha != 1 || beta != 0))) {
+  if (!is_multiplied(a) || (is_half(a.dtype) && (alpha != 1 || beta != 0))) {
     const DType t = computed_in(a.dtype);
     Array wide = beta != 0 ? astype(out, t) : Array(t, shape, out.device());
     matmul(astype(a, t), astype(b, t), wide, alpha, beta);

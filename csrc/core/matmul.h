@@ -1,5 +1,6 @@
 // Matrix products of arrays: shapes, batches and transposes in front of the GEMM kernels.
 #pragma once
+#include "../cuda/table.h"
 #include "array.h"
 #include "kernels.h"
 
@@ -13,6 +14,10 @@ void matmul(const Array& a, const Array& b, Array& out, double alpha = 1, double
 
 /// activation(x @ weightᵀ + bias) for x (…, in), weight (out, in), bias (out) or null. The activation may be null.
 Array linear(const Array& x, const Array& weight, const Array* bias, const UnaryKernel* activation);
+
+/// How exact products of float32 are on CUDA; the CPU's are as exact as can be. Of the whole process.
+cuda::Precision float32_precision();
+void set_float32_precision(cuda::Precision precision);
 
 struct LinearGrads {
   Array dx, dweight, dbias;  // without data where not asked for

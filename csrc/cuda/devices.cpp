@@ -23,12 +23,7 @@ bool runs_on(const std::string& target, int capability) {
   return capability / 10 == built / 10 && capability >= built;
 }
 
-bool has_code_for(int capability) {
-  std::istringstream targets(kTargets);
-  for (std::string target; targets >> target;)
-    if (runs_on(target, capability)) return true;
-  return false;
-}
+bool has_code_for(int capability) { return architecture_for(capability) > 0; }
 
 struct Devices {
   int count = 0;
@@ -84,6 +79,21 @@ const std::string kForked =
     "multiprocessing.get_context('spawn')";
 
 }  // namespace
+
+int architecture_for(int capability) {
+  std::istringstream targets(kTargets);
+  int newest = 0;
+  for (std::string target; targets >> target;)
+    if (runs_on(target, capability)) newest = std::max(newest, std::stoi(target));
+  return newest;
+}
+
+bool is_target(std::string_view architecture) {
+  std::istringstream targets(kTargets);
+  for (std::string target; targets >> target;)
+    if (target == architecture) return true;
+  return false;
+}
 
 bool is_forked() { return forked; }
 

@@ -7,124 +7,11 @@
 #pragma once
 #include <type_traits>
 
-#include "gemm_tile.h"
-#include "launch.cuh"
+#include "gemm_parts.cuh"
 #include "ptx.cuh"
-#include "table.h"
-#include "vec.cuh"
-//
-#include "../ops/math.h"
 
 namespace steep::cuda {
 namespace {
-
-/// How threads that follow each other read an operand.
-enum class Access : int {
-  vectors,   // 16 bytes each, of elements that are contiguous along m (or n)
-  along_mn,  // single elements, along m (or n)
-  along_k,
-};
-
-/// A, or the transpose of B: `length` rows of k elements.
-template <class T>
-struct Operand {
-  const T* data;
-  int64_t length, stride, k_stride;
-  Access access;
-};
-
-/// The steps to the operands of the matrices of a batch.
-struct Batch {
-  int axes;
-  int64_t matrices;
-  int64_t shape[kMaxNdim], a[kMaxNdim], b[kMaxNdim], c[kMaxNdim];
-
-  struct Offsets {
-    int64_t a, b, c;
-  };
-  __device__ Offsets operator[](int64_t matrix) const {
-    Offsets at{};
-#pragma unroll 1
-    for (int i = axes - 1; i >= 0; --i) {
-      const int64_t outer = i ? matrix / shape[i] : 0, index = matrix - outer * shape[i];
-      at.a += index * a[i], at.b += index * b[i], at.c += index * c[i];
-      matrix = outer;
-    }
-    return at;
-  }
-};
-
-/// What becomes of a sum.
-template <class T>
-struct Epilogue {
-  T alpha = 1, beta = 0;
-  const T* bias = nullptr;
-  int64_t bias_row = 0;  // the step to the next row's, if it isn't one for all
-  Activation activation = Activation::none;
-
-  __device__ T bias_of(int64_t row, int64_t column) const { return bias ? bias[row * bias_row + column] : T(0); }
-  /// With beta = 0, C isn't read.
-  __device__ T before(const T* c) const { return beta != T(0) ? *c : T(0); }
-  /// All but what takes many instructions.
-  __device__ T begin(T sum, T before, T bias) const {
-    T value = alpha * sum + (beta * before + bias);
-    if constexpr (std::is_floating_point_v<T>)
-      if (activation == Activation::relu && value < 0) value = 0;  // keeps NaN
-    return value;
-  }
-  __device__ bool is_finished() const { return activation <= Activation::relu; }
-  __device__ T finish(T value) const {
-    if constexpr (std::is_floating_point_v<T>) {
-      if (activation == Activation::sigmoid) return sigmoid(Vec<T>(value)).v;
-      if (activation == Activation::tanh) return tanh(Vec<T>(value)).v;
-    }
-    return value;
-  }
-};
-
-/// One launch. Its blocks are those of the first matrix's tiles, once per part of k, then the next matrix's.
-template <class T>
-struct Product {
-  Operand<T> a, b;
-  int64_t k;
-  T* c;
-  int64_t c_row;
-  int64_t c_part;  // the step from a part's sums to the next's, where there are several
-  Epilogue<T> epilogue;
-  Batch batch;
-  Split split;
-  uint32_t row_tiles, column_tiles;
-  int64_t first;  // matrix
-};
-
-/// What a block computes.
-struct Place {
-  uint32_t row, column;  // in tiles
-  int part;
-  int64_t matrix;
-};
-
-template <class T>
-__device__ Place find_place(const Product<T>& g, uint32_t block) {
-  // Blocks that run at the same time read few rows of A and few columns of B, which L2 keeps, when their tiles are
-  // taken in groups of rows.
-  const uint32_t most = min(8u, g.row_tiles);
-  Place place;
-  const uint32_t tiles = g.row_tiles * g.column_tiles, tile = block % tiles, parts = uint32_t(g.split.count);
-  place.part = int(block / tiles % parts);
-  place.matrix = g.first + block / tiles / parts;
-  const uint32_t group = tile / (most * g.column_tiles), inside = tile % (most * g.column_tiles);
-  const uint32_t rows = min(most, g.row_tiles - group * most);
-  place.row = group * most + inside % rows;
-  place.column = inside / rows;
-  return place;
-}
-
-template <class T>
-struct alignas(16) Vector {
-  static constexpr int n = 16 / sizeof(T);
-  T v[n];
-};
 
 /// A thread's part of the copies of an operand's tiles to shared memory, where element (row, k) lies at k·kStride +
 /// row: 16 bytes more than the tile has rows, so that 8 lanes along k and 4 along rows write to 32 different banks.
@@ -390,7 +277,7 @@ __device__ __forceinline__ void multiply_tile(const Product<T>& g) {
 #pragma unroll 1
     for (int i = int(threadIdx.x); i < tile.m * tile.n; i += tile.threads()) {
       T* const element = c + i / tile.n * g.c_row + i % tile.n;
-      if (i / tile.n < rows && i % tile.n < columns) *element = g.epilogue.finish(*element);
+      if (i / tile.n < rows && i % tile.n < columns) *element = finish(g.epilogue, *element);
     }
   }
 }
@@ -411,23 +298,6 @@ __global__ void __launch_bounds__(Tile{m, n, k, thread_m, thread_n}.threads(),
 }
 template <class T, Tile tile>
 constexpr auto gemm_tiles = gemm_kernel<T, tile.m, tile.n, tile.k, tile.thread_m, tile.thread_n>;
-
-constexpr int kReduceThreads = 256;
-
-/// Adds the parts of the sums of C's elements, (part, matrix, row, column), in their order.
-template <class T>
-__global__ void __launch_bounds__(kReduceThreads)
-    add_parts(const __grid_constant__ Product<T> g, const T* parts, uint32_t elements) {
-  const uint32_t i = blockIdx.x * kReduceThreads + threadIdx.x;
-  if (i >= elements) return;
-  T sum = parts[i];
-#pragma unroll 8
-  for (int part = 1; part < g.split.count; ++part) sum += parts[size_t(part) * elements + i];
-  const uint32_t rows = uint32_t(g.a.length), columns = uint32_t(g.b.length);
-  const uint32_t column = i % columns, row = i / columns % rows;
-  T* const c = g.c + g.batch[i / columns / rows].c + row * g.c_row + column;
-  *c = g.epilogue.finish(g.epilogue.begin(sum, g.epilogue.before(c), g.epilogue.bias_of(row, column)));
-}
 
 }  // namespace
 }  // namespace steep::cuda

@@ -43,6 +43,41 @@ inline constexpr TileChoice kTiles<float>[] = {{kLarge, {87, 1.1}}, {kMedium, {7
 template <>
 inline constexpr TileChoice kTiles<double>[] = {{kMedium64, {43, 1.2}}, {kSmall64, {35, 1.6}}};
 
+/// What tensor cores multiply: elements of 16 bits as they are, float32 rounded to tf32, or float32 as three bfloat16
+/// each, in six products.
+enum class MmaOperands : int { halves, tf32, pieces };
+
+/// The bytes of k that a block copies of each row at a time: 32 steps of 16-bit elements, 16 of float32.
+inline constexpr int kMmaBytes = 64;
+
+/// The m×n elements of C that a block of threads computes by tensor cores, a warp warp_m × warp_n of them: their sums
+/// are in its registers. `stages` tiles of A and B are in shared memory, and a multiprocessor is to have registers for
+/// as many blocks.
+struct MmaTile {
+  int m, n, warp_m, warp_n, stages, blocks;
+
+  bool operator==(const MmaTile&) const = default;
+  constexpr int threads() const { return 32 * (m / warp_m) * (n / warp_n); }
+  constexpr int shared_bytes() const { return stages * (m + n) * kMmaBytes; }
+};
+
+/// `percent` is of the rate of tensor cores.
+struct MmaChoice {
+  MmaTile tile;
+  TileSpeed speed;
+};
+
+// 48 KB of shared memory at most, which a block has without asking; two such blocks fit where there are 100 KB. A
+// warp's loads of fragments grow with warp_m + warp_n, its products with warp_m · warp_n.
+inline constexpr MmaTile kMmaLarge{128, 128, 64, 64, 3, 2}, kMmaSmall{64, 64, 32, 32, 4, 4};
+inline constexpr MmaTile kMmaPieces{64, 64, 32, 32, 4, 3};  // with twice as many sums
+
+inline constexpr MmaChoice kMmaTiles[] = {{kMmaLarge, {75, 1.6}}, {kMmaSmall, {50, 2.5}}};
+inline constexpr MmaChoice kMmaPiecesTiles[] = {{kMmaPieces, {70, 1.5}}};
+constexpr std::span<const MmaChoice> mma_tiles(MmaOperands operands) {
+  return operands == MmaOperands::pieces ? std::span<const MmaChoice>(kMmaPiecesTiles) : kMmaTiles;
+}
+
 /// A sum over k in `count` parts of `depth` steps, the last of which may be shorter. No part is empty, but for k = 0.
 struct Split {
   int count;
@@ -60,38 +95,134 @@ inline Split cut_k(int64_t k, int64_t most, int64_t least, int64_t unit) {
 struct GemmPlan {
   int tile;  // which of the choices
   Split split;
+  double cycles;  // of a multiprocessor: an estimate
 };
 
 inline constexpr int64_t kMaxSplits = 64, kLeastDepth = 128;
 /// Sums in parts need working memory: at most this many elements.
 inline constexpr int64_t kMaxPartials = int64_t(1) << 26;
 
-/// Chooses the tile and the number of parts whose time, in cycles of a multiprocessor, is the least.
-inline GemmPlan choose_tile(std::span<const TileChoice> choices, int64_t m, int64_t n, int64_t k, int64_t batch,
-                            int multiprocessors) {
-  constexpr double kMultiplyAdds = 128;    // per cycle
-  constexpr double kTileCycles = 1500;     // until the first copy has come, and for the stores
-  constexpr double kMargin = 1.1;          // by which several parts have to be better: the estimate isn't exact
-  constexpr double kLaunchCycles = 4000;   // of the kernel that adds the parts
-  constexpr double kElementsPerCycle = 4;  // that a multiprocessor writes and reads of memory
-  GemmPlan best{0, {1, std::max<int64_t>(k, 1)}};
-  double least = -1;
+inline constexpr double kLaunchCycles = 4000;   // of one more kernel
+inline constexpr double kElementsPerCycle = 4;  // that a multiprocessor writes and reads of memory
+
+/// Chooses the tile and the number of parts whose time, in cycles of a multiprocessor, is the least, for tiles of
+/// `depth` steps of k and so many multiply-adds per cycle.
+template <class Choice>
+GemmPlan least_time(std::span<const Choice> choices, auto depth_of, int64_t m, int64_t n, int64_t k, int64_t batch,
+                    int multiprocessors, double multiply_adds) {
+  constexpr double kTileCycles = 1500;  // until the first copy has come, and for the stores
+  constexpr double kMargin = 1.1;       // by which several parts have to be better: the estimate isn't exact
+  GemmPlan best{0, {1, std::max<int64_t>(k, 1)}, -1};
   for (size_t i = 0; i < choices.size(); ++i) {
     const auto& [tile, speed] = choices[i];
     const double tiles = double((m + tile.m - 1) / tile.m) * double((n + tile.n - 1) / tile.n) * double(batch);
     const double elements = double(m) * double(n) * double(batch);
+    const int unit = depth_of(tile);
     for (int64_t parts = 1; parts <= kMaxSplits; parts *= 2) {
-      const Split cut = cut_k(k, parts, kLeastDepth, tile.k);
+      const Split cut = cut_k(k, parts, kLeastDepth, unit);
       if (cut.count < parts && parts > 1) continue;
       if (parts > 1 && elements * double(cut.count) > double(kMaxPartials)) break;
       const double waves =
           std::max(double(int64_t((tiles * cut.count + multiprocessors - 1) / multiprocessors)), speed.enough);
-      const double depth = double((std::min(cut.depth, k) + tile.k - 1) / tile.k * tile.k);
-      double time = kTileCycles + waves * tile.m * tile.n * depth / (kMultiplyAdds * speed.percent / 100);
+      const double depth = double((std::min(cut.depth, k) + unit - 1) / unit * unit);
+      double time = kTileCycles + waves * tile.m * tile.n * depth / (multiply_adds * speed.percent / 100);
       if (cut.count > 1)
         time = kMargin * time + kLaunchCycles + 2 * elements * cut.count / (kElementsPerCycle * multiprocessors);
-      if (least < 0 || time < least) least = time, best = {int(i), cut};
+      if (best.cycles < 0 || time < best.cycles) best = {int(i), cut, time};
     }
+  }
+  return best;
+}
+
+/// By the CUDA cores.
+inline GemmPlan choose_tile(std::span<const TileChoice> choices, int64_t m, int64_t n, int64_t k, int64_t batch,
+                            int multiprocessors, double multiply_adds = 128) {
+  const auto depth = [](const Tile& tile) { return tile.k; };
+  return least_time(choices, depth, m, n, k, batch, multiprocessors, multiply_adds);
+}
+
+/// Multiply-adds per cycle of a multiprocessor by data sheets (for mma.sync on sm_90 and sm_100, which have faster
+/// instructions, an estimate): of float32 by the CUDA cores, and of 16-bit elements by the tensor cores.
+struct CoreRates {
+  double simt, mma;
+};
+constexpr CoreRates rates_of(int architecture) {
+  if (architecture == 80) return {64, 1024};
+  return {128, architecture == 90 || architecture == 100 ? 1280.0 : 512.0};
+}
+inline constexpr double kWgmmaRate = 2048;  // those of sm_90's wgmma
+
+struct GemmSizes {
+  int64_t m, n, k, batch;
+};
+
+/// By tensor cores.
+inline GemmPlan choose_mma_tile(MmaOperands operands, const GemmSizes& g, int multiprocessors, int architecture) {
+  const double products = operands == MmaOperands::halves ? 1 : operands == MmaOperands::tf32 ? 2 : 6;
+  const int depth = kMmaBytes / (operands == MmaOperands::halves ? 2 : 4);
+  return least_time(
+      mma_tiles(operands), [=](const MmaTile&) { return depth; }, g.m, g.n, g.k, g.batch, multiprocessors,
+      rates_of(architecture).mma / products);
+}
+
+/// The m×n elements of C that a block computes, by two warpgroups of m/2 rows each. Its shared memory has `stages`
+/// buffers for tiles of A and B of 128 bytes of k, each in so many pieces: 192 KB in all, of 227. The blocks of a
+/// cluster take tiles below each other and share what they read of B.
+struct WgmmaTile {
+  int m, n, stages, pieces, cluster;
+};
+
+struct WgmmaChoice {
+  WgmmaTile tile;
+  TileSpeed speed;
+};
+
+// The first one is the one that reads operands least often. A warpgroup's sums take n/2 registers of each thread, and
+// as many again where there are pieces.
+inline constexpr WgmmaChoice kWgmmaTiles[] = {{{128, 256, 4, 1, 2}, {80, 1}}, {{128, 128, 6, 1, 1}, {65, 1}}};
+inline constexpr WgmmaChoice kWgmmaPiecesTiles[] = {{{128, 128, 2, 3, 1}, {70, 1}}};
+constexpr std::span<const WgmmaChoice> wgmma_tiles(MmaOperands operands) {
+  return operands == MmaOperands::pieces ? std::span<const WgmmaChoice>(kWgmmaPiecesTiles) : kWgmmaTiles;
+}
+
+/// By warpgroups.
+inline GemmPlan choose_wgmma_tile(MmaOperands operands, const GemmSizes& g, int multiprocessors) {
+  const double products = operands == MmaOperands::halves ? 1 : operands == MmaOperands::tf32 ? 2 : 6;
+  const int depth = operands == MmaOperands::tf32 ? 32 : 64;
+  const std::span<const WgmmaChoice> all = wgmma_tiles(operands);
+  // A cluster has no use for a second block without a second row of tiles.
+  const size_t first = g.m <= all[0].tile.m ? all.size() - 1 : 0;
+  GemmPlan plan = least_time(
+      all.subspan(first), [=](const WgmmaTile&) { return depth; }, g.m, g.n, g.k, g.batch, multiprocessors,
+      kWgmmaRate / products);
+  plan.tile += int(first);
+  return plan;
+}
+
+/// Which units of a multiprocessor do the work: the CUDA cores, or tensor cores by mma.sync or by wgmma.
+enum class Cores { simt, mma, wgmma };
+
+/// copies[i] elements of operand i have to be copied first; for wgmma wgmma_copies[i], which is null where it can't be.
+/// Float32 operands are those of a product for which tensor cores are accurate enough. Some GPUs' are no faster than
+/// their CUDA cores, nor are any with few elements: then the more exact ones do it.
+inline Cores choose_cores(MmaOperands operands, const GemmSizes& g, const double (&copies)[2], int multiprocessors,
+                          int architecture, const double* wgmma_copies = nullptr) {
+  if (architecture < 80) return Cores::simt;
+  const auto with_copies = [=](double cycles, const double* elements) {
+    for (int i = 0; i < 2; ++i)
+      if (elements[i] > 0) cycles += kLaunchCycles + 2 * elements[i] / (kElementsPerCycle * multiprocessors);
+    return cycles;
+  };
+  Cores best = Cores::mma;
+  double least = with_copies(choose_mma_tile(operands, g, multiprocessors, architecture).cycles, copies);
+  const auto consider = [&](Cores cores, double cycles) {
+    if (cycles < least) best = cores, least = cycles;
+  };
+  if (wgmma_copies)
+    consider(Cores::wgmma, with_copies(choose_wgmma_tile(operands, g, multiprocessors).cycles, wgmma_copies));
+  if (operands != MmaOperands::halves) {
+    const double rate = rates_of(architecture).simt;
+    consider(Cores::simt, choose_tile(kTiles<float>, g.m, g.n, g.k, g.batch, multiprocessors, rate).cycles);
   }
   return best;
 }

@@ -12,7 +12,7 @@ constexpr int kVectorThreads = 256, kWarps = kVectorThreads / 32;
 template <class T>
 __device__ void store_sum(const Product<T>& g, T* c, int64_t row, T sum) {
   T* const to = c + row * g.c_row;
-  *to = g.epilogue.finish(g.epilogue.begin(sum, g.epilogue.before(to), g.epilogue.bias_of(row, 0)));
+  *to = finish(g.epilogue, g.epilogue.begin(sum, g.epilogue.before(to), g.epilogue.bias_of(row, 0)));
 }
 
 /// A warp per row, its lanes along k: for rows whose elements are neighbours. With Access::vectors, rows and the vector

@@ -131,9 +131,10 @@ const DeviceLimits& device_limits() {
         check("device limits", cudaDeviceGetAttribute(&value, attribute, i));
         return value;
       };
+      const int capability = 10 * get(cudaDevAttrComputeCapabilityMajor) + get(cudaDevAttrComputeCapabilityMinor);
       limits[i] = {get(cudaDevAttrMultiProcessorCount), get(cudaDevAttrMaxSharedMemoryPerBlockOptin),
-                   get(cudaDevAttrMaxSharedMemoryPerMultiprocessor),
-                   10 * get(cudaDevAttrComputeCapabilityMajor) + get(cudaDevAttrComputeCapabilityMinor)};
+                   get(cudaDevAttrMaxSharedMemoryPerMultiprocessor), capability, architecture_for(capability),
+                   capability == 90 && is_target("90a")};
     }
     return limits;
   }();

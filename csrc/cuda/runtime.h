@@ -4,6 +4,7 @@
 #include <cuda_runtime.h>
 
 #include <cstddef>
+#include <string_view>
 
 #include "cuda.h"
 
@@ -36,6 +37,12 @@ class OnDevice {
   int before_;
 };
 
+/// The newest architecture of the build's targets whose code runs on devices of a compute capability; 0: none.
+int architecture_for(int capability);
+
+/// Is an architecture, such as 90a, one of the build's targets?
+bool is_target(std::string_view architecture);
+
 /// Did this process begin as a fork of one that had used CUDA? Then it cannot.
 bool is_forked();
 
@@ -44,7 +51,9 @@ struct DeviceLimits {
   int multiprocessors;
   int shared_bytes_per_block;  // the most a block can have, after cudaFuncSetAttribute
   int shared_bytes_per_multiprocessor;
-  int capability;  // 10·major + minor
+  int capability;    // 10·major + minor
+  int architecture;  // of this build's code for it: a target of CMake's, without its letter
+  bool has_wgmma;    // as sm_90a does, if the build has code for that
 };
 const DeviceLimits& device_limits();
 

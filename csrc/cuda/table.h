@@ -20,6 +20,9 @@ struct GemmBatch {
   Dims shape, a, b, c;
 };
 enum class Activation : int { none, relu, sigmoid, tanh };
+/// How exact products of float32 are: rounded as float32 arithmetic is; about as accurate, by tensor cores where these
+/// are faster; or with the operands rounded to tf32, 11 bits.
+enum class Precision : int { highest, high, medium };
 
 /// One parameter of an optimizer's update: n contiguous elements. m and v are the optimizer's state, or null.
 template <class T>
@@ -76,8 +79,12 @@ struct Table {
   RowKernels<double> rows_f64;
 
   /// activation(alpha·A·B + beta·C + bias) for every matrix of the batch; Gemm::relu is not read. Integers wrap.
-  void (*gemm_f32)(const Gemm<float>&, const GemmBatch&, Activation);
+  void (*gemm_f32)(const Gemm<float>&, const GemmBatch&, Activation, Precision);
   void (*gemm_f64)(const Gemm<double>&, const GemmBatch&, Activation);
+  /// Does a device have those of 16 bits? Their sums are float32's, rounded once at the end.
+  bool (*has_tensor_cores)(int device);
+  void (*gemm_bf16)(const Gemm<bfloat16>&, const GemmBatch&, Activation);
+  void (*gemm_f16)(const Gemm<float16>&, const GemmBatch&, Activation);
   void (*gemm_i32)(const Gemm<int32_t>&, const GemmBatch&);
   void (*gemm_i64)(const Gemm<int64_t>&, const GemmBatch&);
 

@@ -20,7 +20,8 @@ Encode encode() {
   return found;
 }
 
-CUtensorMapDataType type_of(const char* op, DType dtype) {
+CUtensorMapDataType type_of(const char* op, DType dtype, bool round_to_tf32) {
+  if (round_to_tf32) return CU_TENSOR_MAP_DATA_TYPE_TFLOAT32;
   switch (dtype) {
     case DType::boolean:
     case DType::uint8:
@@ -66,7 +67,7 @@ CUtensorMap make_tensor_map(const char* op, const Boxes& b) {
     if (i > 0) strides[i - 1] = cuuint64_t(b.strides[i - 1]);
   }
   CUtensorMap map[1];  // not the caller's, which GCC 12 doesn't always align
-  const CUresult status = encode()(map, type_of(op, b.dtype), cuuint32_t(rank), const_cast<void*>(b.data), shape,
+  const CUresult status = encode()(map, type_of(op, b.dtype, b.round_to_tf32), cuuint32_t(rank), const_cast<void*>(b.data), shape,
                                    strides, box, steps, CU_TENSOR_MAP_INTERLEAVE_NONE, CUtensorMapSwizzle(b.swizzle),
                                    CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
   if (status != CUDA_SUCCESS)

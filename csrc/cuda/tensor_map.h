@@ -21,6 +21,7 @@ struct Boxes {
   std::vector<int64_t> strides;  // in bytes, of all dimensions but the innermost; multiples of 16
   std::vector<int> box;          // at most 256 in each dimension; rows are multiples of 16 bytes
   Swizzle swizzle = Swizzle::none;
+  bool round_to_tf32 = false;  // float32, as they are loaded
 };
 
 /// The map of these boxes, a kernel's parameter. Throws CudaError naming `op` where the driver has none.

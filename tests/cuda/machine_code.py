@@ -3,8 +3,9 @@
     python tests/cuda/machine_code.py [--targets 75 90a …] [--files unary.cu …]
 
 For every target no kernel may spill registers to memory, but for those of SPILLS, and none of BUDGETS may use more
-registers than stated there: they decide how many threads a multiprocessor holds. Where cuobjdump is found (the CUDA
-toolkit's, or that of the package triton), the kernels of STREAMS must have 16-byte loads and stores.
+registers than stated there: they decide how many threads a multiprocessor holds. ptxas may not tell of a lost chance.
+Where cuobjdump is found (the CUDA toolkit's, or that of the package triton), the kernels of STREAMS must have 16-byte
+loads and stores, and those of UNITS the instructions of the units that they are written for.
 """
 
 from __future__ import annotations
@@ -49,6 +50,14 @@ STREAMS = [
     r"apply<float",
     r"change<",
 ]
+
+# Instructions that kernels must have, by target and a regular expression of the name.
+UNITS = {
+    ("90a", r"wgmma_kernel<"): ["HGMMA", "UTMALDG", "USETMAXREG"],
+}
+
+# What ptxas says when it makes wgmma wait for each other (C7510), or ignores setmaxnreg (C7508).
+LOSSES = r"\(C75\d\d\)|Potential Performance Loss|setmaxnreg.*ignored"
 
 
 @dataclass
@@ -103,6 +112,8 @@ def compile_file(file: Path, target: str, dump: str | None) -> Report:
             return report
         mangled = None
         for line in done.stderr.splitlines():
+            if re.search(LOSSES, line):
+                report.errors.append(line.strip())
             if match := re.search(r"(?:Compiling entry function|Function properties for) '?([^'\s]+)'?", line):
                 mangled = match[1]
             elif match := re.search(r"(\d+) bytes spill stores, (\d+) bytes spill loads", line):
@@ -133,6 +144,9 @@ def check(report: Report) -> None:
             for access in ("LDG", "STG"):
                 if not re.search(rf"\b{access}\.E[.\w]*\.128\b", kernel.code):
                     report.errors.append(f"{kernel.name} has no 16-byte {access}")
+        for (target, pattern), instructions in UNITS.items():
+            if kernel.code and report.target == target and re.search(pattern, kernel.name):
+                report.errors += [f"{kernel.name} has no {i}" for i in instructions if i not in kernel.code]
 
 
 def main() -> int:
@@ -161,7 +175,7 @@ def main() -> int:
             for error in report.errors:
                 failed = True
                 print(f"  {error}")
-    for pattern in [*BUDGETS, *SPILLS, *STREAMS] if not args.files else []:
+    for pattern in [*BUDGETS, *SPILLS, *STREAMS, *(pattern for _, pattern in UNITS)] if not args.files else []:
         if not any(re.search(pattern, name) for name in names):
             print(f"no kernel's name fits {pattern}: a rule that cannot fail")
             failed = True

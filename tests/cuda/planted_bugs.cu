@@ -5,6 +5,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "cuda/ptx_wgmma.cuh"
 #include "planted.h"
 
 using namespace steep::cuda;
@@ -145,6 +146,39 @@ __global__ void some_return(const float* x, float* y, int n) {
   if (t < n) y[t] = tile[n - 1 - t];
 }
 
+/// Every thread takes the element of the next warp, by ldmatrix.
+template <bool bug>
+__global__ void shift_matrices(const float* x, float* y) {
+  STEEP_SHARED(float, tile, kThreads);
+  const int t = int(threadIdx.x);
+  tile[t] = x[t];
+  if (!bug) __syncthreads();
+  uint32_t words[4];
+  emulator::load_matrices(4, false, tile + (t + 8) % 32 * 4, words);
+  y[t] = __uint_as_float(words[t / 32]);
+}
+template <bool bug>
+__global__ void load_rows(const float* x, float* y) {
+  STEEP_SHARED(float, tile, kThreads + 4);
+  const int t = int(threadIdx.x);
+  for (int i = t; i < kThreads + 4; i += 32) tile[i] = x[i % kThreads];
+  __syncthreads();
+  uint32_t words[4];
+  emulator::load_matrices(4, false, tile + 4 * t + (bug ? 1 : 0), words);
+  for (int i = 0; i < 4; ++i) y[32 * i + t] = __uint_as_float(words[i]);
+}
+/// Lanes without an element of C leave too early.
+template <bool bug>
+__global__ void multiply_some(const float* x, float* y) {
+  const int t = int(threadIdx.x);
+  if (bug && t == 31) return;
+  float d[4];
+  for (int i = 0; i < 4; ++i) d[i] = x[32 * i + t];
+  const uint32_t a[4] = {}, b[2] = {};
+  emulator::mma(emulator::MmaType::tf32, d, a, b, d);
+  for (int i = 0; i < 4; ++i) y[32 * i + t] = d[i];
+}
+
 // --- running them ----------------------------------------------------------------------------------------------------
 
 using Kernel = void (*)(const float*, float*);
@@ -251,6 +285,18 @@ bool divergent_barrier() {
   launch("planted", some_return<bug>, 1, kThreads, 0, in.p, out.p, 100);
   return out.host() == std::vector<float>(x.rbegin(), x.rend());
 }
+template <bool bug>
+bool matrices_before_barrier() {
+  return one_block(shift_matrices<bug>, kThreads, shifted(32));
+}
+template <bool bug>
+bool misaligned_matrices() {
+  return one_block(load_rows<bug>, 32, numbers(kThreads));
+}
+template <bool bug>
+bool lanes_missing_from_product() {
+  return one_block(multiply_some<bug>, 32, numbers(kThreads));
+}
 /// The host reads what an asynchronous copy brings, without waiting.
 template <bool bug>
 bool unfinished_copy() {
@@ -343,13 +389,32 @@ bool replay_of_freed_memory() {
   return right;
 }
 
+#include "planted_wgmma.h"
+
 const std::map<std::string, Program> programs = {
-    PROGRAM(barrier_before_read),    PROGRAM(barrier_before_overwrite), PROGRAM(barrier_in_reduction),
-    PROGRAM(warp_barrier),           PROGRAM(global_overrun),           PROGRAM(global_read_overrun),
-    PROGRAM(shared_overrun),         PROGRAM(uninitialized_shared),     PROGRAM(loose_wait),
-    PROGRAM(non_atomic_add),         PROGRAM(order_of_blocks),          PROGRAM(divergent_barrier),
-    PROGRAM(unfinished_copy),        PROGRAM(unordered_streams),        PROGRAM(unordered_branches),
+    PROGRAM(barrier_before_read),
+    PROGRAM(barrier_before_overwrite),
+    PROGRAM(barrier_in_reduction),
+    PROGRAM(warp_barrier),
+    PROGRAM(global_overrun),
+    PROGRAM(global_read_overrun),
+    PROGRAM(shared_overrun),
+    PROGRAM(uninitialized_shared),
+    PROGRAM(loose_wait),
+    PROGRAM(non_atomic_add),
+    PROGRAM(order_of_blocks),
+    PROGRAM(divergent_barrier),
+    PROGRAM(unfinished_copy),
+    PROGRAM(unordered_streams),
+    PROGRAM(unordered_branches),
     PROGRAM(replay_of_freed_memory),
+    PROGRAM(matrices_before_barrier),
+    PROGRAM(misaligned_matrices),
+    PROGRAM(lanes_missing_from_product),
+    PROGRAM(wgmma_without_wait),
+    PROGRAM(wgmma_early_overwrite),
+    PROGRAM(wgmma_without_fence),
+    PROGRAM(wgmma_of_one_warp),
 };
 
 }  // namespace

@@ -51,6 +51,7 @@ void Block::begin(uint3 index, size_t dynamic_shared_bytes, bool opens_memory) {
     set_runnable(w, all);
   }
   ended_ = arrived_ = votes_ = 0;
+  warpgroups_.begin_block();
   mbarriers_.clear();
   for (NamedBarrier& barrier : named_) barrier.threads = barrier.arrived = 0, barrier.waiting.clear();
 }
@@ -197,9 +198,24 @@ void Block::end_warp_operation(int number, unsigned mask) {
       lanes[&lane - lanes].value = equal;
     }
   }
+  if (operation == WarpOperation::collective) {
+    Collective* parts[warpSize];
+    for (int i = 0; i < warpSize; ++i) {
+      parts[i] = reinterpret_cast<Collective*>(values[i]);
+      if (parts[i]->run != parts[0]->run || parts[i]->variant != parts[0]->variant)
+        cluster().fail(cudaErrorLaunchFailure, "the lanes of a warp disagree on what they do: " + describe());
+    }
+    parts[0]->run(parts);
+  }
   warps_[number].at_warp &= ~mask;
   set_runnable(number, mask);
   if (operation == WarpOperation::barrier) ++warp_barriers_[number];
+}
+
+void Block::warp_collective(Collective& mine, const Site& site) {
+  if (warp().exist != ~uint32_t(0))
+    cluster().fail(cudaErrorLaunchFailure, "a warp of fewer than 32 threads at what needs them all: " + place(site));
+  warp_operation(WarpOperation::collective, ~0u, reinterpret_cast<uint64_t>(&mine), 0, site);
 }
 
 unsigned Block::active_lanes() const {
@@ -259,6 +275,10 @@ unsigned warp_ballot(unsigned mask, bool predicate, const Site& site) {
 unsigned warp_match(unsigned mask, uint64_t value, const Site& site) {
   const Hidden hidden;
   return unsigned(block().warp_operation(WarpOperation::match, mask, value, 0, site));
+}
+void warp_collective(Collective& mine, const Site& site) {
+  const Hidden hidden;
+  block().warp_collective(mine, site);
 }
 void warp_barrier(unsigned mask, const Site& site) {
   const Hidden hidden;

@@ -11,6 +11,7 @@
 #include "fiber.h"
 #include "mbarrier.h"
 #include "shared_memory.h"
+#include "warpgroups.h"
 
 namespace steep::cuda::emulator {
 
@@ -65,6 +66,7 @@ class Block {
   int barrier(Vote vote, bool predicate, const Site& site);
   void named_barrier(int id, int threads, bool waits, const Site& site);
   uint64_t warp_operation(WarpOperation operation, unsigned mask, uint64_t value, int source, const Site& site);
+  void warp_collective(Collective& mine, const Site& site);
   unsigned active_lanes() const;
   int lane() const { return current_ % warpSize; }
   void init_mbarrier(uint64_t* p, unsigned arrivals);
@@ -78,6 +80,7 @@ class Block {
 
   uint3 index() const { return index_; }
   SharedMemory& shared() { return shared_; }
+  Warpgroups& warpgroups() { return warpgroups_; }
 
  private:
   /// Threads by lane. Each is one of these, or the running one, or waits for what Thread::waits says.
@@ -112,6 +115,7 @@ class Block {
   std::map<const uint64_t*, Mbarrier> mbarriers_;
 
   SharedMemory shared_;
+  Warpgroups warpgroups_;
   dim3 size_{0, 0, 0};
   // Addresses that stand for barriers in ThreadSanitizer's eyes. Two of each, so that a thread that leaves one late
   // doesn't see what the others do on their way to the next.

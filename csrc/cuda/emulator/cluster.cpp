@@ -151,6 +151,8 @@ void Cluster::end_thread() {
       fail(cudaErrorLaunchFailure, "the block ended before bulk copies to its shared memory have landed");
     if (std::string overrun = mine.shared().end_block(); !overrun.empty())
       stop(cudaErrorIllegalAddress, message(name_of(mine), overrun));
+    if (std::string missing = mine.warpgroups().missing(); !missing.empty())
+      stop(cudaErrorLaunchFailure, message(name_of(mine), missing));
     if (size_ > 1) mine.shared().close();
   }
   Fiber* const fiber = me.fiber;

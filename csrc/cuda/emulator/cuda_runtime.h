@@ -8,3 +8,5 @@
 #include "execution.h"
 #include "execution_sm90.h"
 #include "intrinsics.h"
+#include "tensor_cores.h"
+#include "wgmma.h"

@@ -45,11 +45,17 @@ enum class Vote { none, count, all, any };  // what __syncthreads_… tells
 int block_barrier(Vote vote, bool predicate, const Site& site);
 
 /// What lanes do together, each with the same mask; lanes that end differently are an error.
-enum class WarpOperation : uint8_t { barrier, shuffle, ballot, match };
+enum class WarpOperation : uint8_t { barrier, shuffle, ballot, match, collective };
 /// Gives a value and gets that of `source`; undefined bits if that one isn't in the mask.
 uint64_t warp_exchange(unsigned mask, uint64_t value, int source, const Site& site);
 unsigned warp_ballot(unsigned mask, bool predicate, const Site& site);
 unsigned warp_match(unsigned mask, uint64_t value, const Site& site);
+/// What all 32 lanes do with more than a number: the last to come runs it on everybody's.
+struct Collective {
+  void (*run)(Collective* const (&lanes)[warpSize]);
+  int variant;  // the same for all
+};
+void warp_collective(Collective& mine, const Site& site);
 void warp_barrier(unsigned mask, const Site& site);
 unsigned warp_active();
 int lane();

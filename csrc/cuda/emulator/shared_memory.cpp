@@ -87,6 +87,13 @@ size_t SharedMemory::place(const char* name, size_t bytes, size_t alignment) {
   return add(name, bytes, alignment);
 }
 
+const char* SharedMemory::at(uint32_t address, size_t bytes) const {
+  const char* const p = base_ + address;
+  for (const Array& array : arrays_)
+    if (p >= array.data && p + bytes <= array.data + array.bytes) return p;
+  return nullptr;
+}
+
 std::string SharedMemory::end_block() {
   if (!is_open_) return "";
   for (const Array& array : arrays_) {

@@ -18,6 +18,10 @@ class SharedMemory {
   size_t place(const char* name, size_t bytes, size_t alignment);
   char* data() { return base_; }
   bool contains(const void* p) const;
+  /// Addresses of shared memory as matrix descriptors have them: bytes from its beginning.
+  uint32_t address(const void* p) const { return uint32_t(static_cast<const char*>(p) - base_); }
+  /// The bytes at an address; null if they aren't in one of the block's arrays.
+  const char* at(uint32_t address, size_t bytes) const;
   /// Where a thread has written beside an array; empty if none has.
   std::string end_block();
   /// Makes every further access a fault.

@@ -11,12 +11,22 @@ namespace {
 
 constexpr int kChunk = 16;  // bytes that stay together, however they are swizzled
 
-constexpr uint8_t kElementBytes[] = {1, 2, 4, 4, 8, 8, 2, 4, 8, 2};  // by CUtensorMapDataType
+constexpr uint8_t kElementBytes[] = {1, 2, 4, 4, 8, 8, 2, 4, 8, 2, 4, 4};  // by CUtensorMapDataType
 
 /// Where the swizzle puts what would be at an address: bits 4 … of it are changed by bits 7 ….
 char* swizzled(const char* p, int swizzle) {
   const uintptr_t address = reinterpret_cast<uintptr_t>(p), mask = (uintptr_t(1) << swizzle) - 1;
   return reinterpret_cast<char*>(address ^ (address >> 7 & mask) << 4);
+}
+
+/// Of floats, to the nearest with 10 bits of fraction, ties away from zero; infinities and NaNs stay.
+void round_to_tf32(std::vector<char>& floats) {
+  for (size_t i = 0; i < floats.size(); i += 4) {
+    uint32_t bits;
+    std::memcpy(&bits, floats.data() + i, 4);
+    if ((bits & 0x7f800000) != 0x7f800000) bits = (bits + 0x1000) & ~uint32_t(0x1fff);
+    std::memcpy(floats.data() + i, &bits, 4);
+  }
 }
 
 }  // namespace
@@ -61,6 +71,7 @@ std::vector<char> TensorBox::from_tensor() const {
     std::memcpy(all.data() + at, p, n);
     engine_reads(Engine::loads, p, n);
   });
+  if (map_.rounds_to_tf32) round_to_tf32(all);
   return all;
 }
 
@@ -111,14 +122,21 @@ CUresult cuTensorMapEncodeTiled(CUtensorMap* out, CUtensorMapDataType type, cuui
   constexpr auto invalid = CUDA_ERROR_INVALID_VALUE;
   const auto in = [](int x, int most) { return x >= 0 && x <= most; };
   if (settings().capability < 90 || interleave != CU_TENSOR_MAP_INTERLEAVE_NONE ||
-      fill != CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE || !in(type, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16))
+      fill != CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE || !in(type, CU_TENSOR_MAP_DATA_TYPE_TFLOAT32))
     return CUDA_ERROR_NOT_SUPPORTED;
   if (!out || reinterpret_cast<uintptr_t>(out) % 64 || !data || reinterpret_cast<uintptr_t>(data) % 16) return invalid;
   if (rank < 1 || rank > 5 || !in(swizzle, CU_TENSOR_MAP_SWIZZLE_128B) ||
       !in(promotion, CU_TENSOR_MAP_L2_PROMOTION_L2_256B))
     return invalid;
-  TensorMap map{TensorMap::kMagic,   static_cast<char*>(data), {}, {}, {}, uint8_t(rank),
-                kElementBytes[type], uint8_t(swizzle)};
+  TensorMap map{TensorMap::kMagic,
+                static_cast<char*>(data),
+                {},
+                {},
+                {},
+                uint8_t(rank),
+                kElementBytes[type],
+                uint8_t(swizzle),
+                type == CU_TENSOR_MAP_DATA_TYPE_TFLOAT32};
   map.strides[0] = map.element_bytes;
   for (cuuint32_t i = 0; i < rank; ++i) {
     if (sizes[i] < 1 || sizes[i] > uint64_t(1) << 32 || box[i] < 1 || box[i] > 256) return invalid;

@@ -17,6 +17,7 @@ struct TensorMap {
   uint32_t last[5];     // index of each dimension
   uint16_t box[5];
   uint8_t rank, element_bytes, swizzle;
+  bool rounds_to_tf32;  // floats, as they are loaded
 
   int row_bytes() const { return box[0] * element_bytes; }
   /// Rows of 16 bytes, of as many as are exchanged among each other: 1 without a swizzle.
