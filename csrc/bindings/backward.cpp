@@ -11,6 +11,7 @@
 #include "../core/errors.h"
 #include "../core/gradients.h"
 #include "../core/views.h"
+#include "python_type.h"
 #include "register.h"
 #include "tensor_type.h"
 #include "unlocked.h"
@@ -166,6 +167,9 @@ class Walk {
     if (!o) throw py::error_already_set();
     return py::reinterpret_steal<T>(o);
   }
+  static void set_grad(PyObject* leaf, const py::object& value) {
+    if (steep::set_grad(leaf, value.ptr()) != 0) throw py::error_already_set();
+  }
   static py::object key(PyObject* o) { return stolen<py::object>(PyLong_FromVoidPtr(o)); }
   /// Borrowed; null where the edge isn't wanted.
   PyObject* wanted(PyObject* edge) const { return PyDict_GetItemWithError(wanted_.ptr(), key(edge).ptr()); }
@@ -180,10 +184,10 @@ class Walk {
     if (before.is_none()) {
       const Array& g = array_of(gradient.ptr());
       const bool owned = gradient.ptr() != arrived && Py_REFCNT(gradient.ptr()) <= own && g.storage->refs.load() == 1 &&
-                         g.is_contiguous();
-      py::setattr(leaf, "grad", has_history ? gradient : py::cast(owned ? Array(g) : copy(g)));
+                         g.is_contiguous() && !requires_grad(gradient.ptr());
+      set_grad(leaf, has_history || owned ? gradient : py::cast(copy(g)));
     } else if (has_history || requires_grad(before.ptr())) {
-      py::setattr(leaf, "grad", before + gradient);
+      set_grad(leaf, before + gradient);
     } else {
       add_to(array_of(before.ptr()), array_of(gradient.ptr()));
     }
@@ -195,9 +199,19 @@ class Walk {
   std::vector<Pending> held_;            // leaves with hooks
 };
 
+/// seed(tensor): the gradient of a tensor with respect to itself.
+PyObject* seed(PyObject*, PyObject* const* args, Py_ssize_t n) {
+  if (n != 1 || !is_tensor(args[0])) throw TypeError("seed(tensor)");
+  const Array& a = array_of(args[0]);
+  return wrap(Array::full(a.dtype, a.shape, 1, a.device()));
+}
+
 }  // namespace
 
 void register_backward(py::module_& m) {
+  static PyMethodDef functions[] = {
+      {"seed", fast_function<seed>(), METH_FASTCALL, "seed(tensor): ones of its shape, dtype and device."}, {}};
+  if (PyModule_AddFunctions(m.ptr(), functions) != 0) throw py::error_already_set();
   m.def(
       "times_number",
       [](const Array& x, const Array& number) {
