@@ -12,6 +12,7 @@
 #include "launch.cuh"
 #include "ptx_cluster.cuh"
 #include "row_plan.h"
+#include "total.cuh"
 #include "vec.cuh"
 
 namespace steep::cuda {
@@ -30,43 +31,6 @@ constexpr int kWidth = 16 / int(sizeof(T));
 /// doubles cost more arithmetic, and code.
 template <class T, int kInputs>
 constexpr int kPer = sizeof(T) == 4 ? 16 / kInputs : 4;
-
-/// A sum of a thread's partial sums in double precision.
-template <class T>
-struct Total;
-
-template <>
-struct Total<float> {
-  double sum = 0;
-
-  __device__ void add(float v) { sum += double(v); }
-  __device__ void scale(float factor) { sum *= double(factor); }
-  __device__ double value() const { return sum; }
-};
-
-/// Compensated: Knuth's two-sum gives the exact error of every addition. Where the sum is infinite that is NaN.
-template <>
-struct Total<double> {
-  double sum = 0, error = 0;
-
-  __device__ void add(double v) {
-    const double t = sum + v, b = t - sum;
-    error += (sum - (t - b)) + (v - b);
-    sum = t;
-  }
-  __device__ void scale(double factor) { sum *= factor, error *= factor; }
-  __device__ double value() const { return error == error ? sum + error : sum; }
-};
-
-/// The sum of an array.
-template <class T>
-STEEP_INLINE T pairwise(const T (&v)[2]) {
-  return v[0] + v[1];
-}
-template <class T>
-STEEP_INLINE T pairwise(const T (&v)[4]) {
-  return (v[0] + v[1]) + (v[2] + v[3]);
-}
 
 /// A thread's share of a row. `v` holds its elements of the tile where a sweep is.
 template <class T, int kInputs, bool kCluster = false>

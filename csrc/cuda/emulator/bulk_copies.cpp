@@ -121,7 +121,7 @@ TensorBox box_of(const CUtensorMap* map, const int* coordinates, int rank, const
     error = "a bulk copy's place in shared memory must be aligned to 128 bytes";
   if (error.empty() && cluster().owner(shared) != &block())
     error = "a bulk copy names its place in the running block's shared memory";
-  if (!error.empty()) cluster().fail(cudaErrorIllegalInstruction, error);
+  if (!error.empty()) cluster().fail(cudaErrorIllegalInstruction, std::move(error));
   return {decoded, coordinates};
 }
 
@@ -158,7 +158,7 @@ void prefetch_tensor_map(const CUtensorMap* map) {
   const Hidden hidden;
   std::string error;
   decode(map, error);
-  if (!error.empty()) cluster().fail(cudaErrorIllegalInstruction, error);
+  if (!error.empty()) cluster().fail(cudaErrorIllegalInstruction, std::move(error));
 }
 
 void commit_stores() {

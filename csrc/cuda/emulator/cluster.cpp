@@ -150,9 +150,9 @@ void Cluster::end_thread() {
     if (loads_.any_to(mine))
       fail(cudaErrorLaunchFailure, "the block ended before bulk copies to its shared memory have landed");
     if (std::string overrun = mine.shared().end_block(); !overrun.empty())
-      stop(cudaErrorIllegalAddress, message(name_of(mine), overrun));
+      stop(cudaErrorIllegalAddress, std::move(overrun.insert(0, name_of(mine))));
     if (std::string missing = mine.warpgroups().missing(); !missing.empty())
-      stop(cudaErrorLaunchFailure, message(name_of(mine), missing));
+      stop(cudaErrorLaunchFailure, std::move(missing.insert(0, name_of(mine))));
     if (size_ > 1) mine.shared().close();
   }
   Fiber* const fiber = me.fiber;
@@ -220,15 +220,18 @@ std::string Cluster::name_of(const Block& block) const {
   return message("block (", b.x, ", ", b.y, ", ", b.z, "), ");
 }
 
+// What these two leave on the stack is not destroyed: it must hold no memory.
 void Cluster::fail(cudaError_t error, std::string text) {
   const uint3 t = running_block_->current().index;
-  stop(error, message(name_of(*running_block_), "thread (", t.x, ", ", t.y, ", ", t.z, "): ", std::move(text)));
+  text.insert(0, message("thread (", t.x, ", ", t.y, ", ", t.z, "): "));
+  text.insert(0, name_of(*running_block_));
+  stop(error, std::move(text));
 }
 
 void Cluster::stop(cudaError_t error, std::string text) {
   outcome_.error = error;
   outcome_.text = std::move(text);
-  std::string().swap(text);  // nothing on this stack will be destroyed
+  std::string().swap(text);
   Fiber::switch_to(*running_, *host_);
   __builtin_unreachable();  // the fiber is reset
 }
