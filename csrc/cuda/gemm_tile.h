@@ -167,9 +167,8 @@ inline GemmPlan choose_mma_tile(MmaOperands operands, const GemmSizes& g, int mu
 /// Which units of a multiprocessor do the work: the CUDA cores, or tensor cores by mma.sync.
 enum class Cores { simt, mma };
 
-/// For float32 operands where tensor cores are accurate enough; copies[i] elements of operand i have to be copied
-/// first. Some GPUs' tensor cores are no faster than their CUDA cores, nor are any with few elements: then the more
-/// exact ones do it.
+/// For float32 operands, where tensor cores are accurate enough; copies[i] elements of operand i have to be copied for
+/// them first. Some GPUs' tensor cores are no faster at it than their CUDA cores, nor are any with few elements.
 inline Cores choose_cores(MmaOperands operands, const GemmSizes& g, const double (&copies)[2], int multiprocessors,
                           int architecture) {
   if (architecture < 80) return Cores::simt;

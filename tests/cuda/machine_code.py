@@ -4,7 +4,8 @@
 
 For every target no kernel may spill registers to memory, but for those of SPILLS, and none of BUDGETS may use more
 registers than stated there: they decide how many threads a multiprocessor holds. Where cuobjdump is found (the CUDA
-toolkit's, or that of the package triton), the kernels of STREAMS must have 16-byte loads and stores.
+toolkit's, or that of the package triton), the kernels of STREAMS must have 16-byte loads and stores, and those of
+TENSOR_CORES their instructions, and no local memory.
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ BUDGETS = {
     r"gemm_kernel<float, 128": 128,  # 2 blocks of 256 threads
     r"gemm_kernel<double, 64": 168,
     r"gemm_kernel<": 128,
+    r"mma_kernel<.*128, 128, 64, 64": 255,  # 2 blocks of 128 threads
+    r"mma_kernel<.*\(MmaOperands\)2": 168,  # in pieces: 3
+    r"mma_kernel<": 128,  # 4
     r"over_rows<": 64,  # 2 blocks of 512 threads
     r"apply<": 80,
     r"reduce<(Sum|Max|Min)": 64,
@@ -47,6 +51,9 @@ STREAMS = [
     r"over_rows<float, .*(Softmax|LayerNorm|CrossEntropyBackward)",
     r"apply<float",
 ]
+
+# Kernels that multiply by tensor cores, from sm_80 on, with what must be in their code.
+TENSOR_CORES = {r"mma_kernel<": ("HMMA", "LDGSTS")}
 
 
 @dataclass
@@ -131,6 +138,11 @@ def check(report: Report) -> None:
             for access in ("LDG", "STG"):
                 if not re.search(rf"\b{access}\.E[.\w]*\.128\b", kernel.code):
                     report.errors.append(f"{kernel.name} has no 16-byte {access}")
+        needed = next((n for pattern, n in TENSOR_CORES.items() if re.search(pattern, kernel.name)), ())
+        if kernel.code and needed and int(report.target.rstrip("a")) >= 80:
+            report.errors += [f"{kernel.name} has no {n}" for n in needed if not re.search(rf"\b{n}\b", kernel.code)]
+            if re.search(r"\b(LDL|STL)\b", kernel.code):
+                report.errors.append(f"{kernel.name} uses local memory")
 
 
 def main() -> int:
@@ -159,7 +171,7 @@ def main() -> int:
             for error in report.errors:
                 failed = True
                 print(f"  {error}")
-    for pattern in [*BUDGETS, *SPILLS, *STREAMS] if not args.files else []:
+    for pattern in [*BUDGETS, *SPILLS, *STREAMS, *TENSOR_CORES] if not args.files else []:
         if not any(re.search(pattern, name) for name in names):
             print(f"no kernel's name fits {pattern}: a rule that cannot fail")
             failed = True
