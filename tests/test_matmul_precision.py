@@ -144,7 +144,8 @@ def test_products_of_halves(dtype: str, how: str, m: int, k: int, n: int) -> Non
 @pytest.mark.parametrize("dtype", UNIT)
 @pytest.mark.parametrize("activation", [None, "relu", "sigmoid", "tanh"])
 def test_linear_layers_of_halves_are_rounded_once(cuda: str, dtype: str, activation: str | None) -> None:
-    x, w, bias = (st.tensor(v, device=cuda).astype(dtype) for v in (random(3, 20, 40), random(24, 40, seed=1), random(24, seed=2)))
+    values = random(3, 20, 40), random(24, 40, seed=1), random(24, seed=2)
+    x, w, bias = (st.tensor(v, device=cuda).astype(dtype) for v in values)
     got = st.linear(x, w, bias, activation=activation).astype("float64")
     wide = st.linear(*(v.astype("float64") for v in (x, w, bias)))
     exact = wide if activation is None else getattr(st, activation)(wide)

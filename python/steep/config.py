@@ -52,6 +52,7 @@ def set_float32_matmul_precision(precision: str) -> None:
 
     Raises ValueError for another name.
 
+    >>> import steep as st
     >>> st.set_float32_matmul_precision("high")
     >>> st.get_float32_matmul_precision()
     'high'

@@ -16,17 +16,17 @@ using Row = double __attribute__((vector_size(kColumns * sizeof(double))));
 using Bits = int64_t __attribute__((vector_size(kColumns * sizeof(int64_t))));
 using Integers = int32_t __attribute__((vector_size(kColumns * sizeof(int32_t))));
 
-/// c + Σ a[i]·b[i] of `steps` terms, as tensor cores add. NVIDIA does not document it; measured (M. Fasi et al.,
-/// Numerical behavior of NVIDIA tensor cores, 2021; X. Li et al., FTTN, 2024): products are exact; they and c are
+/// d += Σ a[i]·b[i] of `steps` terms, as tensor cores add. NVIDIA does not document it; measured (M. Fasi et al.,
+/// Numerical behavior of NVIDIA tensor cores, 2021; X. Li et al., FTTN, 2024): products are exact; they and d are
 /// aligned to the largest of them and cut off below some bits more than a float32 has, and the sum is cut off to a
 /// float32. Nothing is rounded to nearest. The A100 keeps one bit more, the least since sm_80.
 template <int steps>
-Row add_products(Row c, const double* a, const Row* b) {
+void add_products(Row& d, const double* a, const Row* b) {
   constexpr int kExtraBits = 1, kBias = 1023, kFraction = 52;
   Row terms[steps + 1];
   Row largest{};
   for (int i = 0; i <= steps; ++i) {
-    terms[i] = i < steps ? a[i] * b[i] : c;
+    terms[i] = i < steps ? a[i] * b[i] : d;
     const Row magnitude = Row(Bits(terms[i]) & INT64_MAX);
     // As integers, so that NaN is the largest of all.
     largest = Row(Bits(magnitude) > Bits(largest) ? Bits(magnitude) : Bits(largest));
@@ -35,9 +35,8 @@ Row add_products(Row c, const double* a, const Row* b) {
   bool finite = true;
   for (int j = 0; j < kColumns; ++j) finite &= exponent[j] < 2 * kBias + 1;
   if (!finite) {
-    Row sum = terms[steps];
-    for (int i = 0; i < steps; ++i) sum += terms[i];
-    return sum;
+    for (int i = 0; i < steps; ++i) d += terms[i];
+    return;
   }
   const Bits at_least_1 = exponent > 1 + 23 + kExtraBits ? exponent : Bits{} + (1 + 23 + kExtraBits);
   const Row unit = Row((at_least_1 - (23 + kExtraBits)) << kFraction);
@@ -45,7 +44,7 @@ Row add_products(Row c, const double* a, const Row* b) {
   Integers sum{};
   for (int i = 0; i <= steps; ++i) sum += __builtin_convertvector(terms[i] * inverse, Integers);
   const Row exact = __builtin_convertvector(sum, Row) * unit;
-  return Row(Bits(exact) & ~((int64_t(1) << 29) - 1));
+  d = Row(Bits(exact) & ~((int64_t(1) << 29) - 1));
 }
 
 float element(MmaType type, uint32_t word, int half) {
@@ -83,8 +82,8 @@ void multiply(Collective* const (&lanes)[warpSize]) {
   // As wide as the A100's steps.
   for (int row = 0; row < kRows; ++row)
     for (int step = 0; step < 2; ++step)
-      d[row] = tf32 ? add_products<4>(d[row], a[row] + 4 * step, b + 4 * step)
-                    : add_products<8>(d[row], a[row] + 8 * step, b + 8 * step);
+      tf32 ? add_products<4>(d[row], a[row] + 4 * step, b + 4 * step)
+           : add_products<8>(d[row], a[row] + 8 * step, b + 8 * step);
   for (int l = 0; l < warpSize; ++l)
     for (int i = 0; i < 4; ++i) static_cast<Mma*>(lanes[l])->c[i] = float(d[l / 4 + i / 2 * 8][l % 4 * 2 + i % 2]);
 }
