@@ -3,7 +3,7 @@
 // registers, one step ahead, and multiply these. The order of a sum depends on the product's sizes only.
 //
 // A tensor core multiplies exactly, but cuts sums off where float32 arithmetic rounds them (emulator/tensor_cores.cpp):
-// errors add up instead of cancelling, about k/16 · 2^-24 of Σ|a·b| where all products have one sign. That is hidden by
+// errors add up instead of cancelling, about k/4 · 2^-24 of Σ|a·b| where all products have one sign. That is hidden by
 // the rounding of elements of 16 bits, and small beside that of tf32. Float32's own accuracy (MmaOperands::pieces)
 // needs more: see Pieces.
 #pragma once

@@ -15,7 +15,13 @@ from ._core import empty_cache, memory_stats
 from .array_api import __array_api_version__, __array_namespace_info__, e, from_dlpack, inf, nan, newaxis, pi
 from .autocasting import autocast, is_autocast_enabled
 from .autograd import enable_grad, grad, is_grad_enabled, no_grad, value_and_grad
-from .config import get_num_threads, set_num_threads, show_config
+from .config import (
+    get_float32_matmul_precision,
+    get_num_threads,
+    set_float32_matmul_precision,
+    set_num_threads,
+    show_config,
+)
 from .devices import Device, device, get_default_device, set_default_device
 from .dtypes import *
 from .dtypes import __all__ as _dtypes
@@ -71,6 +77,7 @@ __all__ = [
     "enable_grad",
     "from_dlpack",
     "get_default_device",
+    "get_float32_matmul_precision",
     "get_num_threads",
     "grad",
     "inf",
@@ -93,6 +100,7 @@ __all__ = [
     "random",
     "save",
     "set_default_device",
+    "set_float32_matmul_precision",
     "set_num_threads",
     "show_config",
     "sklearn",

@@ -8,7 +8,15 @@ import numpy as np
 
 from . import _core
 
-__all__ = ["get_num_threads", "set_num_threads", "show_config"]
+__all__ = [
+    "get_float32_matmul_precision",
+    "get_num_threads",
+    "set_float32_matmul_precision",
+    "set_num_threads",
+    "show_config",
+]
+
+_PRECISIONS = ("highest", "high", "medium")  # in the order of csrc/cuda/table.h
 
 
 def get_num_threads() -> int:
@@ -24,6 +32,37 @@ def set_num_threads(n: int) -> None:
     _core.set_num_threads(n)
 
 
+def get_float32_matmul_precision() -> str:
+    """What ``set_float32_matmul_precision`` has set: "highest" at first."""
+    return _PRECISIONS[_core.float32_matmul_precision()]
+
+
+def set_float32_matmul_precision(precision: str) -> None:
+    """Sets how exact matrix products of float32 are on CUDA, from now on and for all threads.
+
+    - ``"highest"``: every product is rounded to float32, and so is every sum, as on the CPU.
+    - ``"high"``: by tensor cores where these are faster, as products of three bfloat16 parts of each element. The error
+      is no larger; only numbers below 2⁻¹¹⁰ lose bits.
+    - ``"medium"``: by tensor cores, with the elements rounded to TF32, which has 11 bits of float32's 24: relative
+      errors of some 3e-4. Sums are float32.
+
+    It counts for ``@``, ``matmul``, ``linear`` and all that is made of them, forward and backward. The CPU computes the
+    same whatever is set, and so do GPUs before compute capability 8.0, products with a vector, and other dtypes. The
+    names are PyTorch's. How large the errors are: docs/numerics.md.
+
+    Raises ValueError for another name.
+
+    >>> import steep as st
+    >>> st.set_float32_matmul_precision("high")
+    >>> st.get_float32_matmul_precision()
+    'high'
+    >>> st.set_float32_matmul_precision("highest")
+    """
+    if precision not in _PRECISIONS:
+        raise ValueError(f"set_float32_matmul_precision: {precision!r} is none of 'highest', 'high', 'medium'")
+    _core.set_float32_matmul_precision(_PRECISIONS.index(precision))
+
+
 def config_lines() -> list[tuple[str, str]]:
     """The rows of ``show_config``."""
     isas = _core.available_isas()
@@ -35,6 +74,7 @@ def config_lines() -> list[tuple[str, str]]:
         ("instruction set", f"{_core.isa} (available: {', '.join(isas)}; STEEP_ISA chooses)"),
         ("threads", f"{_core.num_threads()} (STEEP_NUM_THREADS or steep.set_num_threads chooses)"),
         ("device cpu", "available"),
+        ("float32 matmul", f"{get_float32_matmul_precision()} (set_float32_matmul_precision chooses)"),
         *_cuda_lines(),
     ]
 

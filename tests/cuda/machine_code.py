@@ -5,7 +5,8 @@
 For every target no kernel may spill registers to memory, but for those of SPILLS, and none of BUDGETS may use more
 registers than stated there: they decide how many threads a multiprocessor holds. ptxas may not tell of a lost chance.
 Where cuobjdump is found (the CUDA toolkit's, or that of the package triton), the kernels of STREAMS must have 16-byte
-loads and stores, and those of UNITS the instructions of the units that they are written for.
+loads and stores, those of UNITS the instructions of the units that they are written for, and those of TENSOR_CORES
+theirs, and no local memory.
 """
 
 from __future__ import annotations
@@ -33,6 +34,9 @@ BUDGETS = {
     r"gemm_kernel<double, 64": 168,
     r"gemm_kernel<": 128,
     r"over_(long_)?rows<": 64,  # 2 blocks of 512 threads
+    r"mma_kernel<.*128, 128, 64, 64": 255,  # 2 blocks of 128 threads
+    r"mma_kernel<.*\(MmaOperands\)2": 168,  # in pieces: 3
+    r"mma_kernel<": 128,  # 4
     r"apply<": 80,
     r"change<|partial_norms<.*true": 64,
     r"reduce<(Sum|Max|Min)": 64,
@@ -58,6 +62,8 @@ UNITS = {
 
 # What ptxas says when it makes wgmma wait for each other (C7510), or ignores setmaxnreg (C7508).
 LOSSES = r"\(C75\d\d\)|Potential Performance Loss|setmaxnreg.*ignored"
+# Kernels that multiply by tensor cores, from sm_80 on, with what must be in their code.
+TENSOR_CORES = {r"mma_kernel<": ("HMMA", "LDGSTS")}
 
 
 @dataclass
@@ -147,6 +153,11 @@ def check(report: Report) -> None:
         for (target, pattern), instructions in UNITS.items():
             if kernel.code and report.target == target and re.search(pattern, kernel.name):
                 report.errors += [f"{kernel.name} has no {i}" for i in instructions if i not in kernel.code]
+        needed = next((n for pattern, n in TENSOR_CORES.items() if re.search(pattern, kernel.name)), ())
+        if kernel.code and needed and int(report.target.rstrip("a")) >= 80:
+            report.errors += [f"{kernel.name} has no {n}" for n in needed if not re.search(rf"\b{n}\b", kernel.code)]
+            if re.search(r"\b(LDL|STL)\b", kernel.code):
+                report.errors.append(f"{kernel.name} uses local memory")
 
 
 def main() -> int:
@@ -175,7 +186,7 @@ def main() -> int:
             for error in report.errors:
                 failed = True
                 print(f"  {error}")
-    for pattern in [*BUDGETS, *SPILLS, *STREAMS, *(pattern for _, pattern in UNITS)] if not args.files else []:
+    for pattern in [*BUDGETS, *SPILLS, *STREAMS, *(p for _, p in UNITS), *TENSOR_CORES] if not args.files else []:
         if not any(re.search(pattern, name) for name in names):
             print(f"no kernel's name fits {pattern}: a rule that cannot fail")
             failed = True
