@@ -103,6 +103,31 @@ def test_special_values(case: Unary, dtype: str) -> None:
             assert_same(y, getattr(np, case.name)(x))
 
 
+def test_whole_logarithms_and_powers(dtype: str) -> None:
+    info = np.finfo(dtype)
+    k = np.arange(info.minexp - info.nmant, info.maxexp).astype(dtype)
+    powers = np.ldexp(np.ones_like(k), k.astype("int32"))
+    assert_same(values(st.exp2(tensor(k))), powers)
+    assert_same(values(st.log2(tensor(powers))), k)
+    tens = np.arange(11 if dtype == "float32" else 23)  # 10^k without rounding
+    assert_same(values(st.log10(tensor(np.array([10.0**int(i) for i in tens], dtype)))), tens.astype(dtype))
+
+
+def test_angles_and_distances_that_users_expect(dtype: str) -> None:
+    def at(function: Any, *arguments: float) -> Any:
+        return values(function(*(tensor(np.array([x], dtype)) for x in arguments)))[0]
+
+    pi = np.dtype(dtype).type(np.pi)
+    assert [4 * at(st.atan, 1), 2 * at(st.asin, 1), at(st.acos, -1), 2 * at(st.acos, 0)] == [pi] * 4
+    assert [at(st.atan2, 0, -1), 2 * at(st.atan2, 1, 0), 4 * at(st.atan2, -1, 1)] == [pi, pi, -pi]
+    assert [at(st.acos, 1), at(st.acosh, 1), at(st.cosh, 0)] == [0, 0, 1]
+    big, small = float(np.finfo(dtype).max) / 8, float(np.finfo(dtype).smallest_subnormal)
+    assert [at(st.hypot, 3, 4), at(st.hypot, -5, 12), at(st.hypot, big, 0)] == [5, 13, np.array(big, dtype)]
+    assert at(st.hypot, 3 * small, -4 * small) == np.array(5 * small, dtype)
+    assert np.isfinite(at(st.hypot, 4 * big, 4 * big))
+    assert at(st.atan2, 8 * big, 8 * big) == at(st.atan, 1)
+
+
 @every_binary
 @pytest.mark.parametrize("dtype", FLOATS)
 def test_binary_accuracy(case: Binary, dtype: str, rng: np.random.Generator) -> None:

@@ -138,10 +138,11 @@ STEEP_INLINE Vec<double> trunc(Vec<double> x) { return ::trunc(x.v); }
 STEEP_INLINE Vec<float> round(Vec<float> x) { return ::rintf(x.v); }
 STEEP_INLINE Vec<double> round(Vec<double> x) { return ::rint(x.v); }
 
-// math.h computes these in double precision, of which most GPUs have little. CUDA's have errors of at most 2, 2 and 4
-// ulp.
+// math.h computes these in double precision, of which most GPUs have little. CUDA's have errors of at most 2, 2, 4 and
+// 4 ulp.
 STEEP_INLINE Vec<float> sin(Vec<float> x) { return ::sinf(x.v); }
 STEEP_INLINE Vec<float> cos(Vec<float> x) { return ::cosf(x.v); }
+STEEP_INLINE Vec<float> tan(Vec<float> x) { return ::tanf(x.v); }
 STEEP_INLINE Vec<float> pow(Vec<float> x, Vec<float> y) { return ::powf(x.v, y.v); }
 
 /// A vector of floats fills two of doubles; here the second one has no element.

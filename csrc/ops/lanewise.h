@@ -1,4 +1,4 @@
-// Functions that are computed lane by lane, most of them libm's. Include math.h first.
+// Functions that are computed lane by lane.
 #pragma once
 #include "math.h"
 
@@ -12,14 +12,6 @@ STEEP_NOINLINE Vec<T> by_lanes(F f, const Vec<T>& x, const V&... rest) {
   return y;
 }
 
-// Errors of at most 2 ulp in glibc, 4 in CUDA.
-#define STEEP_UNARY(name)                                                        \
-  STEEP_INLINE Vec<float> name(Vec<float> x) {                                   \
-    return by_lanes([](float a) -> float { return STEEP_LIBM(name##f)(a); }, x); \
-  }                                                                              \
-  STEEP_INLINE Vec<double> name(Vec<double> x) {                                 \
-    return by_lanes([](double a) -> double { return STEEP_LIBM(name)(a); }, x);  \
-  }
 #define STEEP_BINARY(name)                                                                      \
   STEEP_INLINE Vec<float> name(Vec<float> x, Vec<float> y) {                                    \
     return by_lanes([](float a, float b) -> float { return STEEP_LIBM(name##f)(a, b); }, x, y); \
@@ -27,20 +19,8 @@ STEEP_NOINLINE Vec<T> by_lanes(F f, const Vec<T>& x, const V&... rest) {
   STEEP_INLINE Vec<double> name(Vec<double> x, Vec<double> y) {                                 \
     return by_lanes([](double a, double b) -> double { return STEEP_LIBM(name)(a, b); }, x, y); \
   }
-STEEP_UNARY(tan)
-STEEP_UNARY(asin)
-STEEP_UNARY(acos)
-STEEP_UNARY(atan)
-STEEP_UNARY(sinh)
-STEEP_UNARY(cosh)
-STEEP_UNARY(asinh)
-STEEP_UNARY(acosh)
-STEEP_UNARY(atanh)
-STEEP_BINARY(atan2)
-STEEP_BINARY(hypot)
 STEEP_BINARY(nextafter)
 STEEP_BINARY(fmod)
-#undef STEEP_UNARY
 #undef STEEP_BINARY
 
 // ---- integers are whole numbers ----
