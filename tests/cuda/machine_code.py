@@ -34,9 +34,9 @@ BUDGETS = {
     r"gemm_kernel<double, 64": 168,
     r"gemm_kernel<": 128,
     r"over_(long_)?rows<": 64,  # 2 blocks of 512 threads
-    r"mma_kernel<.*128, 128, 64, 64": 255,  # 2 blocks of 128 threads
-    r"mma_kernel<.*\(MmaOperands\)2": 168,  # in pieces: 3
-    r"mma_kernel<": 128,  # 4
+    r"\bmma_kernel<.*128, 128, 64, 64": 255,  # 2 blocks of 128 threads
+    r"\bmma_kernel<.*\(MmaOperands\)2": 168,  # in pieces: 3
+    r"\bmma_kernel<": 128,  # 4
     r"apply<": 80,
     r"change<|partial_norms<.*true": 64,
     r"reduce<(Sum|Max|Min)": 64,
@@ -62,8 +62,9 @@ UNITS = {
 
 # What ptxas says when it makes wgmma wait for each other (C7510), or ignores setmaxnreg (C7508).
 LOSSES = r"\(C75\d\d\)|Potential Performance Loss|setmaxnreg.*ignored"
+
 # Kernels that multiply by tensor cores, from sm_80 on, with what must be in their code.
-TENSOR_CORES = {r"mma_kernel<": ("HMMA", "LDGSTS")}
+TENSOR_CORES = {r"\bmma_kernel<": ("HMMA", "LDGSTS")}
 
 
 @dataclass
