@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import numpy as np
@@ -179,3 +182,23 @@ def test_halves_beyond_their_range(dtype: str) -> None:
     a = st.full((4, 32), 6e4, dtype=dtype)
     got = (a @ a.T).astype("float32").numpy()
     assert np.all(np.isinf(got) if dtype == "float16" else np.isclose(got, 32 * 6e4**2, rtol=2**-7))
+
+
+WITHOUT = """
+import numpy as np, steep as st
+a = st.tensor(np.random.default_rng(0).standard_normal((300, 70)).astype("float32"), device="cuda")
+exact = (a @ a.T).numpy()
+for name in ("high", "medium"):
+    st.set_float32_matmul_precision(name)
+    assert np.array_equal((a @ a.T).numpy(), exact)
+for dtype in ("bfloat16", "float16"):
+    half = a.astype(dtype)
+    wide = half.astype("float32")
+    assert np.array_equal((half @ half.T).astype("float32"), (wide @ wide.T).astype(dtype).astype("float32"))
+"""
+
+
+@pytest.mark.skipif(not st._core.cuda.is_emulated(), reason="only an emulated device may be of any compute capability")
+def test_devices_without_tensor_cores(cuda: str) -> None:
+    environment = os.environ | {"STEEP_EMULATED_CAPABILITY": "75"}
+    subprocess.run([sys.executable, "-c", WITHOUT], env=environment, check=True, timeout=120)

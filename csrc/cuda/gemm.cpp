@@ -79,7 +79,7 @@ template <class T>
 Access mma_access(const Operand<T>& x, const Batch& batch, const int64_t (&steps)[kMaxNdim]) {
   if (x.k_stride == 1 && is_aligned(x.data, x.stride, batch, steps)) return Access::vectors_along_k;
   if (x.stride == 1 && is_aligned(x.data, x.k_stride, batch, steps)) return Access::vectors;
-  return std::abs(x.k_stride) <= std::abs(x.stride) ? Access::along_k : Access::along_mn;
+  return x.length == 1 || std::abs(x.k_stride) <= std::abs(x.stride) ? Access::along_k : Access::along_mn;
 }
 
 bool is_read(Access access) { return access == Access::vectors || access == Access::vectors_along_k; }
