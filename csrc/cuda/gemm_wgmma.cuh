@@ -5,7 +5,7 @@
 // have each half of a tile of B brought to both of them.
 //
 // Sums are float32, cut off where tensor cores round. Float32 operands are taken as tf32, of which 10 bits of fraction
-// are multiplied; or as three bfloat16 each, whose sum they are, and six of the nine products: those left out are below
+// are multiplied; or as three bfloat16 each, whose sum they are, and six of the nine products: those left out are about
 // 2^-25 of the whole. There the tensor cores add up a buffer's products only, and float32 additions do the rest.
 #pragma once
 #include "gemm_wgmma_store.cuh"
@@ -239,15 +239,15 @@ __device__ __forceinline__ void multiply_by_warpgroups(const Product<T>& g, cons
 /// nvcc takes no struct as a parameter of a kernel's template.
 template <class In, class T, Major a_major, Major b_major, int m, int n, int stages, int pieces, int cluster>
 __global__ void __launch_bounds__(kWgmmaThreads, 1)
-    wgmma_kernel(const __grid_constant__ Product<T> g, const __grid_constant__ WgmmaLaunch launch,
-                 const __grid_constant__ TensorMap a, const __grid_constant__ TensorMap b,
-                 const __grid_constant__ TensorMap c) {
+    warpgroup_kernel(const __grid_constant__ Product<T> g, const __grid_constant__ WgmmaLaunch launch,
+                     const __grid_constant__ TensorMap a, const __grid_constant__ TensorMap b,
+                     const __grid_constant__ TensorMap c) {
   if constexpr (kWgmma)
     multiply_by_warpgroups<In, T, a_major, b_major, WgmmaTile{m, n, stages, pieces, cluster}>(g, launch, a, b, c);
 }
 template <class In, class T, Major a_major, Major b_major, WgmmaTile tile>
 constexpr auto kernel_of =
-    wgmma_kernel<In, T, a_major, b_major, tile.m, tile.n, tile.stages, tile.pieces, tile.cluster>;
+    warpgroup_kernel<In, T, a_major, b_major, tile.m, tile.n, tile.stages, tile.pieces, tile.cluster>;
 
 }  // namespace
 }  // namespace steep::cuda

@@ -1,7 +1,9 @@
 // How warpgroups' sums become elements of C.
 #pragma once
 #include "gemm_parts.cuh"
+#include "ptx.cuh"
 #include "ptx_tma.cuh"
+#include "ptx_wgmma.cuh"
 
 namespace steep::cuda {
 namespace {
@@ -18,6 +20,14 @@ __device__ float exact_sum(const Product<float>& g, const Place& place, int64_t 
 #pragma unroll 1
   for (int64_t k = begin; k < end && sum == sum; ++k, a += g.a.k_stride, b += g.b.k_stride) sum += *a * *b;
   return sum;
+}
+
+template <class T>
+__device__ Aligned<T, 2> rounded_pair(float low, float high) {
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+  if constexpr (sizeof(T) == 2) return bit_cast<Aligned<T, 2>>(to_halves<T>(low, high));
+#endif
+  return {{T(low), T(high)}};
 }
 
 /// A warp's 16 rows of sums go to C by way of shared memory, 64 columns at a time, so that lanes next to each other
@@ -59,22 +69,31 @@ struct TileStore {
     static_assert(2 * kBoxBytes <= kBytes && tile.n / kBox % 2 == 0);
     const int lane = int(threadIdx.x) % 32;
     const int64_t first_column = int64_t(place.column) * tile.n;
+    // Of the lane's first pair, in the swizzle's order: bits 4 to 6 are changed by the row's, and by the columns'.
+    const int byte = lane % 4 * 2 * int(sizeof(T));
+    const uint32_t first = uint32_t(lane / 4 * kWidth + ((byte / 16 ^ lane / 4) * 16 | byte % 16));
 #pragma unroll
     for (int j = 0; j < tile.n / kBox; ++j) {
       unsigned char* const box = shared + j % 2 * kBoxBytes;
       if (lane == 0) tma_wait_read<1>();  // the box of two turns ago
       __syncwarp();
+      // Lane l has the bias of columns 2·l and 2·l + 1.
+      float bias[2] = {0, 0};
+      if (g.epilogue.bias)
+#pragma unroll
+        for (int e = 0; e < 2; ++e)
+          if (const int64_t at = first_column + j * kBox + 2 * lane + e; at < g.b.length && 2 * lane < kBox)
+            bias[e] = float(g.epilogue.bias[at]);
 #pragma unroll
       for (int i = 0; i < kBox / 2; i += 2) {
-        const int row = lane / 4 + i / 2 % 2 * 8, column = i / 4 * 8 + lane % 4 * 2, byte = column * int(sizeof(T));
-        Aligned<T, 2> pair;
+        float values[2];
 #pragma unroll
         for (int e = 0; e < 2; ++e) {
-          const int64_t at = first_column + j * kBox + column + e;
-          const float bias = g.epilogue.bias && at < g.b.length ? float(g.epilogue.bias[at]) : 0;
-          pair.v[e] = T(g.epilogue.begin(sums[j * kBox / 2 + i + e], 0, bias));
+          const float added = g.epilogue.bias ? __shfl_sync(~0u, bias[e], i / 4 * 4 + lane % 4) : 0;
+          values[e] = g.epilogue.begin(sums[j * kBox / 2 + i + e], 0, added);
         }
-        *reinterpret_cast<Aligned<T, 2>*>(box + row * kWidth + (byte / 16 ^ row % 8) * 16 + byte % 16) = pair;
+        const uint32_t at = (hidden(first) ^ uint32_t(i / 4 * 8 * sizeof(T))) + i / 2 % 2 * 8 * kWidth;
+        *reinterpret_cast<Aligned<T, 2>*>(box + at) = rounded_pair<T>(values[0], values[1]);
       }
       fence_proxy_async();
       __syncwarp();

@@ -167,4 +167,17 @@ __device__ __forceinline__ void wgmma(float (&d)[n / 2], const uint32_t (&a)[4],
 #endif
 }
 
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+/// cvt.rn: two floats as T, bfloat16 or float16, the first in the lower half.
+template <class T>
+__device__ __forceinline__ uint32_t to_halves(float low, float high) {
+  uint32_t pair;
+  if constexpr (std::is_same_v<T, bfloat16>)
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
+  else
+    asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
+  return pair;
+}
+#endif
+
 }  // namespace steep::cuda

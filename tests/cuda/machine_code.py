@@ -57,7 +57,7 @@ STREAMS = [
 
 # Instructions that kernels must have, by target and a regular expression of the name.
 UNITS = {
-    ("90a", r"wgmma_kernel<"): ["HGMMA", "UTMALDG", "USETMAXREG"],
+    ("90a", r"warpgroup_kernel<"): ["HGMMA", "UTMALDG", "USETMAXREG"],
 }
 
 # What ptxas says when it makes wgmma wait for each other (C7510), or ignores setmaxnreg (C7508).
