@@ -21,9 +21,7 @@ from .tensor import Tensor
 __all__ = ["CapturedStep", "graph"]
 
 
-def graph(
-    function: Callable[..., Any], *, device: Any = None, warmup: int = 1, limit: int = 16
-) -> CapturedStep:
+def graph(function: Callable[..., Any], *, device: Any = None, warmup: int = 1, limit: int = 16) -> CapturedStep:
     """``function`` as a step that a CUDA device does at one go: called again and again, it is queued as one graph.
 
     Small steps spend more time on queueing kernels than on running them; a graph is queued by one call. The first
@@ -195,8 +193,7 @@ class _Replay:
         """Whether a replay does what the step would; None if it never will again."""
         if not all(fits() for fits in self._recording.fits):
             return None
-        fit: bool | None = self._gradients.fit()
-        return fit
+        return self._gradients.fit()
 
     def __call__(self, tensors: list[Tensor]) -> Any:
         recording = self._recording
@@ -235,8 +232,8 @@ def _detached(x: Any) -> Any:
 def _unfit(x: Tensor, device: Device) -> str:
     if x.device is not device:
         return (
-            f"graph: an argument of shape {x.shape} is on {x.device}, and the step runs on {device}: move it there with "
-            f".to('{device}')"
+            f"graph: an argument of shape {x.shape} is on {x.device}, and the step runs on {device}: move it there "
+            f"with .to('{device}')"
         )
     return (
         f"graph: an argument of shape {x.shape} requires a gradient, which would not come back to it: pass x.detach(), "

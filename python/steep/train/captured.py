@@ -11,6 +11,7 @@ from .steps import Steps
 
 if TYPE_CHECKING:
     from .compiled import Compiled
+    from .precision import Precision
     from .trainable import Trainable
 
 __all__ = ["CapturedSteps", "check_capturable"]
@@ -35,7 +36,7 @@ class CapturedSteps:
     def __call__(self, batch: Any) -> Mapping[str, Any]:
         """Trains on one batch, and returns what ``train_step`` does."""
         results = self.step(batch, self.state.group, *self._setting())
-        return results if self.own else self.measure((batch, *results))  # type: ignore[no-any-return]
+        return results if self.own else self.measure((batch, *results))
 
     def _setting(self) -> tuple[Any, ...]:
         """What callbacks may change that a graph would not notice."""
@@ -53,9 +54,9 @@ class CapturedSteps:
         return {"loss": loss, **self.model.compute_metrics(output, batch[1], batch[2] if len(batch) > 2 else None)}
 
 
-def check_capturable(model: Trainable, state: Compiled) -> None:
+def check_capturable(model: Trainable, precision: Precision | None) -> None:
     """Raises ValueError for what ``fit`` cannot do in a graph."""
-    if state.precision is not None and state.precision.scaler.is_enabled():
+    if precision is not None and precision.scaler.is_enabled():
         raise ValueError(
             'fit: jit_compile=True is not for precision="float16", where each step asks whether gradients are finite: '
             'use precision="bfloat16"'
