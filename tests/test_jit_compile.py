@@ -51,6 +51,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "accumulated": {"accumulate_gradients": 3},
     "accumulated and clipped": {"accumulate_gradients": 2, "gradient_clip_norm": 0.3},
     "bfloat16": {"precision": "bfloat16"},
+    "float16": {"precision": "float16", "gradient_clip_norm": 0.5},
+    "float16, accumulated": {"precision": "float16", "accumulate_gradients": 3},
     "weighted": {"class_weight": {0: 1.0, 1: 2.0, 2: 0.5}},
     "rate by epoch": {"callbacks": [callbacks.LearningRateScheduler(lambda epoch, rate: 0.05 / (1 + epoch))]},
 }
@@ -95,6 +97,8 @@ def test_other_models(rng: np.random.Generator) -> None:
         return model
 
     assert_same_training(yes_no, x, yes)
+    for optimizer in ("rmsprop", "lamb", "nadam"):
+        assert_same_training(lambda optimizer=optimizer: classifier(optimizer=optimizer), x, y, accumulate_gradients=2)
 
 
 class Own(nn.Sequential):
@@ -130,6 +134,17 @@ def test_steps_are_replayed(cuda: str, rng: np.random.Generator) -> None:
         assert model.calls == 4 + 15
 
 
+def test_memory_is_free_afterwards(cuda: str, rng: np.random.Generator) -> None:
+    x, y = (st.tensor(a, device=cuda) for a in data(rng))
+    model = classifier().to(cuda)
+    model.fit(x, y, batch_size=8, verbose=0)
+    used = st.cuda.memory_allocated(cuda)
+    model.fit(x, y, batch_size=8, epochs=3, verbose=0, jit_compile=True)
+    model.optimizer.zero_grad()
+    model.fit(x, y, batch_size=8, verbose=0)
+    assert st.cuda.memory_allocated(cuda) == used
+
+
 def test_frozen_layers_and_modes_are_noticed(rng: np.random.Generator) -> None:
     x, y = data(rng)
 
@@ -149,12 +164,13 @@ def test_frozen_layers_and_modes_are_noticed(rng: np.random.Generator) -> None:
 
 def test_what_cannot_be_captured(cuda: str, rng: np.random.Generator) -> None:
     x, y = data(rng)
-    model = classifier().to(cuda)
-    with pytest.raises(ValueError, match=r'jit_compile=True is not for precision="float16".*use precision="bfloat16"'):
+    model: Any = own().to(cuda)
+    with pytest.raises(ValueError, match=r"captures Own\.train_step as a whole, .* not with Adam in float16"):
         model.fit(x, y, verbose=0, jit_compile=True, precision="float16")
-    model.compile("rmsprop", "cross_entropy")
-    with pytest.raises(ValueError, match=r"is for SGD, Adam and AdamW, .* not for RMSprop"):
+    model.compile("rmsprop")
+    with pytest.raises(ValueError, match=r"SGD, Adam and AdamW in float32 or bfloat16, not with RMSprop in float32"):
         model.fit(x, y, verbose=0, jit_compile=True)
+    model = classifier().to(cuda)
     model.compile("adam", lambda output, target: st.cross_entropy(output, target) * output.sum().item())
     with pytest.raises(st.cuda.CudaError, match="item: a step that is captured"):
         model.fit(x, y, batch_size=8, verbose=0, jit_compile=True)

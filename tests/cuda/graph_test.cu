@@ -188,6 +188,27 @@ TEST(what_a_graph_uses_is_kept) {
   CHECK(count == 0);
 }
 
+TEST(blocks_may_be_freed_while_a_graph_is_recorded) {
+  const int64_t before = memory_stats(0).in_use;
+  {
+    Graph graph(0);
+    int* const p = static_cast<int*>(allocate(sizeof(int)));
+    graph.begin(0);
+    int* const own = static_cast<int*>(allocate(sizeof(int)));
+    use_on_current_stream(p);  // an event that says when it is free would be recorded in the graph
+    deallocate(p);
+    launch("set", set, 1, 1, 0, own, 1);
+    deallocate(own);
+    graph.end();
+    graph.launch(0, 0);
+    synchronize(0);
+    const DeviceArray<int> others(std::vector<int>{1, 2, 3});
+    CHECK(cudaGetLastError() == cudaSuccess);
+    CHECK(others.host() == (std::vector<int>{1, 2, 3}));
+  }
+  CHECK(memory_stats(0).in_use == before);
+}
+
 TEST(a_graph_may_be_dropped_while_another_is_recorded) {
   DeviceArray<int> x(std::vector<int>{0});
   auto first = std::make_unique<Graph>(0);

@@ -160,8 +160,9 @@ class Trainable(Steps):
         which it overflows. ``evaluate`` and ``predict`` compute in the precision of the last ``fit``, and all outputs
         are float32. Keras' "mixed_bfloat16" and "mixed_float16" mean the same.
         ``jit_compile``: on a CUDA device, each step is captured as a graph and replayed, see ``steep.cuda.graph``:
-        faster where steps are small, with the same bits. It is for SGD, Adam and AdamW in float32 or bfloat16; others
-        raise ValueError. On the CPU it changes nothing. None: as ``compile`` was told.
+        faster where steps are small, with the same bits. The optimizer's part is in it for SGD, Adam and AdamW in
+        float32 and bfloat16; with a ``train_step`` of your own others raise ValueError. On the CPU it changes nothing.
+        None: as ``compile`` was told.
 
         Warns when the loss becomes NaN or infinite (on CUDA some batches later, as a look at it waits for the
         device). Raises RuntimeError before ``compile``; ValueError for lengths that differ, no data, arguments out of
