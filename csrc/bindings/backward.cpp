@@ -9,6 +9,7 @@
 #include "../core/elementwise.h"
 #include "../core/errors.h"
 #include "../core/views.h"
+#include "python_type.h"
 #include "register.h"
 #include "tensor_type.h"
 #include "watch.h"
@@ -146,6 +147,9 @@ class Walk {
     if (!o) throw py::error_already_set();
     return py::reinterpret_steal<T>(o);
   }
+  static void set_grad(PyObject* leaf, const py::object& value) {
+    if (steep::set_grad(leaf, value.ptr()) != 0) throw py::error_already_set();
+  }
   static py::object key(PyObject* o) { return stolen<py::object>(PyLong_FromVoidPtr(o)); }
   /// Borrowed; null where the edge isn't wanted.
   PyObject* wanted(PyObject* edge) const { return PyDict_GetItemWithError(wanted_.ptr(), key(edge).ptr()); }
@@ -161,10 +165,10 @@ class Walk {
     if (before.is_none()) {
       const Array& g = array_of(gradient.ptr());
       const bool owned = gradient.ptr() != arrived && Py_REFCNT(gradient.ptr()) <= own && g.storage->refs.load() == 1 &&
-                         g.is_contiguous();
-      py::setattr(leaf, "grad", has_history ? gradient : py::cast(owned ? Array(g) : copy(g)));
+                         g.is_contiguous() && !requires_grad(gradient.ptr());
+      set_grad(leaf, has_history || owned ? gradient : py::cast(copy(g)));
     } else if (has_history || requires_grad(before.ptr())) {
-      py::setattr(leaf, "grad", before + gradient);
+      set_grad(leaf, before + gradient);
     } else {
       add_to(array_of(before.ptr()), array_of(gradient.ptr()));
     }
@@ -176,9 +180,19 @@ class Walk {
   std::vector<Pending> held_;            // leaves with hooks
 };
 
+/// seed(tensor): the gradient of a tensor with respect to itself.
+PyObject* seed(PyObject*, PyObject* const* args, Py_ssize_t n) {
+  if (n != 1 || !is_tensor(args[0])) throw TypeError("seed(tensor)");
+  const Array& a = array_of(args[0]);
+  return wrap(Array::full(a.dtype, a.shape, 1, a.device()));
+}
+
 }  // namespace
 
 void register_backward(py::module_& m) {
+  static PyMethodDef functions[] = {
+      {"seed", fast_function<seed>(), METH_FASTCALL, "seed(tensor): ones of its shape, dtype and device."}, {}};
+  if (PyModule_AddFunctions(m.ptr(), functions) != 0) throw py::error_already_set();
   m.def(
       "backpropagate",
       [](const py::list& roots, bool retain_graph, bool create_graph, py::object wanted, py::object fit) {

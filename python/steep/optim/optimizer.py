@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import capturing
+from .. import _core, capturing
 from ..ops import to_device, zeros, zeros_like
 from ..ops._apply import host_tensor
 from ..stack import level_outside
@@ -146,17 +146,17 @@ class Optimizer:
                 break
         for i, group in enumerate(groups):
             params = group["params"]
-            present = [p.grad is not None for p in params]
-            if True in present:
+            before = self._steps[i]
+            steps = _core.counted(params, before)
+            if steps is not None:
                 updated = True
-                steps = [n + has for n, has in zip(self._steps[i], present, strict=True)]
                 if recording is not None:
                     record_step(self, recording, i, group, steps)
                     continue
                 if group.get("master_weights"):
                     params = self._masters[i].of(params)
                     group = {**group, "params": params}
-                if 0 in self._steps[i]:
+                if 0 in before:
                     self._begin(i, params, steps)
                 try:
                     self._update(group, self._state[i], steps)
