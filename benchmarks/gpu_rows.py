@@ -356,12 +356,10 @@ def _adam(shrink: int) -> Iterator[Row]:
 
 def _training() -> Iterator[Row]:
     cases = [*training_cases(), TrainingCase("", (1024, 1024, 1024, 1024, 10), 4096, quick=False)]
-    graph: Any = getattr(st.cuda, "graph", None)
     for case in cases:
         yield _step(case, case.name, lambda step: step)
-        if graph is not None:
-            goal = 3.0 if case.data == "iris" else None
-            yield _step(case, f"{case.name}, a graph", lambda step: graph(step, device="cuda"), goal)
+        goal = 3.0 if case.data == "iris" else None
+        yield _step(case, f"{case.name}, a graph", lambda step: st.cuda.graph(step, device="cuda"), goal)
 
 
 def _step(case: TrainingCase, name: str, wrap: Callable[[Call], Call], goal: float | None = None) -> Row:

@@ -39,7 +39,7 @@ PLANTED = {
     "lanes_missing_from_product": "a lane ended that others wait for",
     "global_overrun": "behind the end of 800 allocated bytes",
     "global_read_overrun": "behind the end of 256 allocated bytes",
-    "replay_of_freed_memory": "an address",
+    "replay_of_freed_memory": "far from any allocation",
     "shared_overrun": "behind the end of shared array tile",
     "divergent_barrier": "threads ended that others wait for at a barrier",
     "wgmma_without_wait": None,
@@ -120,7 +120,7 @@ def run(program: Path, *arguments: str, **environment: str) -> tuple[int, str]:
 @pytest.fixture(scope="module")
 def programs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return build(
-        tmp_path_factory.mktemp("emulator"), ["emulator_test", "graph_test", "planted_bugs", "planted_async_bugs"]
+        tmp_path_factory.mktemp("emulator"), ["emulator_test", "capture_test", "planted_bugs", "planted_async_bugs"]
     )
 
 
@@ -149,7 +149,7 @@ def with_thread_sanitizer(tmp_path_factory: pytest.TempPathFactory) -> dict[str,
 )
 def test_the_device(programs: dict[str, Path], setting: str) -> None:
     name, value = setting.split("=")
-    for program in ("emulator_test", "graph_test"):
+    for program in ("emulator_test", "capture_test"):
         code, text = run(programs[program], **{name: value})
         assert code == 0, text
 

@@ -56,11 +56,15 @@ class Gradients {
     stop();
     for (const GradientNote& note : notes_) set_gradient(note.leaf, note.before);
   }
-  /// Are those that it reads, and the leaves themselves, where they were when it was recorded?
+  /// Are those that it reads where they were when it was recorded?
   bool fit() const {
-    return std::ranges::all_of(notes_, [](const GradientNote& note) {
-      return (!note.reads || gradient(note.leaf.ptr()).is(note.before)) && array_of(note.leaf.ptr()).data == note.data;
-    });
+    return std::ranges::all_of(
+        notes_, [](const GradientNote& note) { return !note.reads || gradient(note.leaf.ptr()).is(note.before); });
+  }
+  /// Has a leaf been given other memory?
+  bool moved() const {
+    return std::ranges::any_of(
+        notes_, [](const GradientNote& note) { return array_of(note.leaf.ptr()).data != note.data; });
   }
   /// As the step leaves them.
   void set() const {
@@ -100,6 +104,7 @@ void register_graphs(py::module_& module) {
       .def("finish", &Gradients::finish)
       .def("undo", &Gradients::undo)
       .def("fit", &Gradients::fit)
+      .def("moved", &Gradients::moved)
       .def("set", &Gradients::set);
   m.def(
       "expect",

@@ -247,6 +247,7 @@ PyObject* counted(PyObject*, PyObject* const* args, Py_ssize_t n) {
   bool any = false;
   for (Py_ssize_t i = 0; i < PyList_GET_SIZE(args[1]); ++i) {
     PyObject *parameter = PyList_GET_ITEM(args[0], i), *number = PyList_GET_ITEM(args[1], i);
+    if (is_tensor(parameter)) note_gradient(parameter, true);
     const bool has = is_tensor(parameter) && grad_of(parameter) && grad_of(parameter) != Py_None;
     any |= has;
     const int64_t before = PyLong_AsLongLong(number);

@@ -46,11 +46,12 @@ DeviceScope::DeviceScope(const char* op, std::span<const Array* const> arrays) :
   const cuda::Table& cuda = *cuda::table();
   before_ = cuda.set_device((*there)->device().index);
   void* const stream = cuda.current_stream();
-  if (cuda.is_recording())
-    for (const Array* a : arrays)
-      if (a && a->storage && on_cuda(*a)) cuda.keep(*a->storage.get(), retain, release);
-  for (const Array* a : arrays)
-    if (a && a->storage && on_cuda(*a) && a->storage->stream != stream) cuda.use_on_current_stream(*a->storage.get());
+  const bool recording = cuda.is_recording();
+  for (const Array* a : arrays) {
+    if (!a || !a->storage || !on_cuda(*a)) continue;
+    if (recording && cuda.keep(*a->storage.get(), retain, release)) continue;
+    if (a->storage->stream != stream) cuda.use_on_current_stream(*a->storage.get());
+  }
 }
 
 DeviceScope::~DeviceScope() {

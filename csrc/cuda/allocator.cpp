@@ -7,6 +7,7 @@
 #include <mutex>
 #include <tuple>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "../core/errors.h"
@@ -63,7 +64,7 @@ class Allocator {
     const Graph* const graph = recording();
     const Pool pool{device, stream, graph && graph->device() == device ? graph->id() : 0};
     const std::lock_guard lock(mutex_);
-    if (!graph) reclaim();
+    reclaim();
     std::vector<void*>& free = free_[pool][size];
     void* p;
     if (free.empty() || !keeps_memory()) {
@@ -86,28 +87,11 @@ class Allocator {
     const auto found = blocks_.find(p);
     if (found == blocks_.end()) return;
     Block& block = found->second;
-    const int device = std::get<int>(block.pool);
-    stats_[device].in_use -= int64_t(block.bytes);
+    stats_[std::get<int>(block.pool)].in_use -= int64_t(block.bytes);
     if (block.users.empty()) return keep(p);
     if (has_graph(block.pool)) return set_aside_.push_back(p);  // no event could tell when it is free in a replay
-    int before = 0;
-    cudaGetDevice(&before);
-    cudaSetDevice(device);  // an event is recorded in streams of the device that it was created on
-    Pending pending{p, {}};
-    for (cudaStream_t user : block.users) {
-      cudaEvent_t event;
-      if (cudaEventCreateWithFlags(&event, cudaEventDisableTiming) != cudaSuccess) continue;  // the device is lost
-      if (cudaEventRecord(event, user) == cudaSuccess) {
-        pending.events.push_back(event);
-      } else {  // another library's stream, which it has destroyed
-        cudaGetLastError();
-        cudaEventDestroy(event);
-        cudaDeviceSynchronize();
-      }
-    }
-    cudaSetDevice(before);
-    block.users.clear();
-    pending_.push_back(std::move(pending));
+    if (recording()) return freed_meanwhile_.push_back(p);      // an event would become a part of the graph
+    await_users(p);
   }
 
   void use(void* p, cudaStream_t stream) {
@@ -165,6 +149,29 @@ class Allocator {
   }
 
  private:
+  /// Records events, after which a freed block is free for all.
+  void await_users(void* p) {
+    Block& block = blocks_.at(p);
+    int before = 0;
+    cudaGetDevice(&before);
+    cudaSetDevice(std::get<int>(block.pool));  // an event is recorded in streams of the device that it was created on
+    Pending pending{p, {}};
+    for (cudaStream_t user : block.users) {
+      cudaEvent_t event;
+      if (cudaEventCreateWithFlags(&event, cudaEventDisableTiming) != cudaSuccess) continue;  // the device is lost
+      if (cudaEventRecord(event, user) == cudaSuccess) {
+        pending.events.push_back(event);
+      } else {  // another library's stream, which it has destroyed
+        cudaGetLastError();
+        cudaEventDestroy(event);
+        cudaDeviceSynchronize();
+      }
+    }
+    cudaSetDevice(before);
+    block.users.clear();
+    pending_.push_back(std::move(pending));
+  }
+
   void keep(void* p) {
     Block& block = blocks_.at(p);
     block.segment->live--;
@@ -180,6 +187,8 @@ class Allocator {
 
   /// Blocks that the last of their streams has done with.
   void reclaim() {
+    if (recording()) return;
+    for (void* p : std::exchange(freed_meanwhile_, {})) await_users(p);
     std::erase_if(pending_, [&](Pending& pending) {
       if (!std::ranges::all_of(pending.events, is_done)) return false;
       for (cudaEvent_t event : pending.events) cudaEventDestroy(event);
@@ -261,7 +270,8 @@ class Allocator {
   std::map<Pool, Segment*> open_;                // from which small blocks are cut
   std::map<Pool, std::unordered_map<size_t, std::vector<void*>>> free_;
   std::vector<Pending> pending_;
-  std::vector<void*> set_aside_;  // of graphs: free, but used by several streams in them
+  std::vector<void*> freed_meanwhile_;  // while a graph was recorded, and used by several streams
+  std::vector<void*> set_aside_;        // of graphs: free, but used by several streams in them
   MemoryStats stats_[kMaxDevices] = {};
 };
 

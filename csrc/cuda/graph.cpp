@@ -18,15 +18,6 @@ constexpr size_t kPlaces = 4096;  // of checks on a device, at most
 
 thread_local Graph* current = nullptr;
 
-/// A stream of each device that nothing but recordings use.
-cudaStream_t recording_stream(int device) {
-  static std::mutex mutex;
-  static cudaStream_t streams[kMaxDevices] = {};
-  const std::lock_guard lock(mutex);
-  if (!streams[device]) check("graph", cudaStreamCreateWithFlags(&streams[device], cudaStreamNonBlocking));
-  return streams[device];
-}
-
 /// Graphs with checks, and places for these in pinned memory, which kernels can write to.
 struct Checked {
   std::mutex mutex;
@@ -123,7 +114,6 @@ Graph::Graph(int device)
       }()) {
   const OnDevice on(device);
   free_dropped(device);
-  stream_ = recording_stream(device);
   add_chunk(kChunk);
   random_ = numbers(2 * sizeof(uint64_t));
 }
@@ -150,22 +140,29 @@ void Graph::begin(uint64_t offset) {
   stream_before_ = reinterpret_cast<cudaStream_t>(current_stream_of(device_));
   // Relaxed: the allocator may ask the driver for memory, which stays where it is. What must not happen meanwhile, such
   // as reading values, is refused before CUDA is asked.
-  check("graph", cudaStreamBeginCapture(stream_, cudaStreamCaptureModeRelaxed));
-  set_stream(device_, reinterpret_cast<Handle>(stream_));
+  const Handle stream = stream_create(device_);
+  stream_ = reinterpret_cast<cudaStream_t>(stream);
+  const cudaError_t status = cudaStreamBeginCapture(stream_, cudaStreamCaptureModeRelaxed);
+  if (status != cudaSuccess) stream_destroy(device_, stream);
+  check("graph", status);
+  set_stream(device_, stream);
   current = this;
   offset_ = offset;
 }
 
-void Graph::leave() noexcept {
+cudaError_t Graph::leave(cudaGraph_t& graph) {
   current = nullptr;
   set_stream(device_, reinterpret_cast<Handle>(stream_before_));
+  graph = nullptr;
+  const cudaError_t status = cudaStreamEndCapture(stream_, &graph);
+  stream_destroy(device_, reinterpret_cast<Handle>(stream_));
+  return status;
 }
 
 void Graph::end() {
   const OnDevice on(device_);
-  leave();
-  cudaGraph_t graph = nullptr;
-  check("graph", cudaStreamEndCapture(stream_, &graph));
+  cudaGraph_t graph;
+  check("graph", leave(graph));
   cudaError_t status = cudaGraphGetNodes(graph, nullptr, &nodes_);
   if (status == cudaSuccess) status = cudaGraphInstantiate(&exec_, graph, 0);
   cudaGraphDestroy(graph);
@@ -174,12 +171,11 @@ void Graph::end() {
 }
 
 void Graph::abandon() noexcept {
-  leave();
   int before = -1;
   cudaGetDevice(&before);
   cudaSetDevice(device_);
-  cudaGraph_t graph = nullptr;
-  if (cudaStreamEndCapture(stream_, &graph) != cudaSuccess) cudaGetLastError();  // it was invalid
+  cudaGraph_t graph;
+  if (leave(graph) != cudaSuccess) cudaGetLastError();  // it was invalid
   if (graph) cudaGraphDestroy(graph);
   cudaSetDevice(before);
 }

@@ -27,17 +27,13 @@ class Graph {
   struct Numbers {
     void* host;
     const void* device;
-    template <class T>
-    void write(const T& value) const {
-      *static_cast<T*>(host) = value;
-    }
   };
 
   explicit Graph(int device);
   Graph(const Graph&) = delete;
   ~Graph();
 
-  /// The calling thread's work is recorded from now on, on a stream of the graph's. The random stream is at `offset`.
+  /// The calling thread's work is recorded from now on, on a stream of its own. The random stream is at `offset`.
   /// Throws CudaError if the thread records already.
   void begin(uint64_t offset);
   /// Throws CudaError if it cannot be launched; then, and after `abandon`, nothing of it has happened.
@@ -79,7 +75,7 @@ class Graph {
     int64_t* place;
     std::function<void(int64_t)> fail;
   };
-  void leave() noexcept;
+  cudaError_t leave(cudaGraph_t& graph);
   void add_chunk(size_t bytes);
 
   const int device_;

@@ -37,7 +37,9 @@ Table make() {
   t.copy_between = copy_between;
   t.is_recording = [] { return recording() != nullptr; };
   t.keep = [](Storage& storage, void (*retain)(void*), void (*release)(void*)) {
-    if (!is_of_graph(recording()->id(), storage.data)) recording()->keep(&storage, storage.version, retain, release);
+    if (is_of_graph(recording()->id(), storage.data)) return false;
+    recording()->keep(&storage, storage.version, retain, release);
+    return true;
   };
   t.refuse_to_read = refuse_to_read;
   t.add_check = [](std::function<void(int64_t)> fail) { return recording()->add_check(std::move(fail)); };

@@ -67,8 +67,8 @@ struct Table {
 
   // Graphs: see graph.h. Does the calling thread record one?
   bool (*is_recording)();
-  /// Then these are what graph.h says of them.
-  void (*keep)(Storage& storage, void (*retain)(void*), void (*release)(void*));
+  /// Then these are what graph.h says of them. Is it memory that is kept, and not the graph's own?
+  bool (*keep)(Storage& storage, void (*retain)(void*), void (*release)(void*));
   void (*refuse_to_read)(const char* op);
   int64_t* (*add_check)(std::function<void(int64_t)> fail);
   std::vector<Rewrite>& (*rewrites)();

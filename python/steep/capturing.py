@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["Postponed", "Recording", "recording"]
+__all__ = ["Postponed", "Recording", "recording", "set_recording"]
 
 
 class Postponed(Exception):

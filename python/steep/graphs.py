@@ -191,10 +191,9 @@ class _Replay:
 
     def fits(self) -> bool | None:
         """Whether a replay does what the step would; None if it never will again."""
-        if not all(fits() for fits in self._recording.fits):
+        if self._gradients.moved() or not all(fits() for fits in self._recording.fits):
             return None
-        fit: bool | None = self._gradients.fit()
-        return fit
+        return self._gradients.fit()
 
     def __call__(self, tensors: list[Tensor]) -> Any:
         recording = self._recording
@@ -233,8 +232,8 @@ def _detached(x: Any) -> Any:
 def _unfit(x: Tensor, device: Device) -> str:
     if x.device is not device:
         return (
-            f"graph: an argument of shape {x.shape} is on {x.device}, and the step runs on {device}: move it there with "
-            f".to('{device}')"
+            f"graph: an argument of shape {x.shape} is on {x.device}, and the step runs on {device}: move it there "
+            f"with .to('{device}')"
         )
     return (
         f"graph: an argument of shape {x.shape} requires a gradient, which would not come back to it: pass x.detach(), "

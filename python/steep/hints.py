@@ -236,7 +236,9 @@ AMP = {
     "custom_fwd": "steep.autograd.Function as it is, or steep.autocast(enabled=False) in its forward",
 }
 CUDA = {
+    "CUDAGraph": "steep.cuda.graph(step)",
     "amp": 'steep.autocast("float16") and steep.amp.GradScaler()',
+    "make_graphed_callables": "steep.cuda.graph(step), of whole training steps",
 }
 # Of pictures.
 PLOTS = {

@@ -96,6 +96,7 @@ class Compiled:
         self.regularizer: Function | None = None  # of all weights
         self.clip_norm: float | None = None
         self.jit_compile = False  # unless fit is told otherwise
+        self.steps_outside = False  # the optimizer steps outside of the step that is captured, and not in minimize
         self.precision: Precision | None = None  # of the last fit; None for that of the parameters
         self.group: Group | None = None
 

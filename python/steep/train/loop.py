@@ -60,8 +60,7 @@ class Loop:
         self.epochs, self.accumulate = epochs, accumulate
         self.batch = 0
         self.means = Means()
-        train = CapturedSteps(model, state) if captures else within(state, model.train_step)
-        self._step: Callable[[Any], Mapping[str, Any]] = train
+        self._captured = CapturedSteps(model, state) if captures else None
         self._rest: Iterator[Marked] | None = None  # the batches of an epoch that is resumed in its midst
         self._finite = True
 
@@ -83,6 +82,8 @@ class Loop:
             stack.callback(setattr, self.state, "clip_norm", None)
             callbacks.set_loop(self)
             stack.callback(callbacks.close)
+            if self._captured is not None:
+                stack.callback(self._captured.close)
             stack.enter_context(model._mode(training=True))
             callbacks.on_train_begin({})
             while self.state.epoch < self.epochs and not model.stop_training:
@@ -118,7 +119,7 @@ class Loop:
     def _train(self) -> None:
         model, state, means = self.model, self.state, self.means
         begin, end = self.callbacks.hooks("on_train_batch_begin"), self.callbacks.hooks("on_train_batch_end")
-        step, accumulates = self._step, self.accumulate > 1
+        step, accumulates = self._captured or within(state, model.train_step), self.accumulate > 1
         batches, self._rest = self._rest or self.training.epoch(), None
         for batch, last in batches:
             for hook in begin:

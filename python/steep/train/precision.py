@@ -50,7 +50,7 @@ class Precision:
         self.scaler.load_state_dict(state)
 
 
-def within(state: Compiled, step: Callable[[Any], Any]) -> Callable[[Any], Any]:
+def within(state: Compiled, step: Callable[..., Any]) -> Callable[..., Any]:
     """A step of ``fit`` or ``evaluate`` in the precision of the last ``fit``."""
     return step if state.precision is None else state.precision.autocast(step)
 

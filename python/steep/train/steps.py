@@ -95,8 +95,13 @@ class Steps:
         loss = loss if group is None else loss / group.size
         precision = None if state is None else state.precision
         (loss if precision is None else precision.scaler.scale(loss)).backward()
-        if group is not None and not group.last:
-            return
+        if (group is None or group.last) and (state is None or not state.steps_outside):
+            self._finish_step()
+
+    def _finish_step(self) -> None:
+        """The end of ``minimize``: a step down the gradients that there are."""
+        state, optimizer = self._compiled, self.optimizer
+        group, precision = (None, None) if state is None else (state.group, state.precision)
         if group is not None and group.begun < group.size:  # the source had no length, and ended within the group
             with no_grad():
                 for parameter in self.parameters():

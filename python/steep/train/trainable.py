@@ -159,9 +159,10 @@ class Trainable(Steps):
         parameters, which stay float32; float16 scales the loss, see ``steep.amp.GradScaler``, and leaves out steps in
         which it overflows. ``evaluate`` and ``predict`` compute in the precision of the last ``fit``, and all outputs
         are float32. Keras' "mixed_bfloat16" and "mixed_float16" mean the same.
-        ``jit_compile``: on a CUDA device, each step is captured as a graph and replayed, see ``steep.cuda.graph``: faster
-        where steps are small, with the same bits. It is for SGD, Adam and AdamW, and not for float16; elsewhere ValueError.
-        On the CPU it changes nothing. None: as ``compile`` was told.
+        ``jit_compile``: on a CUDA device, each step is captured as a graph and replayed, see ``steep.cuda.graph``:
+        faster where steps are small, with the same bits. The optimizer's part is in it for SGD, Adam and AdamW in
+        float32 and bfloat16; with a ``train_step`` of your own others raise ValueError. On the CPU it changes nothing.
+        None: as ``compile`` was told.
 
         Warns when the loss becomes NaN or infinite (on CUDA some batches later, as a look at it waits for the
         device). Raises RuntimeError before ``compile``; ValueError for lengths that differ, no data, arguments out of
@@ -198,6 +199,8 @@ class Trainable(Steps):
                 check_count(name, count)
         if gradient_clip_norm is not None and not gradient_clip_norm > 0:
             raise ValueError(f"gradient_clip_norm={gradient_clip_norm} must be positive")
+        if jit_compile is not None:
+            _flag("fit", jit_compile)
         validated = validation_epochs(validation_freq)
         members = CallbackList(callbacks)
         if deterministic is not False:
@@ -259,12 +262,11 @@ class Trainable(Steps):
             state.epoch = int(initial_epoch)
         last = state.epoch + epochs if initial_epoch is None else epochs
         members.set_params({"epochs": last, "initial_epoch": state.epoch, "steps": training.steps, "verbose": verbose})
-        state.clip_norm = gradient_clip_norm
-        state.precision = precision_for(self, precision, state.precision)
-        captures = state.jit_compile if jit_compile is None else _flag("fit", jit_compile)
-        captures = captures and device is not cpu
+        captures = device is not cpu and (state.jit_compile if jit_compile is None else jit_compile)
+        computed_in = precision_for(self, precision, state.precision)
         if captures:
-            check_capturable(self, state)
+            check_capturable(self, computed_in)
+        state.clip_norm, state.precision = gradient_clip_norm, computed_in
         self.stop_training = False
         Loop(self, state, training, validation, validated, members, history, last, accumulate_gradients, captures).run()
         if display and (hint := overfitting_hint(history, history.epoch)):
