@@ -110,7 +110,7 @@ def test_whole_logarithms_and_powers(dtype: str) -> None:
     assert_same(values(st.exp2(tensor(k))), powers)
     assert_same(values(st.log2(tensor(powers))), k)
     tens = np.arange(11 if dtype == "float32" else 23)  # 10^k without rounding
-    assert_same(values(st.log10(tensor(np.array([10.0**int(i) for i in tens], dtype)))), tens.astype(dtype))
+    assert_same(values(st.log10(tensor(np.array([10.0 ** int(i) for i in tens], dtype)))), tens.astype(dtype))
 
 
 def test_angles_and_distances_that_users_expect(dtype: str) -> None:

@@ -111,7 +111,7 @@ template <class T>
 struct QuarterPi;
 template <>
 struct QuarterPi<float> {
-  static constexpr float high = 0x1.921fbp-1f, low = 0x1.51110bp-23f;  // 4·high is exact, and 3·high
+  static constexpr float high = 0x1.921fbp-1f, low = 0x1.51110cp-23f;  // 4·high is exact, and 3·high
 };
 template <>
 struct QuarterPi<double> {
