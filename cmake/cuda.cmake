@@ -39,7 +39,7 @@ endif()
 
 set(cuda_kernels unary.cu binary.cu cast.cu reduce.cu softmax.cu cross_entropy.cu layer_norm.cu rms_norm.cu optimizer.cu
                  gradients.cu gemm_simt.cu indexing.cu nonzero.cu random.cu scan.cu sort.cu)
-set(cuda_runtime allocator.cpp copy.cpp devices.cpp runtime.cpp table.cpp)
+set(cuda_runtime allocator.cpp copy.cpp devices.cpp graph.cpp runtime.cpp table.cpp)
 list(TRANSFORM cuda_kernels PREPEND ${cuda_folder}/)
 list(TRANSFORM cuda_runtime PREPEND ${cuda_folder}/)
 

@@ -178,6 +178,7 @@ class Walk {
   /// Adds to the leaf's `.grad`, which belongs to the leaf alone, so that it can be changed in place, unless it has a
   /// history. A gradient that others hold is copied. `own` is how many references to it are the walk's.
   void accumulate(PyObject* leaf, const py::object& gradient, PyObject* arrived, Py_ssize_t own) const {
+    note_gradient(leaf, true);
     // Another thread may be adding to the same leaf: so other threads are not let in between reading and writing.
     const py::object before = py::reinterpret_borrow<py::object>(grad_of(leaf) ? grad_of(leaf) : Py_None);
     const bool has_history = create_graph_ && requires_grad(gradient.ptr());
@@ -208,19 +209,17 @@ PyObject* seed(PyObject*, PyObject* const* args, Py_ssize_t n) {
 
 }  // namespace
 
+Array times_number(const Array& x, const Array& number) {
+  const Unlocked unlocked(x.size());
+  Array out = frees_saved ? x : copy(x);
+  scale({out}, number);
+  return out;
+}
+
 void register_backward(py::module_& m) {
   static PyMethodDef functions[] = {
       {"seed", fast_function<seed>(), METH_FASTCALL, "seed(tensor): ones of its shape, dtype and device."}, {}};
   if (PyModule_AddFunctions(m.ptr(), functions) != 0) throw py::error_already_set();
-  m.def(
-      "times_number",
-      [](const Array& x, const Array& number) {
-        const Unlocked unlocked(x.size());
-        Array out = frees_saved ? x : copy(x);
-        scale({out}, number);
-        return out;
-      },
-      "For a vjp: a saved x times a number on its device, in x's memory if that is freed behind the vjp.");
   m.def(
       "backpropagate",
       [](const py::list& roots, bool retain_graph, bool create_graph, py::object wanted, py::object fit) {

@@ -1,11 +1,14 @@
-// st.linear and its derivative without a Python frame: a small network spends much of its time around them. Other
-// operands than tensors, blocks of autocast, and errors are left to the function of steep.ops.
+// st.linear, the mean cross-entropy, and their derivatives without a Python frame: a small network spends much of its
+// time around them. Other operands than tensors, blocks of autocast, and errors are left to the functions of steep.ops.
+#include <algorithm>
 #include <array>
+#include <span>
 #include <string_view>
 
 #include "../core/elementwise.h"
 #include "../core/errors.h"
 #include "../core/matmul.h"
+#include "../core/rows.h"
 #include "operators.h"
 #include "python_type.h"
 #include "register.h"
@@ -98,6 +101,57 @@ PyObject* linear_vjp(PyObject*, PyObject* const* args, Py_ssize_t n) {
   return out.release().ptr();
 }
 
+PyObject *recorded_cross_entropy_vjp = nullptr, *softmax_vjp = nullptr;  // of steep.ops
+PyObject* cross_entropy_vjp_object = nullptr;                            // cross_entropy_vjp below
+
+bool are_labels(const Array& labels, int64_t rows, int64_t classes) {
+  if (labels.dtype != DType::int64 || on_cuda(labels) || labels.shape != Dims{rows} || !labels.is_contiguous())
+    return false;
+  return std::ranges::all_of(std::span(labels.as<int64_t>(), size_t(rows)),
+                             [=](int64_t label) { return 0 <= label && label < classes; });
+}
+
+/// mean_cross_entropy(logits, labels), where these are the most frequent: (N, C) on the CPU, and (N,) in int64. None
+/// for others, and for labels out of range.
+PyObject* mean_cross_entropy(PyObject*, PyObject* const* args, Py_ssize_t n) {
+  if (n != 2) return usage("mean_cross_entropy(logits, labels)");
+  if (!is_tensor(args[0]) || !is_tensor(args[1]) || is_autocasting()) return new_reference(nullptr);
+  const Array &x = array_of(args[0]), &labels = array_of(args[1]);
+  const bool usual = x.ndim() == 2 && x.shape[0] > 0 && x.shape[1] > 1 && !on_cuda(x) &&
+                     (x.dtype == DType::float32 || x.dtype == DType::float64);
+  PyObject* const before = tensor(args[0])->node;
+  if (!usual || (before && node(before)->vjp == softmax_vjp) || !are_labels(labels, x.shape[0], x.shape[1]))
+    return new_reference(nullptr);
+  const double rows = double(x.shape[0]);
+  if (!is_recording() || !tensor(args[0])->requires_grad) {
+    Array loss = [&] {
+      const Unlocked unlocked(x.size() * 4);
+      return cross_entropy(x, labels, rows).loss;
+    }();
+    return wrap(std::move(loss));
+  }
+  CrossEntropyGradient both = [&] {
+    const Unlocked unlocked(x.size() * 4);
+    return cross_entropy_gradient(x, labels, nullptr, nullptr, rows, 0);
+  }();
+  const auto loss = py::reinterpret_steal<py::object>(wrap(std::move(both.loss)));
+  const auto gradient = py::reinterpret_steal<py::object>(wrap(std::move(both.dx)));
+  const py::float_ divisor(rows), smoothing(0.0);
+  const std::array<PyObject*, 8> saved{args[0],        args[1], nullptr, divisor.ptr(),
+                                       gradient.ptr(), nullptr, nullptr, smoothing.ptr()};
+  return record(loss.ptr(), cross_entropy_vjp_object, std::array{args[0]}, saved);
+}
+
+/// cross_entropy_vjp(g, logits, labels, lse, divisor, gradient, …): where the forward pass computed the gradient, that
+/// times g.
+PyObject* cross_entropy_vjp(PyObject*, PyObject* const* args, Py_ssize_t n) {
+  if (is_recording() || n != 9 || !is_tensor(args[0]) || !is_tensor(args[5]))
+    return PyObject_Vectorcall(recorded_cross_entropy_vjp, args, size_t(n), nullptr);
+  py::tuple out(1);
+  PyTuple_SET_ITEM(out.ptr(), 0, wrap(times_number(array_of(args[5]), array_of(args[0]))));
+  return out.release().ptr();
+}
+
 /// Can a layer with this weight take x as it is?
 PyObject* suits(PyObject*, PyObject* const* args, Py_ssize_t n) {
   if (n != 2 || !is_tensor(args[1])) return usage("suits(x, weight): weight is a Tensor");
@@ -116,11 +170,22 @@ void register_layers(py::module_& m) {
        "linear(x, weight, bias, activation) of tensors of one dtype, recorded."},
       {"linear_vjp", fast_function<linear_vjp>(), METH_FASTCALL,
        "linear_vjp(g, x, weight, y, activation, needs_bias): the gradients of x, weight and bias, or None."},
+      {"mean_cross_entropy", fast_function<mean_cross_entropy>(), METH_FASTCALL,
+       "mean_cross_entropy(logits, labels), recorded, or None for other operands than the most frequent."},
+      {"cross_entropy_vjp", fast_function<cross_entropy_vjp>(), METH_FASTCALL,
+       "cross_entropy_vjp(g, logits, labels, lse, divisor, gradient, weights, total, smoothing)"},
       {"suits", fast_function<suits>(), METH_FASTCALL,
        "suits(x, weight): is x a tensor of weight's dtype, with a last axis as long as weight's?"},
       {}};
   if (PyModule_AddFunctions(m.ptr(), functions) != 0) throw py::error_already_set();
   linear_vjp_object = py::object(m.attr("linear_vjp")).release().ptr();
+  cross_entropy_vjp_object = py::object(m.attr("cross_entropy_vjp")).release().ptr();
+  m.def(
+      "set_cross_entropy",
+      [](py::function vjp, py::function softmax) {
+        recorded_cross_entropy_vjp = vjp.release().ptr(), softmax_vjp = softmax.release().ptr();
+      },
+      "Says which function has the other derivatives, and after which one a cross-entropy warns.");
   m.def(
       "set_linear",
       [](py::function function, py::function vjp) {

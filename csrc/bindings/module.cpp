@@ -33,5 +33,6 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used(), py::multiple_interpreters::not
   steep::register_random(m);
   steep::register_taped(m);
   steep::register_runtime(m);
+  steep::register_graphs(m);
   steep::register_kernels(m);
 }

@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "../core/device.h"
+#include "../core/distances.h"
 #include "../core/errors.h"
 #include "../core/indexing.h"
 #include "../core/kernels.h"
@@ -130,29 +131,48 @@ cuda::Update<T> pointers(const Update& u) {
   return {u.parameter.size(), u.parameter.as<T>(), u.gradient.as<T>(), data(u.state[0]), data(u.state[1])};
 }
 
+/// An optimizer's step of parameter `index` in a CUDA graph.
+struct RecordedStep {
+  size_t index;
+  cuda::Rewrite rewrite;
+};
+struct RecordedSteps {
+  std::vector<RecordedStep> all;
+};
+
 /// Those of one dtype and CUDA device, in one launch.
 template <class T, class Step, class StepOf, class Cuda>
-void launch_updates(const char* op, const std::vector<Update>& all, Device device, const StepOf& step_of,
-                    const Cuda& cuda) {
+void launch_updates(const char* op, const std::vector<Update>& all, Device device, StepOf& step_of, const Cuda& cuda,
+                    RecordedSteps& recorded) {
   std::vector<cuda::Update<T>> updates;
   std::vector<Step> steps;
+  std::vector<size_t> indices;
   std::vector<const Array*> arrays;
   for (const Update& u : all) {
     if (u.parameter.dtype != dtype_of<T>() || u.parameter.device() != device) continue;
     updates.push_back(pointers<T>(u));
     steps.push_back(step_of(u.index));
+    indices.push_back(u.index);
     for (const Array* a : {&u.parameter, &u.gradient, &u.state[0], &u.state[1]}) arrays.push_back(a);
   }
   if (updates.empty()) return;
   const DeviceScope scope(op, arrays);
+  const bool records = cuda::table()->is_recording();
+  size_t next = records ? cuda::table()->rewrites().size() : 0;
   cuda(std::span<const cuda::Update<T>>(updates), std::span<const Step>(steps));
+  if (!records) return;
+  for (size_t i = 0; i < updates.size(); ++i)
+    if (updates[i].n) recorded.all.push_back({indices[i], cuda::table()->rewrites()[next++]});
 }
 
 /// One step of all the parameters: on the CPU one after another, in pieces on all threads by cpu(n, p, g, state…,
 /// step); on CUDA in one launch for each dtype and device, by cuda(updates, steps). `step_of(i)` makes parameter i's
 /// step.
+///
+/// In a CUDA graph that is being recorded it returns where the steps of later launches are to be written.
 template <class Step, class StepOf, class Cpu, class Cuda>
-void run_updates(const char* op, std::vector<Update> all, const StepOf& step_of, const Cpu& cpu, const Cuda& cuda) {
+RecordedSteps run_updates(const char* op, std::vector<Update> all, StepOf& step_of, const Cpu& cpu, const Cuda& cuda) {
+  RecordedSteps recorded;
   int64_t elements = 0;
   for (const Update& u : all) elements += u.parameter.size();
   const Unlocked unlocked(elements);
@@ -176,20 +196,38 @@ void run_updates(const char* op, std::vector<Update> all, const StepOf& step_of,
     });
   }
   for (const Device device : devices) {
-    launch_updates<float, Step>(op, all, device, step_of, cuda);
-    launch_updates<double, Step>(op, all, device, step_of, cuda);
+    launch_updates<float, Step>(op, all, device, step_of, cuda, recorded);
+    launch_updates<double, Step>(op, all, device, step_of, cuda, recorded);
   }
   for (Update& u : all) u.finish();
+  return recorded;
+}
+
+/// For the next launch of a CUDA graph.
+template <class StepOf>
+void rewrite(const RecordedSteps& recorded, StepOf step_of) {
+  for (const auto& [index, rewrite] : recorded.all) {
+    const auto step = step_of(index);
+    rewrite.write(rewrite.place, &step);
+  }
 }
 
 const OptimizerKernels<float>& optimizer_kernels(const float*) { return kernels().optimizer_f32; }
 const OptimizerKernels<double>& optimizer_kernels(const double*) { return kernels().optimizer_f64; }
 
-void sgd(const py::list& params, const py::list& momenta, const std::vector<bool>& first, double lr, double momentum,
-         double dampening, double weight_decay, bool nesterov) {
-  run_updates<SgdStep>(
-      "SGD", updates("SGD", params, {&momenta}),
-      [&](size_t i) { return SgdStep{lr, momentum, dampening, weight_decay, nesterov, !first.empty() && first[i]}; },
+struct SgdSteps {
+  std::vector<bool> first;
+  double lr, momentum, dampening, weight_decay;
+  bool nesterov;
+
+  SgdStep operator()(size_t i) const {
+    return {lr, momentum, dampening, weight_decay, nesterov, !first.empty() && first[i]};
+  }
+};
+
+RecordedSteps sgd(const py::list& params, const py::list& momenta, SgdSteps step_of) {
+  return run_updates<SgdStep>(
+      "SGD", updates("SGD", params, {&momenta}), step_of,
       [](int64_t n, auto* p, const auto* g, auto* buffer, auto*, const SgdStep& s) {
         optimizer_kernels(p).sgd(n, p, g, buffer, s);
       },
@@ -218,19 +256,25 @@ PyObject* counted(PyObject*, PyObject* const* args, Py_ssize_t n) {
   return any ? out.release().ptr() : new_reference(nullptr);
 }
 
-void adam(const py::list& params, const py::list& means, const py::list& squares, const std::vector<int64_t>& steps,
-          double lr, double beta1, double beta2, double eps, double weight_decay, bool decoupled) {
+struct AdamSteps {
+  std::vector<int64_t> steps;
+  double lr, beta1, beta2, eps, weight_decay;
+  bool decoupled;
   int64_t before = -1;  // most parameters have had as many steps as the one before them
-  AdamStep step{lr, beta1, beta2, eps, weight_decay, decoupled, 0, 0};
-  run_updates<AdamStep>(
-      "Adam", updates("Adam", params, {&means, &squares}),
-      [&](size_t i) {
-        if (const int64_t t = steps[i]; t != before) {
-          before = t;
-          step.correction1 = 1 - std::pow(beta1, double(t)), step.correction2 = 1 - std::pow(beta2, double(t));
-        }
-        return step;
-      },
+  double correction1 = 0, correction2 = 0;
+
+  AdamStep operator()(size_t i) {
+    if (const int64_t t = steps[i]; t != before) {
+      before = t;
+      correction1 = 1 - std::pow(beta1, double(t)), correction2 = 1 - std::pow(beta2, double(t));
+    }
+    return {lr, beta1, beta2, eps, weight_decay, decoupled, correction1, correction2};
+  }
+};
+
+RecordedSteps adam(const py::list& params, const py::list& means, const py::list& squares, AdamSteps step_of) {
+  return run_updates<AdamStep>(
+      "Adam", updates("Adam", params, {&means, &squares}), step_of,
       [](int64_t n, auto* p, const auto* g, auto* m, auto* v, const AdamStep& s) {
         optimizer_kernels(p).adam(n, p, g, m, v, s);
       },
@@ -311,20 +355,49 @@ void register_nn(py::module_& m) {
     return std::pair(std::move(out.y), std::move(out.rstd));
   });
   m.def("rms_norm_backward", [](const Array& g, const Array& x, int axes, py::object weight, const Array& rstd) {
-    RmsNormGrads out = [&] {
+    const RmsNormGrads out = [&] {
       const Array* w = optional_array(weight);
       const Unlocked unlocked(x.size());
       return rms_norm_backward(g, x, axes, w, rstd);
     }();
-    return std::pair(std::move(out.dx), weight.is_none() ? py::none() : py::cast(std::move(out.dweight)));
+    return std::pair(out.dx, out.dweight.data ? py::cast(out.dweight) : py::object(py::none()));
   });
   static PyMethodDef functions[] = {
       {"counted", fast_function<counted>(), METH_FASTCALL,
        "counted(params, steps): steps with one more for each parameter that has a gradient, or None if none has."},
       {}};
   if (PyModule_AddFunctions(m.ptr(), functions) != 0) throw py::error_already_set();
-  m.def("sgd", &sgd);
-  m.def("adam", &adam);
+  m.def("cdist", [](const Array& a, const Array& b, double p) {
+    const Unlocked unlocked(work_of(a, b.size()));
+    return distances(a, b, p);
+  });
+  m.def("cdist_backward", [](const Array& g, const Array& a, const Array& b, const Array& y, double p) {
+    const Unlocked unlocked(work_of(a, b.size()));
+    return distances_backward(g, a, b, y, p);
+  });
+  // They return None, unless a CUDA graph is recorded: then what rewrite_… takes before the next launch.
+  const auto or_none = [](RecordedSteps recorded) {
+    return recorded.all.empty() ? py::object(py::none()) : py::cast(std::move(recorded));
+  };
+  using Counts = std::vector<int64_t>;
+  using Flags = std::vector<bool>;
+  py::class_<RecordedSteps>(m, "RecordedSteps");
+  m.def("sgd", [=](const py::list& params, const py::list& momenta, Flags first, double lr, double momentum,
+                   double dampening, double weight_decay, bool nesterov) {
+    return or_none(sgd(params, momenta, {std::move(first), lr, momentum, dampening, weight_decay, nesterov}));
+  });
+  m.def("rewrite_sgd", [](const RecordedSteps& recorded, Flags first, double lr, double momentum, double dampening,
+                          double weight_decay, bool nesterov) {
+    rewrite(recorded, SgdSteps{std::move(first), lr, momentum, dampening, weight_decay, nesterov});
+  });
+  m.def("adam", [=](const py::list& params, const py::list& means, const py::list& squares, Counts steps, double lr,
+                    double beta1, double beta2, double eps, double weight_decay, bool decoupled) {
+    return or_none(adam(params, means, squares, {std::move(steps), lr, beta1, beta2, eps, weight_decay, decoupled}));
+  });
+  m.def("rewrite_adam", [](const RecordedSteps& recorded, Counts steps, double lr, double beta1, double beta2,
+                           double eps, double weight_decay, bool decoupled) {
+    rewrite(recorded, AdamSteps{std::move(steps), lr, beta1, beta2, eps, weight_decay, decoupled});
+  });
 }
 
 }  // namespace steep

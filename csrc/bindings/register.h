@@ -20,6 +20,7 @@ void register_order(pybind11::module_& m);        // scans, sorts, searches
 void register_random(pybind11::module_& m);
 void register_taped(pybind11::module_& m);    // derivatives of the elementwise formulas as taped expressions
 void register_runtime(pybind11::module_& m);  // threads, instruction set, devices
+void register_graphs(pybind11::module_& m);   // CUDA graphs; after register_runtime
 void register_kernels(pybind11::module_& m);  // steep.kernels and DLPack, by nanobind
 
 }  // namespace steep

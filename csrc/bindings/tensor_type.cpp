@@ -34,11 +34,15 @@ void tensor_dealloc(PyObject* o) {
 
 PyObject* tensor_device(PyObject* o, void*) { return device_object(array_of(o).device()).release().ptr(); }
 
-PyObject* get_grad(PyObject* o, void*) { return new_reference(tensor(o)->grad); }
+PyObject* get_grad(PyObject* o, void*) {
+  note_gradient(o, true);
+  return new_reference(tensor(o)->grad);
+}
 
 }  // namespace
 
 int set_grad(PyObject* o, PyObject* value) {
+  note_gradient(o, false);
   if (!value || value == Py_None) {
     Py_CLEAR(tensor(o)->grad);
     return 0;

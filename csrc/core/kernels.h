@@ -109,6 +109,37 @@ struct RowKernels {
                             double* dweight);
 };
 
+/// Between n points a and m points b of d coordinates, rows of contiguous matrices; g and y have rows of m elements
+/// that begin `row` apart.
+template <class T>
+struct DistanceKernels {
+  int64_t panel;  // points of b that are computed together
+  /// y[i, j] = (Σ_k |a[i, k] - b[j, k]|^p)^(1/p); for p = ∞ the largest |a - b|, for p = 0 how many are not 0.
+  void (*forward)(int64_t n, int64_t m, int64_t d, const T* a, const T* b, double p, T* y, int64_t row);
+  /// db[j, k] += Σ_i g[i, j] · ∂y[i, j]/∂b[j, k], in the order of i. The derivative between equal points is 0.
+  void (*backward)(int64_t n, int64_t m, int64_t d, const T* a, const T* b, double p, const T* g, const T* y,
+                   int64_t row, double* db);
+};
+
+/// Sorts items that are made of a row's elements. They are handled in packs of `lanes` items and `bytes` bytes; the
+/// last pack is filled up with items that come last.
+struct SortKernel {
+  int64_t lanes, bytes;
+  /// Items of n elements, whose places count from `first` on. Whether some have a key that elements of other bits
+  /// share: zeros, and NaNs.
+  bool (*encode)(int64_t n, bool descending, const void* x, int64_t first, void* items);
+  void (*sort)(int64_t packs, void* items, void* other);  // leaves them in `items`; `other` is as large
+  /// Two sorted runs, one behind the other, the first of `first` packs: of both the smaller half of the packs, rounded
+  /// down, the larger half, or both.
+  void (*merge)(int64_t first, int64_t packs, const void* items, void* to, bool lower, bool upper);
+  /// The elements (one of those that share a key) if y isn't null, and their places if items have them.
+  void (*decode)(int64_t n, bool descending, const void* items, void* y, int64_t* index);
+};
+/// By what an item is: a key alone; with its place; with one that may be 2³² or more.
+struct SortKernels {
+  SortKernel alone, placed, many_placed;
+};
+
 /// Optimizer updates of one contiguous parameter in place.
 struct SgdStep {
   double lr, momentum, dampening, weight_decay;
@@ -180,6 +211,9 @@ struct Kernels {
   ElementwiseKernel cast[kDTypes][kDTypes];  // [from][to]; operands x, y
   RowKernels<float> rows_f32;
   RowKernels<double> rows_f64;
+  ByDType<SortKernels> sort;
+  DistanceKernels<float> distances_f32;
+  DistanceKernels<double> distances_f64;
   OptimizerKernels<float> optimizer_f32;
   OptimizerKernels<double> optimizer_f64;
   GradientKernels<float> gradients_f32;

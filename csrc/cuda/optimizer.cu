@@ -1,7 +1,10 @@
 // Optimizer updates in place, with PyTorch's semantics, of many parameters in a launch.
 #include <cmath>
 #include <cstring>
+#include <utility>
+#include <vector>
 
+#include "graph.h"
 #include "multi_tensor.cuh"
 #include "table.h"
 #include "vec.cuh"
@@ -73,6 +76,7 @@ struct Updates {
   Batch<Update<T>, kMostUpdates> batch;
   Step steps[kMostSteps];
   uint8_t step[kMostUpdates];  // of each update
+  const Step* live;            // in a graph: for each update its step, as the host writes it before a launch; else null
 };
 
 /// Elements i … i + n - 1, which lie aligned.
@@ -96,7 +100,7 @@ __global__ void __launch_bounds__(kThreads) apply(const Updates<T, Step> updates
   constexpr int kWidth = 16 / int(sizeof(T));
   const auto [item, begin, count] = updates.batch.place();
   const Update<T> u = updates.batch.items[item];
-  const Step step = updates.steps[updates.step[item]];
+  const Step step = updates.live ? updates.live[item] : updates.steps[updates.step[item]];
   const bool aligned = (reinterpret_cast<uintptr_t>(u.p) | reinterpret_cast<uintptr_t>(u.g) |
                         reinterpret_cast<uintptr_t>(u.m) | reinterpret_cast<uintptr_t>(u.v)) %
                            16 ==
@@ -118,6 +122,21 @@ int number_of(const Step& step, Step (&steps)[kMostSteps], int& count) {
   return count++;
 }
 
+/// Steps on the device, which change from launch to launch of a graph. Equal ones are not shared: they may come to
+/// differ.
+template <class Step, class Options>
+const Step* record_steps(Graph& graph, const std::vector<Step>& steps) {
+  const Graph::Numbers numbers = graph.numbers(steps.size() * sizeof(Step));
+  for (size_t i = 0; i < steps.size(); ++i) {
+    Step* const place = static_cast<Step*>(numbers.host) + i;
+    *place = steps[i];
+    graph.rewrites.push_back(
+        {[](void* to, const void* options) { *static_cast<Step*>(to) = Step(*static_cast<const Options*>(options)); },
+         place});
+  }
+  return static_cast<const Step*>(numbers.device);
+}
+
 template <class T, class Step, class Options>
 void launch_updates(std::span<const Update<T>> updates, std::span<const Options> options) {
   Updates<T, Step> launched{};
@@ -125,19 +144,23 @@ void launch_updates(std::span<const Update<T>> updates, std::span<const Options>
   auto& batch = launched.batch;
   batch.chunk = kChunk;
   int count = 0;  // of the steps
+  Graph* const graph = recording();
+  std::vector<Step> live;
   const auto flush = [&] {
+    if (graph && batch.count) launched.live = record_steps<Step, Options>(*graph, std::exchange(live, {}));
     if (batch.count) launch(Step::name, apply<T, Step>, batch.blocks(), kThreads, 0, launched);
     batch.count = count = 0;
   };
   for (size_t i = 0; i < updates.size(); ++i) {
     if (updates[i].n == 0) continue;
     const Step step(options[i]);
-    int number = number_of(step, launched.steps, count);
+    int number = graph ? 0 : number_of(step, launched.steps, count);
     if (number < 0 || !batch.add(updates[i])) {
       flush();
-      number = number_of(step, launched.steps, count);
+      number = graph ? 0 : number_of(step, launched.steps, count);
       batch.add(updates[i]);
     }
+    if (graph) live.push_back(step);
     launched.step[batch.count - 1] = uint8_t(number);
   }
   flush();

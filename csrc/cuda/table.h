@@ -3,7 +3,9 @@
 // memory. Members are filled by the function of their file, e.g. fill_softmax in softmax.cu (see table.cpp).
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <span>
+#include <vector>
 
 #include "../core/array.h"
 #include "../core/gradients.h"
@@ -39,6 +41,12 @@ struct ScanSizes {
   int64_t outer, n, inner;
 };
 
+/// Where the host writes an optimizer's step for the next launch of a graph: write(place, SgdStep or AdamStep).
+struct Rewrite {
+  void (*write)(void* place, const void* step);
+  void* place;
+};
+
 struct Table {
   // Devices and memory. The current device and stream are the calling thread's.
   int (*set_device)(int index);  // and returns the one before for restore_device; -1 if it was that already
@@ -53,6 +61,14 @@ struct Table {
   /// Waits for what is queued, and returns when the bytes are there.
   void (*copy_to_host)(void* to, const void* from, size_t bytes);
   void (*copy_between)(void* to, int to_device, const void* from, int from_device, size_t bytes);
+
+  // Graphs: see graph.h. Does the calling thread record one?
+  bool (*is_recording)();
+  /// Then these are what graph.h says of them.
+  void (*keep)(Storage& storage, void (*retain)(void*), void (*release)(void*));
+  void (*refuse_to_read)(const char* op);
+  int64_t* (*add_check)(std::function<void(int64_t)> fail);
+  std::vector<Rewrite>& (*rewrites)();
 
   /// As on the CPU, for all the rows at once. The backward kernels of norms add to dweight and dbias,
   /// deterministically.
@@ -95,6 +111,9 @@ struct Table {
   void (*put_along_axis)(int64_t item, const IndexSizes&, const void* x, const int64_t* index, void* y);
   /// index[i] += extent where index[i] < 0
   void (*wrap_indices)(int64_t n, int64_t extent, int64_t* index);
+  /// y[i] = x[i], or x[i] + extent for those from -extent to -1 if they count `from_end`. One that is out of range is
+  /// written to `report`, and 0 in its place to y.
+  void (*check_indices)(int64_t n, int64_t extent, bool from_end, const int64_t* x, int64_t* y, int64_t* report);
   /// y[i, label[i]] = 1, where y (n, classes) is zeros
   void (*one_hot)(DType, int64_t n, int64_t classes, const int64_t* label, void* y);
 

@@ -60,6 +60,11 @@ def cross_entropy(
     >>> st.cross_entropy(st.zeros(3, 2), st.tensor([1, 0, -100]), "none", ignore_index=-100)
     tensor([0.6931472, 0.6931472, 0.       ])
     """
+    plain = weight is None and ignore_index is None and not label_smoothing
+    if plain and reduction == "mean" and axis == 1:
+        loss = _core.mean_cross_entropy(input, target)
+        if loss is not None:
+            return loss
     input = as_tensor(input, target)
     target = as_tensor(target, input)
     shape = input.shape
@@ -69,7 +74,7 @@ def cross_entropy(
         warn_double("cross_entropy", "softmax", "softmax")
     if autocasting.blocks:
         input = autocasting.in_float32(input)
-    if weight is not None or ignore_index is not None or label_smoothing or target.shape == shape:
+    if not plain or target.shape == shape:
         return _general_cross_entropy(input, target, reduction, axis, weight, ignore_index, label_smoothing)
     logits, labels, places = _lines("cross_entropy", input, target, axis)
     try:
@@ -93,10 +98,10 @@ def _fused(
     divisor on the device, and the smoothing of targets."""
     if divisor is None or not _computes_gradient(logits):
         loss, lse = _core.cross_entropy(logits, labels, divisor)
-        return record(loss, _cross_entropy_vjp, (logits,), (logits, labels, lse, divisor))
+        return record(loss, _core.cross_entropy_vjp, (logits,), (logits, labels, lse, divisor))
     loss, gradient = _core.cross_entropy_gradient(logits, labels, weights, total, divisor, smoothing)
     saved = (logits, labels, None, divisor, gradient, weights, total, smoothing)
-    return record(loss, _cross_entropy_vjp, (logits,), saved)
+    return record(loss, _core.cross_entropy_vjp, (logits,), saved)
 
 
 def _computes_gradient(logits: Tensor) -> bool:
@@ -115,9 +120,8 @@ def _cross_entropy_vjp(
     total: Tensor | None = None,
     smoothing: float = 0.0,
 ) -> tuple[Tensor]:
+    """Of what the forward pass has no gradient for, and, recorded, of all."""
     if not is_recording():
-        if gradient is not None:
-            return (_core.times_number(gradient, g),)
         return (_core.cross_entropy_backward(g, logits, labels, lse, divisor),)
     classes = logits.shape[1]
     target = indexing.one_hot(labels, classes, logits.dtype)
@@ -128,6 +132,9 @@ def _cross_entropy_vjp(
         share = weights if total is None else elementwise.where(logic.equal(weights, 0), 0.0, weights / total)
         g = g * share.expand_dims(-1)
     return (g * (rows.softmax(logits) - target),)
+
+
+_core.set_cross_entropy(_cross_entropy_vjp, rows._softmax_vjp)
 
 
 def _general_cross_entropy(
