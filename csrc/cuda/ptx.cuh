@@ -1,4 +1,5 @@
-// Every PTX instruction that kernels use, wrapped once; on the emulated device its functions stand in.
+// Every PTX instruction that kernels use is wrapped once, here or in ptx_*.cuh; on the emulated device its functions
+// stand in.
 #pragma once
 #include <cuda_runtime.h>
 

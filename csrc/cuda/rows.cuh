@@ -37,6 +37,7 @@ template <class T, int kInputs, bool kCluster = false>
 class Row {
  public:
   static constexpr int kCount = kPer<T, kInputs>, kSlot = kWidth<T>;
+  static constexpr bool kIsCluster = kCluster;
   T v[kInputs][kCount];
 
   /// A tile in a sweep.
@@ -157,13 +158,42 @@ class Row {
   /// Sums over the team's threads, in an order that depends on nothing but its size.
   template <int kSums>
   __device__ void all_sum(double (&x)[kSums]) {
-    all(x, 0., [](double a, double b) { return a + b; });
+    block_sum(x);
+    if constexpr (kCluster) {
+      double sum[kSums] = {};
+      each_block(x, [&](const double* of_block) {
+#pragma unroll
+        for (int s = 0; s < kSums; ++s) sum[s] += of_block[s];
+      });
+#pragma unroll
+      for (int s = 0; s < kSums; ++s) x[s] = sum[s];
+    }
   }
-  /// The largest number, leaving out NaNs.
-  __device__ T all_max(T v) {
+  /// The same over the block's threads, where the team is a cluster.
+  template <int kSums>
+  __device__ void block_sum(double (&x)[kSums]) {
+    within_block(x, 0., [](double a, double b) { return a + b; });
+  }
+  /// The largest number of them, leaving out NaNs.
+  __device__ T block_max(T v) {
     T x[1] = {v};
-    all(x, -std::numeric_limits<T>::infinity(), [](T a, T b) { return T(fmax(a, b)); });
+    within_block(x, -std::numeric_limits<T>::infinity(), [](T a, T b) { return T(fmax(a, b)); });
     return x[0];
+  }
+  /// Of a cluster: f(x) with the numbers of each block, in the order of their ranks.
+  template <int kNumbers, class F>
+  __device__ void each_block(const double (&x)[kNumbers], F f) {
+    static_assert(kNumbers <= kMostSums);
+    double* const all = scratch_ + kScratch + exchanges_ % 2 * kMostSums * kMostBlocks;
+    const int blocks = int(cluster_size()), to = int(threadIdx.x);
+    if (exchanges_++ == 0) cluster_wait();  // until all have begun
+    if (to < blocks) {
+#pragma unroll
+      for (int i = 0; i < kNumbers; ++i) *map_shared(all + cluster_rank() * kMostSums + i, uint32_t(to)) = x[i];
+    }
+    cluster_arrive();
+    cluster_wait();
+    for (int block = 0; block < blocks; ++block) f(all + block * kMostSums);
   }
 
  private:
@@ -248,10 +278,11 @@ class Row {
   }
   /// Two reductions in a row use different scratch: then the barrier of the second is also the end of the first.
   template <int kSums, class V, class F>
-  __device__ void all(V (&x)[kSums], V identity, F combine) {
+  __device__ void within_block(V (&x)[kSums], V identity, F combine) {
     across(x, plan_.threads < kLanes ? plan_.threads : kLanes, combine);
     if (plan_.threads <= kLanes) return;
-    double* const scratch = scratch_ + turn_ % 2 * kMostSums * kWarps;
+    double* const scratch = scratch_ + turn_ * kMostSums * kWarps;
+    turn_ ^= 1;
     const int lane = int(threadIdx.x) % kLanes;
     if (lane == 0) {
 #pragma unroll
@@ -261,35 +292,13 @@ class Row {
 #pragma unroll
     for (int s = 0; s < kSums; ++s) x[s] = lane < plan_.threads / kLanes ? V(scratch[s * kWarps + lane]) : identity;
     across(x, kLanes, combine);
-    if constexpr (kCluster) across_blocks(x, identity, combine);
-    ++turn_;
-  }
-  /// The same of the blocks' results: each has all of them in its own shared memory, and combines them in one order.
-  template <int kSums, class V, class F>
-  __device__ void across_blocks(V (&x)[kSums], V identity, F combine) const {
-    double* const scratch = scratch_ + kScratch + turn_ % 2 * kMostSums * kMostBlocks;
-    const int blocks = int(cluster_size());
-    if (turn_ == 0) cluster_wait();  // until all have begun
-    if (int(threadIdx.x) < blocks) {
-#pragma unroll
-      for (int s = 0; s < kSums; ++s)
-        *map_shared(scratch + s * kMostBlocks + cluster_rank(), threadIdx.x) = double(x[s]);
-    }
-    cluster_arrive();
-    cluster_wait();
-#pragma unroll
-    for (int s = 0; s < kSums; ++s) x[s] = identity;
-    for (int i = 0; i < blocks; ++i) {
-#pragma unroll
-      for (int s = 0; s < kSums; ++s) x[s] = combine(x[s], V(scratch[s * kMostBlocks + i]));
-    }
   }
 
   const RowPlan& plan_;
   double* const scratch_;
   const int rank_, first_;  // first: the offset of element 0 in a tile
   Slot* const kept_;
-  int turn_ = 0;
+  int turn_ = 0, exchanges_ = 0;
 
   // Where the sweep is. Moved along rather than computed: then loads and stores share one address.
   int64_t rest_;    // elements from here to the row's end

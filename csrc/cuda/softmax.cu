@@ -22,7 +22,7 @@ struct Softmax {
       if (at.pass == 0) s.rebase(row);
       if (at.is_new) row.each([&](int k) { row.v[0][k] = exp(Vec<T>(row.v[0][k] - s.base)).v; });
       if (at.pass == 0) return s.add_terms(row, at);
-      const T scale = 1 / T(s.sum);
+      const T scale = (at.is_new ? T(1) : s.correction) / T(s.sum);
       row.each([&](int k) { row.v[0][k] *= scale; });
       row.store_matrix(y, row.v[0]);
     });

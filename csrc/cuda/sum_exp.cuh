@@ -18,19 +18,21 @@ __device__ Vec<T> exp_term(Vec<T> x) {
 
 /// Σ exp(x - base), where base is the row's maximum, or 0 where that is -inf: by one sweep, in which the sum so far is
 /// scaled whenever a tile has a new maximum, at an error of about an ulp each time. A NaN in the row makes the sum NaN.
+/// The blocks of a cluster have bases of their own until the sweep has ended.
 template <class T>
 class SumExp {
  public:
   static constexpr T kLowest = -std::numeric_limits<T>::infinity();
   T base = 0;
   double sum;
+  T correction = 1;  // what makes exp(x - base) of the sweep's last tile what it is with the base in the end
 
   /// Before a tile is added: a new base, if it has a new maximum.
   template <class Row>
   __device__ void rebase(Row& row) {
     T largest = kLowest;
     row.each([&](int k) { largest = T(fmax(largest, row.v[0][k])); });
-    largest = row.all_max(largest);
+    largest = row.block_max(largest);
     if (!(largest > max_)) return;
     total_.scale(exp_term(Vec<T>(max_ - largest)).v);
     base = max_ = largest;
@@ -81,8 +83,25 @@ class SumExp {
   template <class Row>
   __device__ void finish(Row& row) {
     double all[1] = {total_.value()};
-    row.all_sum(all);
+    row.block_sum(all);
     sum = all[0];
+    if constexpr (Row::kIsCluster) {
+      const double mine[2] = {double(max_), sum};
+      T top = kLowest;
+      double sums = 0;  // so far, with the base `top`
+      row.each_block(mine, [&](const double* block) {
+        const T largest = T(block[0]);
+        const bool is_new = largest > top;
+        const T factor = is_new ? top - largest : largest - top;
+        const T scale = largest == top ? T(1) : exp_term(Vec<T>(factor)).v;
+        sums = is_new ? sums * double(scale) + block[1] : sums + block[1] * double(scale);
+        if (is_new) top = largest;
+      });
+      sum = sums;
+      if (!(top > max_)) return;
+      correction = exp_term(Vec<T>(max_ - top)).v;
+      base = max_ = top;
+    }
   }
 
   T max_ = kLowest;

@@ -32,7 +32,8 @@ struct RememberInClusters : Remember<T> {
 
   template <class Row>
   __device__ void operator()(Row& row, int64_t index) const {
-    row.all_max(T(0));
+    double nothing[1] = {0};
+    row.all_sum(nothing);
     Remember<T>::operator()(row, index);
   }
 };
