@@ -48,8 +48,8 @@ void multiply(Collective* const (&lanes)[warpSize]) {
   constexpr int kExtraBits = 1;
   for (int row = 0; row < kRows; ++row)
     for (int step = 0; step < 2; ++step)
-      d[row] = tf32 ? add_products<4, kExtraBits>(d[row], a[row] + 4 * step, b + 4 * step)
-                    : add_products<8, kExtraBits>(d[row], a[row] + 8 * step, b + 8 * step);
+      tf32 ? add_products<4, kExtraBits>(d[row], a[row] + 4 * step, b + 4 * step)
+           : add_products<8, kExtraBits>(d[row], a[row] + 8 * step, b + 8 * step);
   for (int l = 0; l < warpSize; ++l)
     for (int i = 0; i < 4; ++i) static_cast<Mma*>(lanes[l])->c[i] = float(d[l / 4 + i / 2 * 8][l % 4 * 2 + i % 2]);
 }

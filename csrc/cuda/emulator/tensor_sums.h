@@ -3,6 +3,7 @@
 #include <cstdint>
 
 namespace steep::cuda::emulator {
+namespace {
 
 constexpr int kColumns = 8;
 
@@ -11,12 +12,12 @@ using Row = double __attribute__((vector_size(kColumns * sizeof(double))));
 using Bits = int64_t __attribute__((vector_size(kColumns * sizeof(int64_t))));
 using Integers = int32_t __attribute__((vector_size(kColumns * sizeof(int32_t))));
 
-/// c + Σ a[i]·b[i] of `steps` terms, as tensor cores add. NVIDIA does not document it; measured (M. Fasi et al.,
+/// c += Σ a[i]·b[i] of `steps` terms, as tensor cores add. NVIDIA does not document it; measured (M. Fasi et al.,
 /// Numerical behavior of NVIDIA tensor cores, 2021; X. Li et al., FTTN, 2024): products are exact; they and c are
 /// aligned to the largest of them and cut off below `extra_bits` bits more than a float32 has, and the sum is cut off
 /// to a float32. Nothing is rounded to nearest.
 template <int steps, int extra_bits>
-Row add_products(Row c, const double* a, const Row* b) {
+void add_products(Row& c, const double* a, const Row* b) {
   constexpr int kBias = 1023, kFraction = 52;
   static_assert((int64_t(steps + 1) << (24 + extra_bits)) < INT32_MAX);
   Row terms[steps + 1];
@@ -31,9 +32,8 @@ Row add_products(Row c, const double* a, const Row* b) {
   bool finite = true;
   for (int j = 0; j < kColumns; ++j) finite &= exponent[j] < 2 * kBias + 1;
   if (!finite) {
-    Row sum = terms[steps];
-    for (int i = 0; i < steps; ++i) sum += terms[i];
-    return sum;
+    for (int i = 0; i < steps; ++i) c += terms[i];
+    return;
   }
   const Bits at_least_1 = exponent > 1 + 23 + extra_bits ? exponent : Bits{} + (1 + 23 + extra_bits);
   const Row unit = Row((at_least_1 - (23 + extra_bits)) << kFraction);
@@ -41,7 +41,8 @@ Row add_products(Row c, const double* a, const Row* b) {
   Integers sum{};
   for (int i = 0; i <= steps; ++i) sum += __builtin_convertvector(terms[i] * inverse, Integers);
   const Row exact = __builtin_convertvector(sum, Row) * unit;
-  return Row(Bits(exact) & ~((int64_t(1) << 29) - 1));
+  c = Row(Bits(exact) & ~((int64_t(1) << 29) - 1));
 }
 
+}  // namespace
 }  // namespace steep::cuda::emulator

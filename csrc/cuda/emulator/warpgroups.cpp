@@ -114,8 +114,10 @@ void WarpWgmma::execute(Block& block, int warp) const {
       const auto element = [&](int i) -> float& { return d[row % 8 * 4 + i / 2][4 * j + row / 8 * 2 + i % 2]; };
       Row sums{};
       for (int i = 0; i < kColumns && add; ++i) sums[i] = element(i);
-      sums = item == 2 ? add_products<16, kExtraBits>(sums, rows[row], columns[j])
-                       : add_products<8, kExtraBits>(sums, rows[row], columns[j]);
+      if (item == 2)
+        add_products<16, kExtraBits>(sums, rows[row], columns[j]);
+      else
+        add_products<8, kExtraBits>(sums, rows[row], columns[j]);
       for (int i = 0; i < kColumns; ++i) element(i) = float(sums[i]);
     }
 }
