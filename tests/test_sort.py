@@ -11,10 +11,11 @@ import steep as st
 from compare import assert_same
 
 DTYPES = ["bool", "int32", "int64", "float32", "float64"]
-# Rows that are sorted by comparing, by digits of 8 and of 11 bits, and by all threads; tiles and merges on CUDA.
+# Rows of one vector, of a square of vectors, of several, and such that all threads share; tiles and merges on CUDA.
 SHAPES = [
-    ((0,), 0), ((1,), 0), ((2,), -1), ((47,), 0), ((48,), 0), ((257,), 0), ((1000,), 0), ((5, 0), 1), ((0, 5), 1),
-    ((3, 7, 4), 1), ((100, 10), 1), ((60, 9), 0), ((2, 300, 3), 1), ((700, 2), 0), ((3, 20_000), 1),
+    ((0,), 0), ((1,), 0), ((2,), -1), ((15,), 0), ((33,), 0), ((47,), 0), ((48,), 0), ((255,), 0), ((257,), 0),
+    ((545,), 0), ((1000,), 0), ((5, 0), 1), ((0, 5), 1), ((3, 7, 4), 1), ((100, 10), 1), ((60, 9), 0),
+    ((2, 300, 3), 1), ((700, 2), 0), ((3, 20_000), 1),
 ]  # fmt: skip
 
 

@@ -58,6 +58,7 @@ def test_gradient(number_of_threads: int, rng: np.random.Generator) -> None:
 ROWS: dict[str, Callable[[st.Tensor, st.Tensor], list[st.Tensor]]] = {
     "softmax": lambda x, g: [y := st.softmax(x), *st.grad(y, x, g)],
     "log_softmax": lambda x, g: [y := st.log_softmax(x), *st.grad(y, x, g)],
+    "layer_norm": lambda x, g: [y := st.layer_norm(x, x.shape[1]), *st.grad(y, x, g)],
     "cross_entropy": lambda x, g: st.grad(st.cross_entropy(x, st.argmax(g, 1), "none"), x, g[:, 0]),
 }
 

@@ -128,7 +128,8 @@ struct SortKernel {
   /// Items of n elements, whose places count from `first` on. Whether some have a key that elements of other bits
   /// share: zeros, and NaNs.
   bool (*encode)(int64_t n, bool descending, const void* x, int64_t first, void* items);
-  void (*sort)(int64_t packs, void* items, void* other);  // leaves them in `items`; `other` is as large
+  /// Leaves them in `items`; `other` is as large. Both have room for one pack more if their number is odd.
+  void (*sort)(int64_t packs, void* items, void* other);
   /// Two sorted runs, one behind the other, the first of `first` packs: of both the smaller half of the packs, rounded
   /// down, the larger half, or both.
   void (*merge)(int64_t first, int64_t packs, const void* items, void* to, bool lower, bool upper);

@@ -32,9 +32,9 @@ class RowSort {
         n_(n),
         packs_((n + kernel.lanes - 1) / kernel.lanes),
         pieces_(threads ? std::clamp<int64_t>(n / kPiece, 1, num_threads()) : 1),
-        memory_(DType::boolean, {2 * packs_ * kernel.bytes}, Device()),
+        memory_(DType::boolean, {2 * (packs_ + 1) * kernel.bytes}, Device()),
         items_(memory_.data),
-        other_(items_ + packs_ * kernel.bytes) {}
+        other_(items_ + (packs_ + 1) * kernel.bytes) {}
 
   /// The elements of a row in their order, and their places, to what isn't null.
   void operator()(const Array& x, int64_t row, bool descending, char* y, int64_t* index) {
@@ -59,8 +59,9 @@ class RowSort {
   }
 
  private:
-  int64_t begin(int64_t piece) const { return packs_ * piece / pieces_; }  // the first pack
-  int64_t count(int64_t piece) const {                                     // of elements
+  /// The first pack of a piece. Only the last piece may have an odd number of them.
+  int64_t begin(int64_t piece) const { return piece == pieces_ ? packs_ : packs_ / 2 * piece / pieces_ * 2; }
+  int64_t count(int64_t piece) const {  // of elements
     return std::min(n_, begin(piece + 1) * kernel_.lanes) - begin(piece) * kernel_.lanes;
   }
 

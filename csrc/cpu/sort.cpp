@@ -3,190 +3,12 @@
 // applications, 1968; J. Chhugani et al., Efficient implementation of sorting on multi-core SIMD CPU architecture,
 // 2008). A merge goes from both ends of its runs to the middle of the result: two chains that don't wait for each
 // other.
-#include <limits>
-
 #include "../core/kernels.h"
 #include "elementwise.h"
-#include "shuffle.h"
+#include "sort_packs.h"
 
 namespace steep::STEEP_ISA_NS {
 namespace {
-
-/// Signed integers that are ordered as the elements are: -0 and +0 equal, NaN the largest. `shared` becomes true where
-/// elements of other bits have the same key.
-template <class I, class T>
-STEEP_INLINE Vec<I> keys_of(Vec<T> x, Mask<I>& shared) {
-  constexpr I kMax = std::numeric_limits<I>::max(), kMin = std::numeric_limits<I>::min();
-  if constexpr (std::is_same_v<T, uint64_t>) return as<I>(x) ^ Vec<I>(kMin);
-  if constexpr (std::is_integral_v<T>) {
-    return as<I>(x);
-  } else {
-    const Vec<I> bits = as<I>(x);
-    const Mask<I> zero = as<I>(x == 0), nan = as<I>(x != x);
-    shared = shared | zero | nan;
-    return select(nan, Vec<I>(kMax), select(zero, Vec<I>(0), select(bits < 0, bits ^ Vec<I>(kMax), bits)));
-  }
-}
-/// An element that has the key.
-template <class T, class I>
-STEEP_INLINE Vec<T> element_of(Vec<I> key) {
-  constexpr I kMax = std::numeric_limits<I>::max(), kMin = std::numeric_limits<I>::min();
-  if constexpr (std::is_same_v<T, uint64_t>) return as<T>(key ^ Vec<I>(kMin));
-  if constexpr (std::is_integral_v<T>)
-    return as<T>(key);
-  else
-    return as<T>(select(key < 0, key ^ Vec<I>(kMax), key));
-}
-
-// Packs: vectors of items that are compared and moved together; kSlot numbers in memory. What fills unused lanes comes
-// last in every order.
-
-/// Numbers that are items by themselves.
-template <class I>
-struct Alone {
-  using Number = I;
-  using V = Vec<I>;
-  static constexpr int kLanes = V::n, kSlot = V::n;
-  V v;
-
-  static STEEP_INLINE Alone fill() { return {std::numeric_limits<I>::max()}; }
-  static STEEP_INLINE Alone load(const I* p) { return {V::load(p)}; }
-  STEEP_INLINE void store(I* p) const { v.store(p); }
-  static STEEP_INLINE bool in_order(const I* a, const I* b) { return *a <= *b; }
-  STEEP_INLINE Alone reversed() const { return {exchanged<kLanes - 1>(v)}; }
-  static STEEP_INLINE void transpose(Alone* packs) { steep::STEEP_ISA_NS::transpose(&packs->v); }
-
-  /// The smaller of each two items goes to a.
-  static STEEP_INLINE void compare(Alone& a, Alone& b) {
-    const V low = min(a.v, b.v);
-    b.v = max(a.v, b.v);
-    a.v = low;
-  }
-  /// Of the items in lanes i and i ^ distance the smaller goes to the lane whose number lacks the bit `high`.
-  template <int distance, int high>
-  STEEP_INLINE void compare_lanes() {
-    const V other = exchanged<distance>(v);
-    v = blended<high>(max(v, other), min(v, other));
-  }
-};
-
-/// Keys with the places they came from, which decide between equal ones. A pack's keys stand in front of its places.
-struct Placed {
-  using Number = int64_t;
-  using V = Vec<int64_t>;
-  static constexpr int kLanes = V::n, kSlot = 2 * V::n;
-  V key, place;
-
-  static STEEP_INLINE Placed fill() { return {INT64_MAX, INT64_MAX}; }
-  static STEEP_INLINE Placed load(const int64_t* p) { return {V::load(p), V::load(p + kLanes)}; }
-  STEEP_INLINE void store(int64_t* p) const { key.store(p), place.store(p + kLanes); }
-  static STEEP_INLINE bool in_order(const int64_t* a, const int64_t* b) {
-    return (*a < *b) | ((*a == *b) & (a[kLanes] < b[kLanes]));
-  }
-  STEEP_INLINE Placed reversed() const { return {exchanged<kLanes - 1>(key), exchanged<kLanes - 1>(place)}; }
-  static STEEP_INLINE void transpose(Placed* packs) {
-    V keys[kLanes], places[kLanes];
-    for (int i = 0; i < kLanes; ++i) keys[i] = packs[i].key, places[i] = packs[i].place;
-    steep::STEEP_ISA_NS::transpose(keys), steep::STEEP_ISA_NS::transpose(places);
-    for (int i = 0; i < kLanes; ++i) packs[i] = {keys[i], places[i]};
-  }
-
-  static STEEP_INLINE void compare(Placed& a, Placed& b) {
-    const auto ordered = less(a, b);
-    const Placed low = choose(ordered, a, b);
-    b = choose(ordered, b, a);
-    a = low;
-  }
-  template <int distance, int high>
-  STEEP_INLINE void compare_lanes() {
-    const Placed other{exchanged<distance>(key), exchanged<distance>(place)};
-    const Mask<int64_t> upper = (V::iota() & V(high)) != 0;
-    *this = choose(less(*this, other) ^ upper, *this, other);
-  }
-
- private:
-  static STEEP_INLINE Mask<int64_t> less(const Placed& a, const Placed& b) {
-    return (a.key < b.key) | ((a.key == b.key) & (a.place < b.place));
-  }
-  static STEEP_INLINE Placed choose(Mask<int64_t> m, const Placed& yes, const Placed& no) {
-    return {select(m, yes.key, no.key), select(m, yes.place, no.place)};
-  }
-};
-
-/// Orders the lanes of a pack that ascends and then descends, or the other way round.
-template <int distance, class P>
-STEEP_INLINE void merge_lanes(P& a) {
-  if constexpr (distance > 0) {
-    a.template compare_lanes<distance, distance>();
-    merge_lanes<distance / 2>(a);
-  }
-}
-template <int size = 2, class P>
-STEEP_INLINE void sort_lanes(P& a) {
-  if constexpr (size <= P::kLanes) {
-    a.template compare_lanes<size - 1, size / 2>();
-    merge_lanes<size / 4>(a);
-    sort_lanes<2 * size>(a);
-  }
-}
-
-/// Orders the items of `size` packs that ascend and then descend.
-template <int size, class P>
-STEEP_INLINE void merge_packs(P* packs) {
-  if constexpr (size == 1) {
-    merge_lanes<P::kLanes / 2>(*packs);
-  } else {
-    each_constant<size / 2>([&](auto i) { P::compare(packs[i], packs[i + size / 2]); });
-    merge_packs<size / 2>(packs), merge_packs<size / 2>(packs + size / 2);
-  }
-}
-/// Merges two runs of `size` packs.
-template <int size, class P>
-STEEP_INLINE void merge_runs(P* packs) {
-  P second[size];
-  each_constant<size>([&](auto i) { second[i] = packs[2 * size - 1 - i].reversed(); });
-  each_constant<size>([&](auto i) {
-    packs[size + i] = second[i];
-    P::compare(packs[i], packs[size + i]);
-  });
-  merge_packs<size>(packs), merge_packs<size>(packs + size);
-}
-/// Merges all the runs of `size` packs of a square.
-template <int size, class P>
-STEEP_INLINE void merge_square(P* packs) {
-  if constexpr (size < P::kLanes) {
-    each_constant<P::kLanes / (2 * size)>([&](auto i) { merge_runs<size>(packs + i * 2 * size); });
-    merge_square<2 * size>(packs);
-  }
-}
-
-/// The comparisons of Batcher's odd-even merge sort of n items.
-template <int n>
-struct Network {
-  int count = 0, first[n * n] = {}, second[n * n] = {};
-  constexpr Network() {
-    for (int p = 1; p < n; p *= 2)
-      for (int k = p; k >= 1; k /= 2)
-        for (int j = k % p; j + k < n; j += 2 * k)
-          for (int i = 0; i < k && i + j + k < n; ++i)
-            if ((i + j) / (2 * p) == (i + j + k) / (2 * p)) first[count] = i + j, second[count] = i + j + k, ++count;
-  }
-};
-
-/// Sorts n packs, at most as many as one has lanes.
-template <class P>
-void sort_square(int n, const typename P::Number* items, typename P::Number* to) {
-  constexpr int kLanes = P::kLanes;
-  static constexpr Network<kLanes> network;
-  P packs[kLanes];
-  each_constant<kLanes>([&](auto i) { packs[i] = i < n ? P::load(items + i * P::kSlot) : P::fill(); });
-  each_constant<network.count>([&](auto i) { P::compare(packs[network.first[i]], packs[network.second[i]]); });
-  P::transpose(packs);
-  merge_square<1>(packs);
-  each_constant<kLanes>([&](auto i) {
-    if (i < n) packs[i].store(to + i * P::kSlot);
-  });
-}
 
 /// From the smallest items of two runs on. Each step adds the pack whose first item is the smaller one to a pack that
 /// is kept, and gives away the smaller half of both.
@@ -299,30 +121,74 @@ void merge(int64_t first, int64_t n, const void* items, void* to, bool lower, bo
   walk(n / 2, up(), above);
 }
 
-/// Sorts n packs, in `items` or, if `away`, to `other`. Both are written.
+/// n packs to be sorted, and as many beside them to work in.
 template <class P>
-void sort_run(int64_t n, typename P::Number* items, typename P::Number* other, bool away) {
+struct Run {
   using I = typename P::Number;
+  I *items, *other;
+  Run from(int64_t packs) const { return {items + packs * P::kSlot, other + packs * P::kSlot}; }
+  Run swapped() const { return {other, items}; }
+};
+
+/// Sorts two runs of n packs, to `other` if `away`, else in `items`; both are written. Their merges make four chains
+/// that don't wait for each other.
+template <class P>
+void sort_twins(int64_t n, Run<P> x, Run<P> y, bool away) {
   constexpr int64_t kSquare = P::kLanes;
-  I *const from = away ? items : other, *const to = away ? other : items;
-  if (n == 1) {
-    P pack = P::load(items);
-    sort_lanes(pack);
-    return pack.store(to);
+  if (n <= kSquare) {
+    for (const Run<P>& run : {x, y}) sort_few<P>(int(n), run.items, away ? run.other : run.items);
+    return;
   }
-  if (n <= kSquare && n > kSquare / 4) return sort_square<P>(int(n), items, to);
-  const int64_t half = n > kSquare ? (n / 2 + kSquare - 1) / kSquare * kSquare : n / 2;
-  sort_run<P>(half, items, other, !away);
-  sort_run<P>(n - half, items + half * P::kSlot, other + half * P::kSlot, !away);
-  merge<P>(half, n, from, to, true, true);
+  const int64_t half = (n / 2 + kSquare - 1) / kSquare * kSquare;
+  sort_twins<P>(half, x, y, !away);
+  sort_twins<P>(n - half, x.from(half), y.from(half), !away);
+  if (!away) x = x.swapped(), y = y.swapped();
+  const auto up = [&](const Run<P>& r) { return Upward<P>(r.items, half, r.from(half).items, n - half, r.other); };
+  const auto down = [&](const Run<P>& r) {
+    Downward<P> way(r.items, half, r.from(half).items, n - half, r.other);
+    if (n % 2) way.checked_step();
+    return way;
+  };
+  walk(n / 2, up(x), down(x), up(y), down(y));
 }
 
 template <class P>
 void sort(int64_t n, void* items, void* other) {
-  sort_run<P>(n, static_cast<typename P::Number*>(items), static_cast<typename P::Number*>(other), false);
+  const Run<P> run{static_cast<typename P::Number*>(items), static_cast<typename P::Number*>(other)};
+  if (n <= P::kLanes) return sort_few<P>(int(n), run.items, run.items);
+  const int64_t half = (n + 1) / 2;
+  if (n % 2) P::fill().store(run.from(n).items);
+  sort_twins<P>(half, run, run.from(half), true);
+  merge<P>(half, 2 * half, other, items, true, true);
 }
 
 // Items of elements T, and back.
+
+/// Signed integers that are ordered as the elements are: -0 and +0 equal, NaN the largest. `shared` becomes true where
+/// elements of other bits have the same key.
+template <class I, class T>
+STEEP_INLINE Vec<I> keys_of(Vec<T> x, Mask<I>& shared) {
+  constexpr I kMax = std::numeric_limits<I>::max(), kMin = std::numeric_limits<I>::min();
+  if constexpr (std::is_same_v<T, uint64_t>) return as<I>(x) ^ Vec<I>(kMin);
+  if constexpr (std::is_integral_v<T>) {
+    return as<I>(x);
+  } else {
+    const Vec<I> bits = as<I>(x);
+    const Mask<I> zero = as<I>(x == 0), nan = as<I>(x != x);
+    shared = shared | zero | nan;
+    return select(nan, Vec<I>(kMax), select(zero, Vec<I>(0), select(bits < 0, bits ^ Vec<I>(kMax), bits)));
+  }
+}
+/// An element that has the key.
+template <class T, class I>
+STEEP_INLINE Vec<T> element_of(Vec<I> key) {
+  constexpr I kMax = std::numeric_limits<I>::max(), kMin = std::numeric_limits<I>::min();
+  if constexpr (std::is_same_v<T, uint64_t>) return as<T>(key ^ Vec<I>(kMin));
+  if constexpr (std::is_integral_v<T>)
+    return as<T>(key);
+  else
+    return as<T>(select(key < 0, key ^ Vec<I>(kMax), key));
+}
 
 template <class T>
 using KeyOf = std::conditional_t<sizeof(T) == 8, int64_t, int32_t>;
@@ -338,7 +204,7 @@ STEEP_INLINE bool each_key(int64_t n, bool descending, const void* x_, F f) {
     if constexpr (std::is_same_v<T, bool>)
       f(i, span, select(load_mask<I>(span, reinterpret_cast<const uint8_t*>(x) + i), Vec<I>(1), Vec<I>(0)) ^ flip);
     else
-      f(i, span, keys_of<I>(span.load(x + i), shared) ^ flip);
+      f(i, span, keys_of<I>(span.load(x + i, T(1)), shared) ^ flip);
   });
   return shared.any();
 }
