@@ -637,7 +637,7 @@ OPERATIONS: dict[str, Step] = {
     "rows": lambda x: [st.softmax(x), st.log_softmax(x), st.layer_norm(x, 4)],
     "products": lambda x: [x @ x.T, st.einsum("ij,kj->ik", x, x), st.linear(x, x, activation="relu")],
     "ordered": lambda x: [st.sort(x), st.argsort(x), st.cumulative_sum(x, axis=1), st.topk(x, 2)[0]],
-    "chosen": lambda x: [st.take_along_axis(x, st.argsort(x), 1), st.tril(x), st.one_hot(st.argmax(x, 1), 4)],
+    "chosen": lambda x: [st.take_along_axis(x, st.argsort(x), 1), st.one_hot(st.argmax(x, 1), 4)],
     "dtypes": lambda x: [x.astype("bfloat16") * 2, (x > 0).astype("int32").sum(), x.astype("float64") ** 3],
 }
 

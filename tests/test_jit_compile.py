@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from typing import Any
 
@@ -138,10 +139,12 @@ def test_memory_is_free_afterwards(cuda: str, rng: np.random.Generator) -> None:
     x, y = (st.tensor(a, device=cuda) for a in data(rng))
     model = classifier().to(cuda)
     model.fit(x, y, batch_size=8, verbose=0)
+    gc.collect()
     used = st.cuda.memory_allocated(cuda)
     model.fit(x, y, batch_size=8, epochs=3, verbose=0, jit_compile=True)
     model.optimizer.zero_grad()
     model.fit(x, y, batch_size=8, verbose=0)
+    gc.collect()
     assert st.cuda.memory_allocated(cuda) == used
 
 

@@ -30,7 +30,7 @@ from steep.benchmarks.timing import Failure, Plan, Runner, race, ratio, summary
 
 ROOT = Path(__file__).resolve().parents[2]
 CUDA = ROOT / "csrc" / "cuda"
-RUNTIME = ["allocator", "copy", "devices", "runtime"]
+RUNTIME = ["allocator", "copy", "devices", "graph", "runtime"]
 PLAN = Plan(rounds=9, seconds=0.02)
 TRIAL = Plan(rounds=2, seconds=0.0)
 MOST_PARTIALS = 1024  # kMostPartials in ladder.h

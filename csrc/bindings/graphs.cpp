@@ -63,8 +63,8 @@ class Gradients {
   }
   /// Has a leaf been given other memory?
   bool moved() const {
-    return std::ranges::any_of(
-        notes_, [](const GradientNote& note) { return array_of(note.leaf.ptr()).data != note.data; });
+    return std::ranges::any_of(notes_,
+                               [](const GradientNote& note) { return array_of(note.leaf.ptr()).data != note.data; });
   }
   /// As the step leaves them.
   void set() const {

@@ -50,12 +50,14 @@ struct Remains {
   uint64_t id;
   cudaGraphExec_t exec;
   std::vector<void*> memory;
+  std::vector<int64_t*> places;  // of checks
   std::unordered_set<void*> kept;
   void (*release)(void*);
 };
 struct Dropped {
   std::mutex mutex;
   std::vector<Remains> waiting[kMaxDevices];
+  int recordings[kMaxDevices] = {};  // that go on, in all threads
 };
 Dropped& dropped() {
   static Dropped& all = *new Dropped;
@@ -63,22 +65,24 @@ Dropped& dropped() {
 }
 
 void free_dropped(int device) noexcept {
-  if (current || is_forked()) return;
+  if (is_forked()) return;
+  int before = -1;
   std::vector<Remains> all;
   {
     const std::lock_guard lock(dropped().mutex);
+    if (dropped().waiting[device].empty() || dropped().recordings[device]) return;
     all.swap(dropped().waiting[device]);
+    cudaGetDevice(&before);
+    cudaSetDevice(device);
+    if (cudaDeviceSynchronize() != cudaSuccess) cudaGetLastError();
   }
-  if (all.empty()) return;
-  int before = -1;
-  cudaGetDevice(&before);
-  cudaSetDevice(device);
-  if (cudaDeviceSynchronize() != cudaSuccess) cudaGetLastError();
   for (const Remains& graph : all) {
     if (graph.exec && cudaGraphExecDestroy(graph.exec) != cudaSuccess) cudaGetLastError();
     for (void* p : graph.memory) deallocate(p);
     release_pool(graph.id);
     for (void* object : graph.kept) graph.release(object);
+    const std::lock_guard lock(checked().mutex);
+    for (int64_t* place : graph.places) checked().free.push_back(place);
   }
   cudaSetDevice(before);
 }
@@ -120,17 +124,18 @@ Graph::Graph(int device)
 
 Graph::~Graph() {
   if (current == this) abandon();
-  std::vector<void*> memory;
-  for (const Chunk& chunk : chunks_) memory.push_back(chunk.device);
+  Remains remains{id_, exec_, {}, {}, std::move(kept_), release_};
+  for (const Chunk& chunk : chunks_) remains.memory.push_back(chunk.device);
+  for (const Check& c : checks_) remains.places.push_back(c.place);
+  {
+    const std::lock_guard lock(checked().mutex);
+    std::erase(checked().graphs, this);
+  }
   {
     const std::lock_guard lock(dropped().mutex);
-    dropped().waiting[device_].push_back({id_, exec_, std::move(memory), std::move(kept_), release_});
+    dropped().waiting[device_].push_back(std::move(remains));
   }
   free_dropped(device_);
-  const std::lock_guard lock(checked().mutex);
-  std::erase(checked().graphs, this);
-  if (current) return;  // a launch may still write to the places
-  for (const Check& c : checks_) checked().free.push_back(c.place);
 }
 
 void Graph::begin(uint64_t offset) {
@@ -142,7 +147,12 @@ void Graph::begin(uint64_t offset) {
   // as reading values, is refused before CUDA is asked.
   const Handle stream = stream_create(device_);
   stream_ = reinterpret_cast<cudaStream_t>(stream);
-  const cudaError_t status = cudaStreamBeginCapture(stream_, cudaStreamCaptureModeRelaxed);
+  cudaError_t status;
+  {
+    const std::lock_guard lock(dropped().mutex);
+    status = cudaStreamBeginCapture(stream_, cudaStreamCaptureModeRelaxed);
+    dropped().recordings[device_] += status == cudaSuccess;
+  }
   if (status != cudaSuccess) stream_destroy(device_, stream);
   check("graph", status);
   set_stream(device_, stream);
@@ -155,6 +165,10 @@ cudaError_t Graph::leave(cudaGraph_t& graph) {
   set_stream(device_, reinterpret_cast<Handle>(stream_before_));
   graph = nullptr;
   const cudaError_t status = cudaStreamEndCapture(stream_, &graph);
+  {
+    const std::lock_guard lock(dropped().mutex);
+    dropped().recordings[device_]--;
+  }
   stream_destroy(device_, reinterpret_cast<Handle>(stream_));
   return status;
 }

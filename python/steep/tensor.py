@@ -323,6 +323,8 @@ class Tensor(Methods):
         """x as a tensor whose elements may be assigned. Raises OverflowError for Python integers that don't fit."""
         if isinstance(x, int | list) and self.dtype.is_integer:
             ops.creation.check_fits(x, np.asarray(x), self.dtype)
+        if isinstance(x, int | builtins.float):
+            return ops._apply.host_tensor(x, self.dtype)  # a number goes to any device
         return ops.as_tensor(x, self, self.dtype)
 
     def fill_(self, value: builtins.float) -> Tensor:
