@@ -1,5 +1,5 @@
 // A matrix product as its kernels see it, and what launches them: the border between the choice of a kernel (gemm.cpp)
-// and the kernels (gemm_simt.cu, gemm_mma.cu).
+// and the kernels (gemm_simt.cu, gemm_mma.cu, gemm_wgmma.cu).
 #pragma once
 #include <cuda_runtime.h>
 

@@ -38,7 +38,8 @@ struct RowFootprint {
 /// The plan for rows of n elements. Short rows are the work of a few lanes, longer ones of a block, which holds
 /// kMostThreads·per elements in registers, and what is swept through again in as much of shared memory as leaves room
 /// for a second block. Rows beyond that are read again where there are no clusters (before sm_90); else the smallest
-/// cluster takes them that holds them in this way, up to kMostBlocks blocks, or so many with all of shared memory.
+/// cluster takes them that holds them in this way, up to kMostBlocks blocks, or so many with all of shared memory. That
+/// goes by the architecture of the code: PTX of an older one has no clusters, whatever the device.
 inline RowPlan plan_row(int64_t rows, int64_t n, bool vectors, const RowFootprint& of, const DeviceLimits& limits) {
   const auto parts = [](int64_t a, int64_t b) { return (a + b - 1) / b; };
   const int width = 16 / of.item_bytes;
@@ -61,7 +62,7 @@ inline RowPlan plan_row(int64_t rows, int64_t n, bool vectors, const RowFootprin
   const auto wanted = [&] { return plan.tiles - (of.passes == 2); };
   const auto fits = [&](int bytes) { return wanted() * tile_bytes <= bytes; };
   int bytes = half;
-  if (of.clusters && limits.capability >= 90 && !fits(half)) {
+  if (of.clusters && limits.architecture >= 90 && !fits(half)) {
     const RowPlan alone = plan;
     do {
       plan.blocks *= 2;

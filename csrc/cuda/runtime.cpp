@@ -132,8 +132,11 @@ const DeviceLimits& device_limits() {
         return value;
       };
       const int capability = 10 * get(cudaDevAttrComputeCapabilityMajor) + get(cudaDevAttrComputeCapabilityMinor);
-      limits[i] = {get(cudaDevAttrMultiProcessorCount), get(cudaDevAttrMaxSharedMemoryPerBlockOptin),
-                   get(cudaDevAttrMaxSharedMemoryPerMultiprocessor), capability, architecture_for(capability),
+      limits[i] = {get(cudaDevAttrMultiProcessorCount),
+                   get(cudaDevAttrMaxSharedMemoryPerBlockOptin),
+                   get(cudaDevAttrMaxSharedMemoryPerMultiprocessor),
+                   capability,
+                   architecture_for(capability),
                    capability == 90 && is_target("90a")};
     }
     return limits;

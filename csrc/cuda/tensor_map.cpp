@@ -67,9 +67,10 @@ CUtensorMap make_tensor_map(const char* op, const Boxes& b) {
     if (i > 0) strides[i - 1] = cuuint64_t(b.strides[i - 1]);
   }
   CUtensorMap map[1];  // not the caller's, which GCC 12 doesn't always align
-  const CUresult status = encode()(map, type_of(op, b.dtype, b.round_to_tf32), cuuint32_t(rank), const_cast<void*>(b.data), shape,
-                                   strides, box, steps, CU_TENSOR_MAP_INTERLEAVE_NONE, CUtensorMapSwizzle(b.swizzle),
-                                   CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+  const CUresult status =
+      encode()(map, type_of(op, b.dtype, b.round_to_tf32), cuuint32_t(rank), const_cast<void*>(b.data), shape, strides,
+               box, steps, CU_TENSOR_MAP_INTERLEAVE_NONE, CUtensorMapSwizzle(b.swizzle),
+               CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
   if (status != CUDA_SUCCESS)
     throw CudaError(message(op, ": the driver makes no tensor map of boxes of ", box[0], " ", name(b.dtype),
                             " elements in a row, at an address of 16·", reinterpret_cast<uintptr_t>(b.data) / 16, " + ",

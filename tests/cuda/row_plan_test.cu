@@ -59,7 +59,7 @@ void rows_are_kept() {
 /// With clusters all of them are, up to a length.
 template <class T>
 void clusters_keep_rows() {
-  if (device_limits().capability < 90) return;
+  if (device_limits().architecture < 90) return;
   const int64_t tile = kMostThreads * kPer<T, 1>, rows = 2;
   for (const int64_t n : {9 * tile - 4, 9 * tile + 1, 20 * tile + 12}) {
     const std::vector<T> x = random_normal<T>(rows * n, 5);
@@ -77,8 +77,8 @@ TEST(clusters_keep_rows_f64) { clusters_keep_rows<double>(); }
 
 /// Rows around every switch of the plan, on an H200 and on devices that have less.
 TEST(plans_of_rows) {
-  constexpr DeviceLimits h200{132, 227 << 10, 228 << 10, 90}, a100{108, 163 << 10, 164 << 10, 80},
-      turing{40, 64 << 10, 64 << 10, 75};
+  constexpr DeviceLimits h200{132, 227 << 10, 228 << 10, 90, 90}, a100{108, 163 << 10, 164 << 10, 80, 80},
+      turing{40, 64 << 10, 64 << 10, 75, 75}, h200_by_ptx{132, 227 << 10, 228 << 10, 90, 80};
   const RowFootprint forward{4, 1, 16, 2, 1024, true}, backward{4, 2, 8, 2, 1024, true},
       doubles{8, 1, 4, 2, 1024, true};
   struct Expected {
@@ -119,6 +119,7 @@ TEST(plans_of_rows) {
   CHECK(is(on(h200, {4, 1, 16, 3, 1024, true}, 24580), {512, 2, 2, 2}));
   CHECK(is(on(h200, {4, 1, 16, 2, 1024, false}, 262144), {512, 32, 3, 1}));  // not made for clusters
   CHECK(is(on(a100, forward, 262144), {512, 32, 2, 1}));
+  CHECK(is(on(h200_by_ptx, forward, 262144), {512, 32, 3, 1}));  // by code of an architecture without clusters
   CHECK(is(on(turing, forward, 262144), {512, 32, 0, 1}));
   for (int64_t n = 129; n < 600'000; n += 4093)
     for (const RowFootprint& of : {forward, backward, doubles}) {
