@@ -34,8 +34,6 @@ const UnaryKernel* fused_kernel(PyObject* activation) {
 
 const Array* optional_array(PyObject* o) { return o == Py_None ? nullptr : &array_of(o); }
 
-int64_t work_of(const Array& a, int64_t columns) { return a.size() * std::max<int64_t>(columns / 16, 1); }
-
 Array linear_checked(const Array& x, const Array& weight, const Array* bias, const UnaryKernel* activation) {
   const bool fits = weight.ndim() == 2 && x.ndim() >= 1 && x.shape[x.ndim() - 1] == weight.shape[1] &&
                     (!bias || (bias->ndim() == 1 && bias->shape[0] == weight.shape[0]));

@@ -30,8 +30,6 @@ namespace py = pybind11;
 namespace steep {
 namespace {
 
-int64_t work_of(const Array& a, int64_t columns) { return a.size() * std::max<int64_t>(columns / 16, 1); }
-
 const Array* optional_array(py::handle h) {
   if (h.is_none()) return nullptr;
   if (!is_tensor(h.ptr())) throw TypeError(message("expected a Tensor or None, not ", Py_TYPE(h.ptr())->tp_name));

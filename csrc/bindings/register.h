@@ -13,7 +13,7 @@ void register_array(pybind11::module_& m);        // creation, NumPy, views, bas
 void register_indexing(pybind11::module_& m);     // index arrays, masks, scatters, diagonals
 void register_ops(pybind11::module_& m);          // the elementwise and reduction tables
 void register_nn(pybind11::module_& m);           // matmul, rows, losses, optimizers
-void register_layers(pybind11::module_& m);       // st.linear and its derivative
+void register_layers(pybind11::module_& m);       // st.linear, the mean cross-entropy, their derivatives
 void register_gradients(pybind11::module_& m);    // their norm, clipping, unscaling
 void register_training(pybind11::module_& m);     // what fit asks for with every batch
 void register_order(pybind11::module_& m);        // scans, sorts, searches

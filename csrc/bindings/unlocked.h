@@ -2,6 +2,7 @@
 #pragma once
 #include <pybind11/pybind11.h>
 
+#include <algorithm>
 #include <cstdint>
 
 #include "../core/device.h"
@@ -26,5 +27,8 @@ class Unlocked {
   static constexpr int64_t kWork = 32768;  // elements: some ten microseconds
   PyThreadState* thread_;
 };
+
+/// Of a product of `a` and a matrix with so many columns.
+inline int64_t work_of(const Array& a, int64_t columns) { return a.size() * std::max<int64_t>(columns / 16, 1); }
 
 }  // namespace steep

@@ -1,6 +1,7 @@
 #include "gradients.h"
 
 #include <algorithm>
+#include <atomic>
 
 #include "../cuda/table.h"
 #include "device.h"

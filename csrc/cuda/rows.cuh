@@ -372,12 +372,20 @@ inline dim3 grid_of(const RowPlan& plan, int64_t teams) {
   return plan.threads > kLanes ? unsigned(teams) : unsigned(ceil_div(teams, int64_t(kSharedByTeams / plan.threads)));
 }
 
+/// Lets a kernel have as much shared memory as a plan may ask for. Not as much as this one does: another thread may be
+/// about to launch it with more.
+template <class Kernel>
+void allow_shared(const char* name, Kernel* kernel, int scratch) {
+  const int most = device_limits().shared_bytes_per_block - scratch * int(sizeof(double));
+  check(name, cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, most));
+}
+
 /// Launches as many teams as there are rows, or fewer where op takes several.
 template <class T, int kInputs, class Op>
 void launch_rows(const char* name, const RowPlan& plan, int64_t teams, const Op& op) {
   const auto kernel = over_rows<T, kInputs, Op>;
   const int bytes = plan.kept * kept_bytes<T, kInputs>(plan.threads);
-  if (bytes > 0) check(name, cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes));
+  if (bytes > 0) allow_shared(name, kernel, kScratch);
   launch(name, kernel, grid_of(plan, teams), block_of(plan), bytes, op, plan);
 }
 /// Is an operation made for clusters, too? It must sweep twice, with a reduction, and take one row.
@@ -395,7 +403,7 @@ void launch_rows(const char* name, int64_t rows, int64_t n, std::initializer_lis
     if (plan.blocks > 1) {
       const auto kernel = over_long_rows<T, kInputs, Op>;
       const int bytes = plan.kept * kept_bytes<T, kInputs>(plan.threads);
-      check(name, cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes));
+      allow_shared(name, kernel, kScratch + kClusterScratch);
       const unsigned blocks = unsigned(plan.blocks);
       return launch_clusters(name, kernel, unsigned(rows) * blocks, unsigned(plan.threads), blocks, size_t(bytes), op,
                              plan);

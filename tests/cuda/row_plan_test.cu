@@ -77,8 +77,9 @@ TEST(clusters_keep_rows_f64) { clusters_keep_rows<double>(); }
 
 /// Rows around every switch of the plan, on an H200 and on devices that have less.
 TEST(plans_of_rows) {
-  constexpr DeviceLimits h200{132, 227 << 10, 228 << 10, 90, 90}, a100{108, 163 << 10, 164 << 10, 80, 80},
-      turing{40, 64 << 10, 64 << 10, 75, 75}, h200_by_ptx{132, 227 << 10, 228 << 10, 90, 80};
+  constexpr DeviceLimits h200{132, 227 << 10, 228 << 10, 90, 90, true},
+      h200_by_ptx{132, 227 << 10, 228 << 10, 90, 80, false}, a100{108, 163 << 10, 164 << 10, 80, 80, false},
+      turing{40, 64 << 10, 64 << 10, 75, 75, false};
   const RowFootprint forward{4, 1, 16, 2, 1024, true}, backward{4, 2, 8, 2, 1024, true},
       doubles{8, 1, 4, 2, 1024, true};
   struct Expected {
