@@ -2,7 +2,7 @@
 // three bfloat16 whose sum they are.
 #pragma once
 #include "gemm_parts.cuh"
-#include "ptx_wgmma.cuh"
+#include "ptx_mma.cuh"
 
 namespace steep::cuda {
 namespace {
@@ -15,12 +15,6 @@ struct Lines {
   int64_t pitch;
   bool along_lines;  // do threads next to each other take lines next to each other?
 };
-
-/// To the nearest number of 10 bits of fraction, ties away from zero, as cvt.rna.tf32.
-__device__ inline float round_to_tf32(float x) {
-  const uint32_t bits = __float_as_uint(x);
-  return (bits & 0x7f800000) == 0x7f800000 ? x : __uint_as_float((bits + 0x1000) & ~uint32_t(0x1fff));
-}
 
 /// Three numbers of 8 bits whose sum is x, unless it is below 2^-110. Infinities and NaNs are the first.
 __device__ inline void cut(float x, bfloat16 (&pieces)[3]) {
@@ -55,7 +49,7 @@ __global__ void __launch_bounds__(kPieceThreads)
       for (int j = 0; j < kPieceRun; j += Vector<T>::n) {
         Vector<T> v;
 #pragma unroll
-        for (int e = 0; e < Vector<T>::n; ++e) v.v[e] = round_to_tf32(values[j + e]);
+        for (int e = 0; e < Vector<T>::n; ++e) v.v[e] = __uint_as_float(to_tf32(values[j + e]));
         *reinterpret_cast<Vector<T>*>(out + j) = v;
       }
     } else {

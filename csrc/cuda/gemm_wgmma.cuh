@@ -16,6 +16,11 @@ namespace steep::cuda {
 namespace {
 
 constexpr int kWarpgroup = 128, kConsumers = 2, kWgmmaThreads = (1 + kConsumers) * kWarpgroup;
+/// Of a thread: at first, which is as many as there are for so many threads, and later. take_registers would wait
+/// forever for what nobody gives.
+constexpr int kRegisters = 65536 / kWgmmaThreads / 8 * 8, kProducerRegisters = 40, kConsumerRegisters = 232;
+static_assert(kProducerRegisters + kConsumers * kConsumerRegisters <= (1 + kConsumers) * kRegisters);
+
 /// Operands as the copy engine sees them: matrices that lie one behind another, the pieces of all of them in turn.
 struct Planes {
   int matrix, piece;  // steps to the next one's; 0 where there is one for all
@@ -212,10 +217,10 @@ __device__ __forceinline__ void multiply_by_warpgroups(const Product<T>& g, cons
   R ring{buffers, full, empty};
   const int warpgroup = int(threadIdx.x) / kWarpgroup;
   if (warpgroup == 0) {
-    give_registers<40>();
+    give_registers<kProducerRegisters>();
     if (threadIdx.x == 0) produce<a_major, b_major>(ring, g, launch, a, b);
   } else {
-    take_registers<232>();
+    take_registers<kConsumerRegisters>();
     const int half = warpgroup - 1, warp = int(threadIdx.x) % kWarpgroup / 32;
     unsigned char* const staging = buffers + tile.stages * R::kBytes + (half * 4 + warp) * TileStore<T, tile>::kBytes;
     each_place<tile>(g, launch.items, [&](const Place& place) {

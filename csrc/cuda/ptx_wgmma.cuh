@@ -9,6 +9,7 @@
 
 #include "../core/half.h"
 #include "ptx_barrier.cuh"
+#include "ptx_mma.cuh"
 #include "tensor_map.h"
 
 namespace steep::cuda {
@@ -19,9 +20,6 @@ inline constexpr bool kWgmma = true;
 #else
 inline constexpr bool kWgmma = false;
 #endif
-
-/// A float of which tensor cores read the upper 19 bits.
-struct tf32 {};
 
 /// In which direction elements are contiguous: along k, or along A's rows or B's columns.
 enum class Major : int { k = 0, mn = 1 };
@@ -171,12 +169,13 @@ __device__ __forceinline__ void wgmma(float (&d)[n / 2], const uint32_t (&a)[4],
 /// cvt.rn: two floats as T, bfloat16 or float16, the first in the lower half.
 template <class T>
 __device__ __forceinline__ uint32_t to_halves(float low, float high) {
-  uint32_t pair;
-  if constexpr (std::is_same_v<T, bfloat16>)
-    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
-  else
+  if constexpr (std::is_same_v<T, bfloat16>) {
+    return to_bfloat16s<false>(low, high);
+  } else {
+    uint32_t pair;
     asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
-  return pair;
+    return pair;
+  }
 }
 #endif
 

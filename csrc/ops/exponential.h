@@ -208,7 +208,7 @@ STEEP_INLINE Vec<T> log_to_base(Vec<T> x, const LogBase<T>& base) {
 
 /// Error 0.6 / 0.6 ulp.
 STEEP_INLINE Vec<float> log2(Vec<float> x) {
-  return log_to_base(x, LogBase<float>{0x1.716p0f, -0x1.7135a9p-13f, 1, 0});
+  return log_to_base(x, LogBase<float>{0x1.716p0f, -0x1.7135a8p-13f, 1, 0});
 }
 STEEP_INLINE Vec<double> log2(Vec<double> x) {
   return log_to_base(x, LogBase<double>{0x1.7154768p0, -0x1.6a3e80f444178p-27, 1, 0});

@@ -60,6 +60,10 @@ UNITS = {
     ("90a", r"warpgroup_kernel<"): ["HGMMA", "UTMALDG", "USETMAXREG"],
 }
 
+# The registers that a thread of such a kernel begins with, to hand them out among its warps: with fewer it would wait
+# forever (kRegisters in gemm_wgmma.cuh).
+HANDED_OUT = ("USETMAXREG", 168)
+
 # What ptxas says when it makes wgmma wait for each other (C7510), or ignores setmaxnreg (C7508).
 LOSSES = r"\(C75\d\d\)|Potential Performance Loss|setmaxnreg.*ignored"
 
@@ -154,6 +158,8 @@ def check(report: Report) -> None:
         for (target, pattern), instructions in UNITS.items():
             if kernel.code and report.target == target and re.search(pattern, kernel.name):
                 report.errors += [f"{kernel.name} has no {i}" for i in instructions if i not in kernel.code]
+        if HANDED_OUT[0] in kernel.code and kernel.registers != HANDED_OUT[1]:
+            report.errors.append(f"{kernel.name} begins with {kernel.registers} registers, not {HANDED_OUT[1]}")
         needed = next((n for pattern, n in TENSOR_CORES.items() if re.search(pattern, kernel.name)), ())
         if kernel.code and needed and int(report.target.rstrip("a")) >= 80:
             report.errors += [f"{kernel.name} has no {n}" for n in needed if not re.search(rf"\b{n}\b", kernel.code)]
