@@ -41,7 +41,7 @@ PLANTED = {
     "shared_overrun": "behind the end of shared array tile",
     "divergent_barrier": "threads ended that others wait for at a barrier",
 }
-# Which of them are races, and the kernel where ThreadSanitizer sees it.
+# Which of them are races, and the function where ThreadSanitizer sees it.
 RACES = {
     "barrier_before_read": "shift<true>",
     "barrier_before_overwrite": "sum_of_tiles<true>",
@@ -49,7 +49,7 @@ RACES = {
     "warp_barrier": "warp_sum<true>",
     "non_atomic_add": "count<true>",
     "order_of_blocks": "after_block_0<true>",
-    "matrices_before_barrier": "shift_matrices<true>",
+    "matrices_before_barrier": "steep::cuda::emulator::load_matrices",
 }
 
 
