@@ -37,9 +37,9 @@ else()
   message(FATAL_ERROR "STEEP_CUDA=${STEEP_CUDA} must be auto, on, off or emulated")
 endif()
 
-set(cuda_kernels unary.cu binary.cu cast.cu reduce.cu softmax.cu cross_entropy.cu layer_norm.cu optimizer.cu
-                 gemm_simt.cu gemm_mma.cu indexing.cu nonzero.cu random.cu scan.cu sort.cu)
-set(cuda_runtime allocator.cpp copy.cpp devices.cpp gemm.cpp runtime.cpp table.cpp)
+set(cuda_kernels unary.cu binary.cu cast.cu reduce.cu softmax.cu cross_entropy.cu layer_norm.cu rms_norm.cu optimizer.cu
+                 gradients.cu gemm_simt.cu gemm_mma.cu indexing.cu nonzero.cu random.cu scan.cu sort.cu)
+set(cuda_runtime allocator.cpp copy.cpp devices.cpp gemm.cpp graph.cpp runtime.cpp table.cpp)
 list(TRANSFORM cuda_kernels PREPEND ${cuda_folder}/)
 list(TRANSFORM cuda_runtime PREPEND ${cuda_folder}/)
 

@@ -38,6 +38,24 @@ def memory_in_use() -> int:
     return st.cuda.memory_allocated() if on_cuda else st.memory_stats()["in_use"]
 
 
+def check_same_function(fused: Callable[..., Any], plain: Callable[..., Any], inputs: list[st.Tensor]) -> None:
+    """Value, gradient and second derivative of a fused operation are those of its plain composition."""
+    wanted = [x for x in inputs if x.requires_grad]
+    results = []
+    for f in (fused, plain):
+        y = f(*inputs)
+        weights = st.asarray(np.random.default_rng(1).standard_normal(y.shape))
+        without_graph = st.grad((f(*inputs) * weights).sum(), wanted)
+        first = st.grad((y * weights).sum(), wanted, create_graph=True)
+        second = st.grad(sum((st.sin(g) * g).sum() for g in first), wanted, allow_unused=True)
+        results.append([None if t is None else t.detach().numpy() for t in (y, *without_graph, *first, *second)])
+    for got, expected in zip(*results, strict=True):
+        if expected is None:  # the first derivatives don't depend on a bias
+            assert got is None
+        else:
+            np.testing.assert_allclose(got, expected, rtol=1e-11, atol=1e-12)
+
+
 def exact(function: Callable[..., Any], *arguments: Array) -> tuple[Array, Array]:
     """``function`` on mpmath numbers, elementwise: the values rounded to the arguments' dtype, and the ulps that are
     missing to the exact ones."""

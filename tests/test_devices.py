@@ -134,7 +134,7 @@ CREATORS: list[Callable[..., st.Tensor]] = [
 ]
 
 
-@pytest.mark.parametrize("create", CREATORS, ids=str)
+@pytest.mark.parametrize("create", CREATORS)
 def test_new_tensors_go_where_they_are_told(create: Callable[..., st.Tensor], cuda: str) -> None:
     assert create(device="cpu").device == "cpu"
     assert create(device=cuda).device == cuda

@@ -18,7 +18,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SOURCES = [
     *sorted((ROOT / "csrc/cuda/emulator").glob("*.cpp")),
-    *(ROOT / "csrc/cuda" / f"{name}.cpp" for name in ("allocator", "copy", "devices", "runtime")),
+    *(ROOT / "csrc/cuda" / f"{name}.cpp" for name in ("allocator", "copy", "devices", "graph", "runtime")),
 ]
 SCHEDULES = ["forward", "reverse", "random:1", "random:2"]
 
@@ -33,11 +33,13 @@ PLANTED = {
     "order_of_blocks": None,
     "unfinished_copy": None,
     "unordered_streams": None,
+    "unordered_branches": None,
     "matrices_before_barrier": None,
     "misaligned_matrices": "the row of a matrix is not aligned to 16 bytes",
     "lanes_missing_from_product": "a lane ended that others wait for",
     "global_overrun": "behind the end of 800 allocated bytes",
     "global_read_overrun": "behind the end of 256 allocated bytes",
+    "replay_of_freed_memory": "an address",
     "shared_overrun": "behind the end of shared array tile",
     "divergent_barrier": "threads ended that others wait for at a barrier",
 }
@@ -89,7 +91,7 @@ def run(program: Path, *arguments: str, **environment: str) -> tuple[int, str]:
 
 @pytest.fixture(scope="module")
 def programs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return build(tmp_path_factory.mktemp("emulator"), ["emulator_test", "planted_bugs"])
+    return build(tmp_path_factory.mktemp("emulator"), ["emulator_test", "graph_test", "planted_bugs"])
 
 
 @pytest.fixture(scope="module")
@@ -117,8 +119,9 @@ def with_thread_sanitizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
 )
 def test_the_device(programs: dict[str, Path], setting: str) -> None:
     name, value = setting.split("=")
-    code, text = run(programs["emulator_test"], **{name: value})
-    assert code == 0, text
+    for program in ("emulator_test", "graph_test"):
+        code, text = run(programs[program], **{name: value})
+        assert code == 0, text
 
 
 def test_no_device(programs: dict[str, Path]) -> None:

@@ -11,6 +11,7 @@ import stat
 import struct
 import subprocess
 import sys
+import tempfile
 import time
 import zipfile
 import zlib
@@ -276,8 +277,9 @@ def open_folder(tmp_path: Path) -> Path:
     folder = tmp_path / "folder"
     folder.mkdir()
     folder.chmod(0o777)
-    for parent in (tmp_path, *list(tmp_path.parents)[:2]):
-        parent.chmod(0o755)
+    for parent in (tmp_path, *tmp_path.parents):
+        if parent.is_relative_to(tempfile.gettempdir()) and not parent.stat().st_mode & 0o001:
+            parent.chmod(0o755)
     return folder
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import steep as st
-from compare import Array, assert_same, ulp
+from compare import Array, assert_same, check_same_function, ulp
 
 inf, nan = math.inf, math.nan
 LENGTHS = [1, 2, 3, 5, 8, 15, 16, 17, 31, 33, 64, 100, 1000]
@@ -24,24 +24,6 @@ def tensor(x: Any) -> st.Tensor:
 def softmax(x: Array, axis: int = -1) -> Array:
     e = np.exp(x - x.max(axis=axis, keepdims=True))
     return e / e.sum(axis=axis, keepdims=True)
-
-
-def check_same_function(fused: Callable[..., Any], plain: Callable[..., Any], inputs: list[st.Tensor]) -> None:
-    """Value, gradient and second derivative of a fused operation are those of its plain composition."""
-    wanted = [x for x in inputs if x.requires_grad]
-    results = []
-    for f in (fused, plain):
-        y = f(*inputs)
-        weights = tensor(np.random.default_rng(1).standard_normal(y.shape))
-        without_graph = st.grad((f(*inputs) * weights).sum(), wanted)
-        first = st.grad((y * weights).sum(), wanted, create_graph=True)
-        second = st.grad(sum((st.sin(g) * g).sum() for g in first), wanted, allow_unused=True)
-        results.append([None if t is None else t.detach().numpy() for t in (y, *without_graph, *first, *second)])
-    for got, expected in zip(*results, strict=True):
-        if expected is None:  # the first derivatives don't depend on a bias
-            assert got is None
-        else:
-            np.testing.assert_allclose(got, expected, rtol=1e-11, atol=1e-12)
 
 
 # --- softmax ----------------------------------------------------------------------------------------------------------
@@ -185,7 +167,8 @@ def test_threads_do_not_change_a_bit(shape: tuple[int, ...], threads: None, rng:
         results = []
         for y in (
             st.softmax(leaves[0], 0), st.log_softmax(leaves[0]), st.softmax(leaves[0][..., ::-1], 1),
-            st.layer_norm(leaves[0], shape[-1], leaves[1], leaves[1]), st.cross_entropy(leaves[0], labels, "none"),
+            st.layer_norm(leaves[0], shape[-1], leaves[1], leaves[1]), st.rms_norm(leaves[0], shape[-1], leaves[1]),
+            st.cross_entropy(leaves[0], labels, "none"), st.cross_entropy(leaves[0], labels),
         ):  # fmt: skip
             gradients = st.grad(y, leaves, g if y.shape == g.shape else st.ones_like(y), allow_unused=True)
             results += [y.detach().numpy(), *(d.numpy() for d in gradients if d is not None)]

@@ -67,7 +67,8 @@ bool borrow_numpy(const py::array& x, Array& out) {
 }
 
 /// The same elements where the CPU can read them.
-Array to_host(const Array& a) {
+Array to_host(const char* op, const Array& a) {
+  check_readable(op, a);
   const Unlocked unlocked(a, 0);
   return to_device(a, Device());
 }
@@ -88,7 +89,7 @@ Array from_numpy(const py::array& x, bool share) {
 
 /// A NumPy array over the same memory, which it keeps alive, or over a copy of what is on a CUDA device.
 py::array to_numpy(const Array& x, bool writable) {
-  const Array a = to_host(x);
+  const Array a = to_host("numpy", x);
   py::capsule owner(new Array(a), [](void* p) { delete static_cast<Array*>(p); });
   std::vector<py::ssize_t> shape(a.shape.begin(), a.shape.end()), strides;
   for (int64_t s : a.strides) strides.push_back(py::ssize_t(s) * py::ssize_t(a.itemsize()));
@@ -99,7 +100,7 @@ py::array to_numpy(const Array& x, bool writable) {
 }
 
 py::object item(const Array& x) {
-  const Array a = x.size() == 1 ? to_host(x) : x;
+  const Array a = x.size() == 1 ? to_host("item", x) : x;
   if (a.size() != 1)
     throw std::invalid_argument(message("a tensor of shape ", to_string(a.shape), " has ", a.size(),
                                         " elements: only one of a single element is a Python number"));

@@ -4,13 +4,17 @@
 #include <algorithm>
 #include <array>
 #include <map>
+#include <utility>
 #include <vector>
 
 #include "../core/elementwise.h"
 #include "../core/errors.h"
+#include "../core/gradients.h"
 #include "../core/views.h"
+#include "python_type.h"
 #include "register.h"
 #include "tensor_type.h"
+#include "unlocked.h"
 #include "watch.h"
 
 namespace py = pybind11;
@@ -28,6 +32,19 @@ void add_to(Array& sum, const Array& x) {
   elementwise("backward", add.forward[sum.dtype], std::array<const Array*, 2>{&sum, &other}, sum);
   sum.storage->version++;
 }
+
+/// Does this thread run a vjp whose saved values are freed behind it? Then it may give away their memory.
+thread_local bool frees_saved = false;
+
+class FreesSaved {
+ public:
+  explicit FreesSaved(bool frees) : before_(std::exchange(frees_saved, frees)) {}
+  FreesSaved(const FreesSaved&) = delete;
+  ~FreesSaved() { frees_saved = before_; }
+
+ private:
+  bool before_;
+};
 
 /// What the hooks of a node or leaf make of its gradient.
 py::object hooked(PyObject* hooks, py::object gradient, const char* of) {
@@ -83,14 +100,22 @@ class Walk {
       NodeObject& node = node_of(o);
       if (node.hooks) next.gradient = hooked(node.hooks, std::move(next.gradient), node_operation(o).c_str());
       if (!wanted_.is_none() && wanted(o)) set_wanted(o, next.gradient);
-      const py::tuple saved = stolen<py::tuple>(node_saved(o));
+      py::tuple saved = stolen<py::tuple>(node_saved(o));
       PyObject* const watcher = vjp_watcher();
       arguments.clear();
       if (watcher) arguments.push_back(o);
       arguments.push_back(next.gradient.ptr());
       for (py::handle value : saved) arguments.push_back(value.ptr());
-      const auto result = stolen<py::object>(
-          PyObject_Vectorcall(watcher ? watcher : node.vjp, arguments.data(), arguments.size(), nullptr));
+      const auto result = [&] {
+        const FreesSaved frees(!retain_graph_);
+        return stolen<py::object>(
+            PyObject_Vectorcall(watcher ? watcher : node.vjp, arguments.data(), arguments.size(), nullptr));
+      }();
+      if (!retain_graph_) {
+        Py_CLEAR(node.saved);
+        Py_CLEAR(node.hooks);  // they may hold the node, and no backward comes here again
+        saved.release().dec_ref();
+      }
       if (!PyTuple_Check(result.ptr()) && !PyList_Check(result.ptr()))
         throw py::type_error(message("the vjp of '", node_operation(o),
                                      "' must return a tuple with a gradient or None ", "for each input, not ",
@@ -110,10 +135,6 @@ class Walk {
         const bool fitted = fits(array_of(d), edge);
         if (!fitted) gradient = fit_(gradient, py::handle(edge));
         arrive(edge, std::move(gradient), next.gradient.ptr(), fitted ? 2 : 1);  // the tuple's and ours, or ours
-      }
-      if (!retain_graph_) {
-        Py_CLEAR(node.saved);
-        Py_CLEAR(node.hooks);  // they may hold the node, and no backward comes here again
       }
     }
     for (Pending& leaf : held_) {
@@ -146,6 +167,9 @@ class Walk {
     if (!o) throw py::error_already_set();
     return py::reinterpret_steal<T>(o);
   }
+  static void set_grad(PyObject* leaf, const py::object& value) {
+    if (steep::set_grad(leaf, value.ptr()) != 0) throw py::error_already_set();
+  }
   static py::object key(PyObject* o) { return stolen<py::object>(PyLong_FromVoidPtr(o)); }
   /// Borrowed; null where the edge isn't wanted.
   PyObject* wanted(PyObject* edge) const { return PyDict_GetItemWithError(wanted_.ptr(), key(edge).ptr()); }
@@ -154,16 +178,17 @@ class Walk {
   /// Adds to the leaf's `.grad`, which belongs to the leaf alone, so that it can be changed in place, unless it has a
   /// history. A gradient that others hold is copied. `own` is how many references to it are the walk's.
   void accumulate(PyObject* leaf, const py::object& gradient, PyObject* arrived, Py_ssize_t own) const {
+    note_gradient(leaf, true);
     // Another thread may be adding to the same leaf: so other threads are not let in between reading and writing.
     const py::object before = py::reinterpret_borrow<py::object>(grad_of(leaf) ? grad_of(leaf) : Py_None);
     const bool has_history = create_graph_ && requires_grad(gradient.ptr());
     if (before.is_none()) {
       const Array& g = array_of(gradient.ptr());
       const bool owned = gradient.ptr() != arrived && Py_REFCNT(gradient.ptr()) <= own && g.storage->refs.load() == 1 &&
-                         g.is_contiguous();
-      py::setattr(leaf, "grad", has_history ? gradient : py::cast(owned ? Array(g) : copy(g)));
+                         g.is_contiguous() && !requires_grad(gradient.ptr());
+      set_grad(leaf, has_history || owned ? gradient : py::cast(copy(g)));
     } else if (has_history || requires_grad(before.ptr())) {
-      py::setattr(leaf, "grad", before + gradient);
+      set_grad(leaf, before + gradient);
     } else {
       add_to(array_of(before.ptr()), array_of(gradient.ptr()));
     }
@@ -175,9 +200,26 @@ class Walk {
   std::vector<Pending> held_;            // leaves with hooks
 };
 
+/// seed(tensor): the gradient of a tensor with respect to itself.
+PyObject* seed(PyObject*, PyObject* const* args, Py_ssize_t n) {
+  if (n != 1 || !is_tensor(args[0])) throw TypeError("seed(tensor)");
+  const Array& a = array_of(args[0]);
+  return wrap(Array::full(a.dtype, a.shape, 1, a.device()));
+}
+
 }  // namespace
 
+Array times_number(const Array& x, const Array& number) {
+  const Unlocked unlocked(x.size());
+  Array out = frees_saved ? x : copy(x);
+  scale({out}, number);
+  return out;
+}
+
 void register_backward(py::module_& m) {
+  static PyMethodDef functions[] = {
+      {"seed", fast_function<seed>(), METH_FASTCALL, "seed(tensor): ones of its shape, dtype and device."}, {}};
+  if (PyModule_AddFunctions(m.ptr(), functions) != 0) throw py::error_already_set();
   m.def(
       "backpropagate",
       [](const py::list& roots, bool retain_graph, bool create_graph, py::object wanted, py::object fit) {

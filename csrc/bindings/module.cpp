@@ -26,10 +26,13 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used(), py::multiple_interpreters::not
   steep::register_indexing(m);
   steep::register_ops(m);
   steep::register_nn(m);
+  steep::register_layers(m);
+  steep::register_gradients(m);
   steep::register_training(m);
   steep::register_order(m);
   steep::register_random(m);
   steep::register_taped(m);
   steep::register_runtime(m);
+  steep::register_graphs(m);
   steep::register_kernels(m);
 }

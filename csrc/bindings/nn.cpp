@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "../core/device.h"
+#include "../core/distances.h"
 #include "../core/errors.h"
 #include "../core/indexing.h"
 #include "../core/kernels.h"
@@ -19,6 +20,7 @@
 #include "../core/views.h"
 #include "../cuda/table.h"
 #include "operators.h"
+#include "python_type.h"
 #include "register.h"
 #include "tensor_type.h"
 #include "unlocked.h"
@@ -28,40 +30,13 @@ namespace py = pybind11;
 namespace steep {
 namespace {
 
-const UnaryKernel& unary_kernel(std::string_view name) {
-  for (const UnaryKernel& k : kernels().unary)
-    if (name == k.name) return k;
-  throw std::invalid_argument(message("there is no elementwise operation called '", name, "'"));
-}
-
-const UnaryKernel* optional_kernel(const py::object& name) {
-  return name.is_none() ? nullptr : &unary_kernel(name.cast<std::string_view>());
-}
-
 int64_t work_of(const Array& a, int64_t columns) { return a.size() * std::max<int64_t>(columns / 16, 1); }
-
-Array linear_checked(const Array& x, const Array& weight, const Array* bias, const py::object& activation) {
-  const bool fits = weight.ndim() == 2 && x.ndim() >= 1 && x.shape[x.ndim() - 1] == weight.shape[1] &&
-                    (!bias || (bias->ndim() == 1 && bias->shape[0] == weight.shape[0]));
-  if (!fits)
-    throw std::invalid_argument(message("linear: input of shape ", to_string(x.shape), ", weight ",
-                                        to_string(weight.shape), ", bias ", bias ? to_string(bias->shape) : "None",
-                                        ": expected (…, in), (out, in) and (out,)"));
-  if (!is_floating(x.dtype) || x.dtype != weight.dtype || (bias && bias->dtype != x.dtype))
-    throw TypeError(message("linear: input, weight and bias must have one floating-point dtype, not ", name(x.dtype),
-                            ", ", name(weight.dtype), bias ? std::string(" and ") + name(bias->dtype) : ""));
-  const UnaryKernel* k = optional_kernel(activation);
-  const Unlocked unlocked(work_of(x, weight.shape[0]));
-  return linear(x, weight, bias, k);
-}
 
 const Array* optional_array(py::handle h) {
   if (h.is_none()) return nullptr;
   if (!is_tensor(h.ptr())) throw TypeError(message("expected a Tensor or None, not ", Py_TYPE(h.ptr())->tp_name));
   return &array_of(h.ptr());
 }
-
-py::object or_none(Array a) { return a.data ? py::cast(std::move(a)) : py::none(); }
 
 template <class F>
 auto along(const char* op, const F& f) {
@@ -93,41 +68,45 @@ struct Overloaded : F... {
 };
 
 /// What an optimizer updates: a parameter, its gradient, and up to two state tensors of its shape, in the dtype that
-/// they are computed in; `stored` are the parameter and the state themselves.
+/// they are computed in. `stored` are the parameter and the state themselves where that is another one.
 struct Update {
   size_t index;
   Array parameter, gradient, state[2], stored[3];
 
-  void add(Array& computed, Array& kept, const Array& a) {
-    kept = a;
-    computed = in_dtype(a, computed_in(a.dtype));
-  }
-  /// After the update.
+  const Array& computed(int i) const { return i == 0 ? parameter : state[i - 1]; }
   void finish() {
-    const Array* const computed[] = {&parameter, &state[0], &state[1]};
     for (int i = 0; i < 3; ++i)
-      if (stored[i].data && stored[i].dtype != computed[i]->dtype) assign(stored[i], *computed[i]);
-    stored[0].storage->version++;
+      if (stored[i].data) assign(stored[i], computed(i));
+    (stored[0].data ? stored[0] : parameter).storage->version++;
   }
 };
+
+/// `a` in the dtype that it is computed in, and `a` itself in `stored` if that is another one.
+Array to_compute(const Array& a, Array& stored) {
+  const DType t = computed_in(a.dtype);
+  if (t == a.dtype) return a;
+  stored = a;
+  return in_dtype(a, t);
+}
 
 /// The parameters that have a gradient. All is checked here, so that an error leaves every parameter as it was.
 std::vector<Update> updates(const char* op, const py::list& params, std::initializer_list<const py::list*> states) {
   std::vector<Update> out;
+  out.reserve(params.size());
   for (size_t i = 0; i < params.size(); ++i) {
     py::handle item = params[i];
     if (!is_tensor(item.ptr())) throw TypeError(message(op, ": parameter ", i, " is not a tensor"));
-    auto* t = reinterpret_cast<TensorObject*>(item.ptr());
-    if (!t->grad || t->grad == Py_None) continue;
-    const Array &p = t->array, &g = array_of(t->grad);
-    Update u;
-    u.index = i;
-    u.add(u.parameter, u.stored[0], p);
-    u.gradient = contiguous(in_dtype(g, u.parameter.dtype));
+    PyObject* const gradient = grad_of(item.ptr());
+    if (!gradient || gradient == Py_None) continue;
+    const Array &p = array_of(item.ptr()), &g = array_of(gradient);
     if (!p.is_contiguous() || !is_floating(p.dtype))
       throw std::invalid_argument(message(op, ": parameter ", i, " must be a contiguous floating-point tensor"));
     check_writable(op, p);
     check_same_device(op, {&p, &g});
+    Update& u = out.emplace_back();
+    u.index = i;
+    u.parameter = to_compute(p, u.stored[0]);
+    u.gradient = contiguous(in_dtype(g, u.parameter.dtype));
     int count = 0;
     for (const py::list* list : states) {
       if (list->empty()) continue;
@@ -139,69 +118,116 @@ std::vector<Update> updates(const char* op, const py::list& params, std::initial
                                             " and dtype ", name(s.dtype), ", the parameter ", to_string(p.shape),
                                             " and ", name(p.dtype)));
       check_same_device(op, {&p, &s});
-      u.add(u.state[count], u.stored[count + 1], s);
+      u.state[count] = to_compute(s, u.stored[count + 1]);
       ++count;
     }
-    out.push_back(std::move(u));
   }
   return out;
 }
 
-/// Those of one dtype and device.
-std::vector<Update> select(const std::vector<Update>& all, DType dtype, Device device) {
-  std::vector<Update> out;
-  for (const Update& u : all)
-    if (u.parameter.dtype == dtype && u.parameter.device() == device) out.push_back(u);
-  return out;
+template <class T>
+cuda::Update<T> pointers(const Update& u) {
+  const auto data = [](const Array& state) { return state.data ? state.as<T>() : nullptr; };
+  return {u.parameter.size(), u.parameter.as<T>(), u.gradient.as<T>(), data(u.state[0]), data(u.state[1])};
+}
+
+/// An optimizer's step of parameter `index` in a CUDA graph.
+struct RecordedStep {
+  size_t index;
+  cuda::Rewrite rewrite;
+};
+struct RecordedSteps {
+  std::vector<RecordedStep> all;
+};
+
+/// Those of one dtype and CUDA device, in one launch.
+template <class T, class Step, class StepOf, class Cuda>
+void launch_updates(const char* op, const std::vector<Update>& all, Device device, StepOf& step_of, const Cuda& cuda,
+                    RecordedSteps& recorded) {
+  std::vector<cuda::Update<T>> updates;
+  std::vector<Step> steps;
+  std::vector<size_t> indices;
+  std::vector<const Array*> arrays;
+  for (const Update& u : all) {
+    if (u.parameter.dtype != dtype_of<T>() || u.parameter.device() != device) continue;
+    updates.push_back(pointers<T>(u));
+    steps.push_back(step_of(u.index));
+    indices.push_back(u.index);
+    for (const Array* a : {&u.parameter, &u.gradient, &u.state[0], &u.state[1]}) arrays.push_back(a);
+  }
+  if (updates.empty()) return;
+  const DeviceScope scope(op, arrays);
+  const bool records = cuda::table()->is_recording();
+  size_t next = records ? cuda::table()->rewrites().size() : 0;
+  cuda(std::span<const cuda::Update<T>>(updates), std::span<const Step>(steps));
+  if (!records) return;
+  for (size_t i = 0; i < updates.size(); ++i)
+    if (updates[i].n) recorded.all.push_back({indices[i], cuda::table()->rewrites()[next++]});
 }
 
 /// One step of all the parameters: on the CPU one after another, in pieces on all threads by cpu(n, p, g, state…,
 /// step); on CUDA in one launch for each dtype and device, by cuda(updates, steps). `step_of(i)` makes parameter i's
 /// step.
+///
+/// In a CUDA graph that is being recorded it returns where the steps of later launches are to be written.
 template <class Step, class StepOf, class Cpu, class Cuda>
-void run_updates(const char* op, std::vector<Update> all, const StepOf& step_of, const Cpu& cpu, const Cuda& cuda) {
+RecordedSteps run_updates(const char* op, std::vector<Update> all, StepOf& step_of, const Cpu& cpu, const Cuda& cuda) {
+  RecordedSteps recorded;
   int64_t elements = 0;
-  std::set<Device> devices;
-  for (const Update& u : all) elements += u.parameter.size(), devices.insert(u.parameter.device());
+  for (const Update& u : all) elements += u.parameter.size();
   const Unlocked unlocked(elements);
-  const auto run = [&](auto zero, Device device) {
-    using T = decltype(zero);
-    std::vector<cuda::Update<T>> updates;
-    std::vector<Step> steps;
-    std::vector<const Array*> arrays;
-    const std::vector<Update> chosen = select(all, dtype_of<T>(), device);
-    for (const Update& u : chosen) {
-      const auto data = [](const Array& state) { return state.data ? state.as<T>() : nullptr; };
-      updates.push_back(
-          {u.parameter.size(), u.parameter.as<T>(), u.gradient.as<T>(), data(u.state[0]), data(u.state[1])});
-      steps.push_back(step_of(u.index));
-      for (const Array* a : {&u.parameter, &u.gradient, &u.state[0], &u.state[1]}) arrays.push_back(a);
+  std::set<Device> devices;  // of CUDA
+  for (const Update& u : all) {
+    if (on_cuda(u.parameter)) {
+      devices.insert(u.parameter.device());
+      continue;
     }
-    const DeviceScope scope(op, arrays);
-    if (device.type == DeviceType::cuda) {
-      if (!updates.empty()) cuda(std::span<const cuda::Update<T>>(updates), std::span<const Step>(steps));
-    } else {
-      constexpr int64_t kGrain = 32768;
-      for (size_t i = 0; i < updates.size(); ++i)
-        parallel_range(updates[i].n, kGrain, [&](int64_t begin, int64_t end) {
-          const cuda::Update<T>& u = updates[i];
-          cpu(end - begin, u.p + begin, u.g + begin, u.m ? u.m + begin : nullptr, u.v ? u.v + begin : nullptr,
-              steps[i]);
+    visit_computed(u.parameter.dtype, [&](auto zero) {
+      using T = decltype(zero);
+      if constexpr (std::is_floating_point_v<T>) {
+        constexpr int64_t kGrain = 32768;
+        const cuda::Update<T> all_of_it = pointers<T>(u);
+        const Step step = step_of(u.index);
+        parallel_range(all_of_it.n, kGrain, [&](int64_t begin, int64_t end) {
+          const auto& [n, p, g, m, v] = all_of_it;
+          cpu(end - begin, p + begin, g + begin, m ? m + begin : nullptr, v ? v + begin : nullptr, step);
         });
-    }
-  };
-  for (const Device device : devices) run(float{}, device), run(double{}, device);
+      }
+    });
+  }
+  for (const Device device : devices) {
+    launch_updates<float, Step>(op, all, device, step_of, cuda, recorded);
+    launch_updates<double, Step>(op, all, device, step_of, cuda, recorded);
+  }
   for (Update& u : all) u.finish();
+  return recorded;
+}
+
+/// For the next launch of a CUDA graph.
+template <class StepOf>
+void rewrite(const RecordedSteps& recorded, StepOf step_of) {
+  for (const auto& [index, rewrite] : recorded.all) {
+    const auto step = step_of(index);
+    rewrite.write(rewrite.place, &step);
+  }
 }
 
 const OptimizerKernels<float>& optimizer_kernels(const float*) { return kernels().optimizer_f32; }
 const OptimizerKernels<double>& optimizer_kernels(const double*) { return kernels().optimizer_f64; }
 
-void sgd(const py::list& params, const py::list& momenta, const std::vector<bool>& first, double lr, double momentum,
-         double dampening, double weight_decay, bool nesterov) {
-  run_updates<SgdStep>(
-      "SGD", updates("SGD", params, {&momenta}),
-      [&](size_t i) { return SgdStep{lr, momentum, dampening, weight_decay, nesterov, !first.empty() && first[i]}; },
+struct SgdSteps {
+  std::vector<bool> first;
+  double lr, momentum, dampening, weight_decay;
+  bool nesterov;
+
+  SgdStep operator()(size_t i) const {
+    return {lr, momentum, dampening, weight_decay, nesterov, !first.empty() && first[i]};
+  }
+};
+
+RecordedSteps sgd(const py::list& params, const py::list& momenta, SgdSteps step_of) {
+  return run_updates<SgdStep>(
+      "SGD", updates("SGD", params, {&momenta}), step_of,
       [](int64_t n, auto* p, const auto* g, auto* buffer, auto*, const SgdStep& s) {
         optimizer_kernels(p).sgd(n, p, g, buffer, s);
       },
@@ -211,14 +237,44 @@ void sgd(const py::list& params, const py::list& momenta, const std::vector<bool
       });
 }
 
-void adam(const py::list& params, const py::list& means, const py::list& squares, const std::vector<int64_t>& steps,
-          double lr, double beta1, double beta2, double eps, double weight_decay, bool decoupled) {
-  run_updates<AdamStep>(
-      "Adam", updates("Adam", params, {&means, &squares}),
-      [&](size_t i) {
-        const double t = double(steps[i]);
-        return AdamStep{lr, beta1, beta2, eps, weight_decay, decoupled, 1 - std::pow(beta1, t), 1 - std::pow(beta2, t)};
-      },
+/// counted(params, steps): the numbers of updates, with one more for each parameter that has a gradient; None if none
+/// has.
+PyObject* counted(PyObject*, PyObject* const* args, Py_ssize_t n) {
+  if (n != 2 || !PyList_Check(args[0]) || !PyList_Check(args[1]) ||
+      PyList_GET_SIZE(args[0]) != PyList_GET_SIZE(args[1]))
+    throw TypeError("counted(params, steps): two lists of one length");
+  py::list out(size_t(PyList_GET_SIZE(args[1])));
+  bool any = false;
+  for (Py_ssize_t i = 0; i < PyList_GET_SIZE(args[1]); ++i) {
+    PyObject *parameter = PyList_GET_ITEM(args[0], i), *number = PyList_GET_ITEM(args[1], i);
+    const bool has = is_tensor(parameter) && grad_of(parameter) && grad_of(parameter) != Py_None;
+    any |= has;
+    const int64_t before = PyLong_AsLongLong(number);
+    if (before == -1 && PyErr_Occurred()) return nullptr;
+    PyList_SET_ITEM(out.ptr(), i, has ? PyLong_FromLongLong(before + 1) : new_reference(number));
+  }
+  return any ? out.release().ptr() : new_reference(nullptr);
+}
+
+struct AdamSteps {
+  std::vector<int64_t> steps;
+  double lr, beta1, beta2, eps, weight_decay;
+  bool decoupled;
+  int64_t before = -1;  // most parameters have had as many steps as the one before them
+  double correction1 = 0, correction2 = 0;
+
+  AdamStep operator()(size_t i) {
+    if (const int64_t t = steps[i]; t != before) {
+      before = t;
+      correction1 = 1 - std::pow(beta1, double(t)), correction2 = 1 - std::pow(beta2, double(t));
+    }
+    return {lr, beta1, beta2, eps, weight_decay, decoupled, correction1, correction2};
+  }
+};
+
+RecordedSteps adam(const py::list& params, const py::list& means, const py::list& squares, AdamSteps step_of) {
+  return run_updates<AdamStep>(
+      "Adam", updates("Adam", params, {&means, &squares}), step_of,
       [](int64_t n, auto* p, const auto* g, auto* m, auto* v, const AdamStep& s) {
         optimizer_kernels(p).adam(n, p, g, m, v, s);
       },
@@ -250,19 +306,6 @@ Array any_matmul(const Array& a, const Array& b) {
 
 void register_nn(py::module_& m) {
   m.def("matmul", &any_matmul);
-  m.def("linear", [](const Array& x, const Array& weight, py::object bias, py::object activation) {
-    return linear_checked(x, weight, optional_array(bias), activation);
-  });
-  m.def("linear_backward",
-        [](const Array& g, py::object x, py::object weight, bool bias, py::object y, py::object activation) {
-          const LinearGrads out = [&] {
-            const Array *inputs = optional_array(x), *w = optional_array(weight), *result = optional_array(y);
-            const UnaryKernel* k = optional_kernel(activation);
-            const Unlocked unlocked(work_of(g, w ? w->shape[1] : inputs ? inputs->shape[inputs->ndim() - 1] : 1));
-            return linear_backward(g, inputs, w, bias, result, k);
-          }();
-          return std::tuple(or_none(out.dx), or_none(out.dweight), or_none(out.dbias));
-        });
   m.def("softmax", along("softmax", [](const Array& x, int axis) { return softmax(x, axis); }));
   m.def("log_softmax", along("log_softmax", log_softmax));
   m.def("logsumexp", along("logsumexp", logsumexp));
@@ -285,6 +328,13 @@ void register_nn(py::module_& m) {
           const Unlocked unlocked(x.size() * 4);
           return cross_entropy_backward(g, x, labels, lse, divisor);
         });
+  m.def("cross_entropy_gradient", [](const Array& x, const Array& labels, py::object weights, py::object total,
+                                     double divisor, double smoothing) {
+    const Array *w = optional_array(weights), *by = optional_array(total);
+    const Unlocked unlocked(x.size() * 4);
+    CrossEntropyGradient out = cross_entropy_gradient(x, labels, w, by, divisor, smoothing);
+    return std::pair(std::move(out.loss), std::move(out.dx));
+  });
   m.def("layer_norm", [](const Array& x, int axes, py::object weight, py::object bias, double eps) {
     const Array *w = optional_array(weight), *b = optional_array(bias);
     const Unlocked unlocked(x.size());
@@ -298,8 +348,56 @@ void register_nn(py::module_& m) {
           LayerNormGrads out = layer_norm_backward(g, x, axes, w, mean, rstd);
           return std::tuple(std::move(out.dx), std::move(out.dweight), std::move(out.dbias));
         });
-  m.def("sgd", &sgd);
-  m.def("adam", &adam);
+  m.def("rms_norm", [](const Array& x, int axes, py::object weight, double eps) {
+    const Array* w = optional_array(weight);
+    const Unlocked unlocked(x.size());
+    RmsNorm out = rms_norm(x, axes, w, eps);
+    return std::pair(std::move(out.y), std::move(out.rstd));
+  });
+  m.def("rms_norm_backward", [](const Array& g, const Array& x, int axes, py::object weight, const Array& rstd) {
+    const RmsNormGrads out = [&] {
+      const Array* w = optional_array(weight);
+      const Unlocked unlocked(x.size());
+      return rms_norm_backward(g, x, axes, w, rstd);
+    }();
+    return std::pair(out.dx, out.dweight.data ? py::cast(out.dweight) : py::object(py::none()));
+  });
+  static PyMethodDef functions[] = {
+      {"counted", fast_function<counted>(), METH_FASTCALL,
+       "counted(params, steps): steps with one more for each parameter that has a gradient, or None if none has."},
+      {}};
+  if (PyModule_AddFunctions(m.ptr(), functions) != 0) throw py::error_already_set();
+  m.def("cdist", [](const Array& a, const Array& b, double p) {
+    const Unlocked unlocked(work_of(a, b.size()));
+    return distances(a, b, p);
+  });
+  m.def("cdist_backward", [](const Array& g, const Array& a, const Array& b, const Array& y, double p) {
+    const Unlocked unlocked(work_of(a, b.size()));
+    return distances_backward(g, a, b, y, p);
+  });
+  // They return None, unless a CUDA graph is recorded: then what rewrite_… takes before the next launch.
+  const auto or_none = [](RecordedSteps recorded) {
+    return recorded.all.empty() ? py::object(py::none()) : py::cast(std::move(recorded));
+  };
+  using Counts = std::vector<int64_t>;
+  using Flags = std::vector<bool>;
+  py::class_<RecordedSteps>(m, "RecordedSteps");
+  m.def("sgd", [=](const py::list& params, const py::list& momenta, Flags first, double lr, double momentum,
+                   double dampening, double weight_decay, bool nesterov) {
+    return or_none(sgd(params, momenta, {std::move(first), lr, momentum, dampening, weight_decay, nesterov}));
+  });
+  m.def("rewrite_sgd", [](const RecordedSteps& recorded, Flags first, double lr, double momentum, double dampening,
+                          double weight_decay, bool nesterov) {
+    rewrite(recorded, SgdSteps{std::move(first), lr, momentum, dampening, weight_decay, nesterov});
+  });
+  m.def("adam", [=](const py::list& params, const py::list& means, const py::list& squares, Counts steps, double lr,
+                    double beta1, double beta2, double eps, double weight_decay, bool decoupled) {
+    return or_none(adam(params, means, squares, {std::move(steps), lr, beta1, beta2, eps, weight_decay, decoupled}));
+  });
+  m.def("rewrite_adam", [](const RecordedSteps& recorded, Counts steps, double lr, double beta1, double beta2,
+                           double eps, double weight_decay, bool decoupled) {
+    rewrite(recorded, AdamSteps{std::move(steps), lr, beta1, beta2, eps, weight_decay, decoupled});
+  });
 }
 
 }  // namespace steep

@@ -2,6 +2,7 @@
 #include <pybind11/pybind11.h>
 #include <structmember.h>
 
+#include <algorithm>
 #include <atomic>
 #include <utility>
 
@@ -39,7 +40,7 @@ uint64_t versions(PyObject* saved) {
   return sum;
 }
 
-bool needs_grad(PyObject* o) { return is_tensor(o) && tensor(o)->requires_grad; }
+bool needs_grad(PyObject* o) { return o && is_tensor(o) && tensor(o)->requires_grad; }
 
 PyObject* edge_of(PyObject* input) { return new_reference(needs_grad(input) ? edge_to(input) : nullptr); }
 
@@ -75,24 +76,21 @@ PyObject* watched(PyObject* out, PyObject* vjp, PyObject* inputs, const Record& 
 
 constexpr const char* kRecordUsage = "record(out, vjp, inputs[, saved]): out is a Tensor, inputs and saved are tuples";
 
-PyObject* record_unwatched(PyObject* const* args, Py_ssize_t n) {
-  PyObject *out = args[0], *inputs = args[2];
-  const Py_ssize_t count = PyTuple_GET_SIZE(inputs);
-  bool needed = false;
-  for (Py_ssize_t i = 0; recording && i < count; ++i) needed = needed || needs_grad(PyTuple_GET_ITEM(inputs, i));
-  if (!needed || !is_floating(array_of(out).dtype)) return new_reference(out);
-  py::tuple edges(static_cast<size_t>(count));
-  for (Py_ssize_t i = 0; i < count; ++i) PyTuple_SET_ITEM(edges.ptr(), i, edge_of(PyTuple_GET_ITEM(inputs, i)));
-  const Py_ssize_t saved_count = n == 4 ? PyTuple_GET_SIZE(args[3]) : 0;
-  py::tuple saved(static_cast<size_t>(saved_count));
+PyObject* record_unwatched(PyObject* out, PyObject* vjp, Objects inputs, Objects values) {
+  if (!recording || std::ranges::none_of(inputs, needs_grad) || !is_floating(array_of(out).dtype))
+    return new_reference(out);
+  py::tuple edges(inputs.size());
+  for (size_t i = 0; i < inputs.size(); ++i) PyTuple_SET_ITEM(edges.ptr(), i, edge_of(inputs[i]));
+  py::tuple saved(values.size());
   uint64_t outputs = 0;
-  for (Py_ssize_t i = 0; i < saved_count; ++i) {
-    PyObject* item = PyTuple_GET_ITEM(args[3], i);
-    if (item == out) outputs |= uint64_t(1) << i;
-    PyTuple_SET_ITEM(saved.ptr(), i, item == out ? alias(out) : new_reference(item));
+  for (size_t i = 0; i < values.size(); ++i) {
+    if (values[i] == out) outputs |= uint64_t(1) << i;
+    PyTuple_SET_ITEM(saved.ptr(), i, values[i] == out ? alias(out) : new_reference(values[i]));
   }
-  return attach(out, args[1], std::move(edges), std::move(saved), outputs);
+  return attach(out, vjp, std::move(edges), std::move(saved), outputs);
 }
+
+Objects items(PyObject* tuple) { return {PySequence_Fast_ITEMS(tuple), size_t(PyTuple_GET_SIZE(tuple))}; }
 
 /// record(out, vjp, inputs, saved=()): makes `out` differentiable if recording is on and an input needs a gradient.
 /// Among the first 64 saved values may be `out` itself.
@@ -101,8 +99,7 @@ PyObject* record(PyObject*, PyObject* const* args, Py_ssize_t n) {
     PyErr_SetString(PyExc_TypeError, kRecordUsage);
     return nullptr;
   }
-  if (!watching.load(std::memory_order_relaxed)) return record_unwatched(args, n);
-  return watched(args[0], args[1], args[2], [&] { return record_unwatched(args, n); });
+  return steep::record(args[0], args[1], items(args[2]), n == 4 ? items(args[3]) : Objects());
 }
 
 PyObject* record_binary_unwatched(PyObject* out, PyObject* vjp, PyObject* a, PyObject* b, unsigned reads_a,
@@ -141,38 +138,11 @@ PyObject* set_recording(PyObject*, PyObject* on) {
   return PyBool_FromLong(before);
 }
 
-PyObject* is_recording(PyObject*, PyObject*) { return PyBool_FromLong(recording); }
+PyObject* recording_state(PyObject*, PyObject*) { return PyBool_FromLong(recording); }
 
 PyObject* node_name(PyObject* o) {
   const std::string name = node_operation(o);
   return PyUnicode_FromStringAndSize(name.data(), Py_ssize_t(name.size()));
-}
-
-/// The C++ exception being handled, as Python's.
-PyObject* set_python_error() {
-  try {
-    throw;
-  } catch (py::error_already_set& e) {
-    e.restore();
-  } catch (const std::bad_alloc&) {
-    PyErr_NoMemory();
-  } catch (const std::exception& e) {
-    PyErr_SetString(PyExc_RuntimeError, e.what());
-  }
-  return nullptr;
-}
-
-/// A METH_FASTCALL function whose C++ exceptions become Python's.
-template <PyObject* (*function)(PyObject*, PyObject* const*, Py_ssize_t)>
-PyCFunction fast_function() {
-  const auto guarded = +[](PyObject* self, PyObject* const* args, Py_ssize_t n) -> PyObject* {
-    try {
-      return function(self, args, n);
-    } catch (...) {
-      return set_python_error();
-    }
-  };
-  return reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(guarded));
 }
 
 /// A property's getter, guarded in the same way.
@@ -276,6 +246,16 @@ PyObject* node_saved(PyObject* o) {
   return saved.release().ptr();
 }
 
+PyObject* record(PyObject* out, PyObject* vjp, Objects inputs, Objects saved) {
+  const auto record = [&] { return record_unwatched(out, vjp, inputs, saved); };
+  if (!watching.load(std::memory_order_relaxed)) return record();
+  py::tuple all(inputs.size());
+  for (size_t i = 0; i < inputs.size(); ++i) PyTuple_SET_ITEM(all.ptr(), i, new_reference(inputs[i]));
+  return watched(out, vjp, all.ptr(), record);
+}
+
+bool is_recording() { return recording; }
+
 PyObject* record_binary(PyObject* out, PyObject* vjp, PyObject* a, PyObject* b, unsigned reads_a, unsigned reads_b) {
   const auto record = [&] { return record_binary_unwatched(out, vjp, a, b, reads_a, reads_b); };
   if (!watching.load(std::memory_order_relaxed)) return record();
@@ -305,7 +285,7 @@ void register_node_type(py::module_& m) {
       {"record_binary", fast_function<record_binary>(), METH_FASTCALL,
        "record_binary(out, vjp, a, b, reads_a, reads_b): the same for two inputs, saving only what is read."},
       {"set_recording", set_recording, METH_O, nullptr},
-      {"is_recording", is_recording, METH_NOARGS, nullptr},
+      {"is_recording", recording_state, METH_NOARGS, nullptr},
       {"next_id", [](PyObject*, PyObject*) { return PyLong_FromUnsignedLongLong(next_id.load()); }, METH_NOARGS,
        "The id that the next recorded operation gets."},
       {}};

@@ -55,6 +55,8 @@ PyObject* run(PyObject* a, PyObject* b) {
 
 }  // namespace
 
+bool is_autocasting() { return autocasting.load(std::memory_order_relaxed); }
+
 std::array<PyType_Slot, 5> operator_slots() {
   return {{{Py_nb_add, reinterpret_cast<void*>(run<0>)},
            {Py_nb_subtract, reinterpret_cast<void*>(run<1>)},

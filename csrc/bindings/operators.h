@@ -18,6 +18,9 @@ Array binary_forward(const BinaryKernel& k, pybind11::handle a, pybind11::handle
 /// The matrix product of operands of one dimension or more and any dtypes.
 Array any_matmul(const Array& a, const Array& b);
 
+/// Is a thread in a block of steep.autocast?
+bool is_autocasting();
+
 /// What the raw type of tensors needs for + - * / @.
 std::array<PyType_Slot, 5> operator_slots();
 

@@ -2,6 +2,9 @@
 #pragma once
 #include <pybind11/pybind11.h>
 
+#include <new>
+
+#include "../core/errors.h"
 #include "tensor_type.h"
 
 namespace steep {
@@ -33,6 +36,37 @@ inline PyTypeObject* make_type(const char* name, size_t size, PyType_Slot* slots
   PyObject* type = PyType_FromSpec(&spec);
   if (!type) throw pybind11::error_already_set();
   return reinterpret_cast<PyTypeObject*>(type);
+}
+
+/// The C++ exception being handled, as Python's.
+inline PyObject* set_python_error() {
+  try {
+    throw;
+  } catch (pybind11::error_already_set& e) {
+    e.restore();
+  } catch (const std::bad_alloc& e) {
+    PyErr_SetString(PyExc_MemoryError, e.what());
+  } catch (const TypeError& e) {
+    PyErr_SetString(PyExc_TypeError, e.what());
+  } catch (const std::invalid_argument& e) {
+    PyErr_SetString(PyExc_ValueError, e.what());
+  } catch (const std::exception& e) {
+    PyErr_SetString(PyExc_RuntimeError, e.what());
+  }
+  return nullptr;
+}
+
+/// A METH_FASTCALL function whose C++ exceptions become Python's.
+template <PyObject* (*function)(PyObject*, PyObject* const*, Py_ssize_t)>
+PyCFunction fast_function() {
+  const auto guarded = +[](PyObject* self, PyObject* const* args, Py_ssize_t n) -> PyObject* {
+    try {
+      return function(self, args, n);
+    } catch (...) {
+      return set_python_error();
+    }
+  };
+  return reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(guarded));
 }
 
 }  // namespace steep

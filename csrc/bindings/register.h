@@ -12,12 +12,15 @@ void register_watch(pybind11::module_& m);        // detect_anomaly and checkpoi
 void register_array(pybind11::module_& m);        // creation, NumPy, views, basic indexing, take
 void register_indexing(pybind11::module_& m);     // index arrays, masks, scatters, diagonals
 void register_ops(pybind11::module_& m);          // the elementwise and reduction tables
-void register_nn(pybind11::module_& m);           // matmul, linear, rows, losses, optimizers
+void register_nn(pybind11::module_& m);           // matmul, rows, losses, optimizers
+void register_layers(pybind11::module_& m);       // st.linear and its derivative
+void register_gradients(pybind11::module_& m);    // their norm, clipping, unscaling
 void register_training(pybind11::module_& m);     // what fit asks for with every batch
 void register_order(pybind11::module_& m);        // scans, sorts, searches
 void register_random(pybind11::module_& m);
 void register_taped(pybind11::module_& m);    // derivatives of the elementwise formulas as taped expressions
 void register_runtime(pybind11::module_& m);  // threads, instruction set, devices
+void register_graphs(pybind11::module_& m);   // CUDA graphs; after register_runtime
 void register_kernels(pybind11::module_& m);  // steep.kernels and DLPack, by nanobind
 
 }  // namespace steep

@@ -34,9 +34,15 @@ void tensor_dealloc(PyObject* o) {
 
 PyObject* tensor_device(PyObject* o, void*) { return device_object(array_of(o).device()).release().ptr(); }
 
-PyObject* get_grad(PyObject* o, void*) { return new_reference(tensor(o)->grad); }
+PyObject* get_grad(PyObject* o, void*) {
+  note_gradient(o, true);
+  return new_reference(tensor(o)->grad);
+}
 
-int set_grad(PyObject* o, PyObject* value, void*) {
+}  // namespace
+
+int set_grad(PyObject* o, PyObject* value) {
+  note_gradient(o, false);
   if (!value || value == Py_None) {
     Py_CLEAR(tensor(o)->grad);
     return 0;
@@ -53,6 +59,8 @@ int set_grad(PyObject* o, PyObject* value, void*) {
   Py_XSETREF(tensor(o)->grad, value);
   return 0;
 }
+
+namespace {
 
 PyObject* get_requires_grad(PyObject* o, void*) { return PyBool_FromLong(tensor(o)->requires_grad); }
 
@@ -94,7 +102,8 @@ void make_tensor_base() {
       property("device", "where the elements are", tensor_device),
       property("_version", "how often the storage has been changed in place",
                [](PyObject* o, void*) { return PyLong_FromUnsignedLong(array_of(o).storage->version.load()); }),
-      {"grad", get_grad, set_grad, "the gradient that backward accumulated here, or None", nullptr},
+      {"grad", get_grad, [](PyObject* o, PyObject* value, void*) { return set_grad(o, value); },
+       "the gradient that backward accumulated here, or None", nullptr},
       {"requires_grad", get_requires_grad, set_requires_grad, "whether operations on it are recorded", nullptr},
       {}};
   const auto [add, subtract, multiply, divide, matmul] = operator_slots();

@@ -3,6 +3,7 @@
 #pragma once
 #include <pybind11/pybind11.h>
 
+#include <span>
 #include <string>
 
 #include "../core/array.h"
@@ -37,8 +38,23 @@ struct NodeObject {
 bool is_tensor(PyObject* o);
 inline Array& array_of(PyObject* o) { return reinterpret_cast<TensorObject*>(o)->array; }
 inline PyObject* grad_of(PyObject* o) { return reinterpret_cast<TensorObject*>(o)->grad; }
+/// Sets `grad` to a tensor of the same shape, dtype and device, or to None; −1, with an error set, for anything else.
+int set_grad(PyObject* o, PyObject* value);
 bool is_node(PyObject* o);
 inline NodeObject& node_of(PyObject* o) { return *reinterpret_cast<NodeObject*>(o); }
+
+/// While a thread records a CUDA graph: whose gradients are read or set, which is not repeated with a replay.
+struct GradientNote {
+  pybind11::object leaf, before;
+  bool reads;  // what was there before
+  pybind11::object after;
+  const char* data = nullptr;  // the leaf's memory
+};
+extern thread_local std::vector<GradientNote>* gradient_notes;
+void add_gradient_note(PyObject* leaf, bool reads);
+inline void note_gradient(PyObject* leaf, bool reads) {
+  if (gradient_notes) add_gradient_note(leaf, reads);
+}
 
 /// Where a gradient of a tensor goes: the node it was computed by, or the leaf itself.
 inline PyObject* edge_to(PyObject* tensor) {
@@ -65,9 +81,19 @@ class Recording {
   bool before_;
 };
 
+/// Are operations recorded in this thread?
+bool is_recording();
+using Objects = std::span<PyObject* const>;
 /// Makes `out` differentiable if recording is on and an input needs a gradient, and returns it, as a new reference. The
-/// vjp is called as vjp(g, needs_a, needs_b, a, b, out), with None for what the wanted gradients don't read.
+/// vjp is called as vjp(g, *saved), and returns a gradient or None for each input. `out` may be among the first 64
+/// saved values. Null stands for None.
+PyObject* record(PyObject* out, PyObject* vjp, Objects inputs, Objects saved);
+/// The same for two inputs. The vjp is called as vjp(g, needs_a, needs_b, a, b, out), with None for what the wanted
+/// gradients don't read.
 PyObject* record_binary(PyObject* out, PyObject* vjp, PyObject* a, PyObject* b, unsigned reads_a, unsigned reads_b);
+
+/// For a vjp: a saved x times a number on its device, in x's memory if that is freed behind the vjp.
+Array times_number(const Array& x, const Array& number);
 
 /// A new steep.Tensor.
 PyObject* wrap(Array&& a);

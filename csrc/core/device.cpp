@@ -12,6 +12,9 @@ std::string to_string(Device d) { return d.type == DeviceType::cpu ? "cpu" : mes
 
 namespace {
 
+void retain(void* storage) { static_cast<Storage*>(storage)->refs.fetch_add(1, std::memory_order_relaxed); }
+void release(void* storage) { StorageRef(static_cast<Storage*>(storage)); }
+
 void check_one_device(const char* op, std::span<const Array* const> arrays) {
   const Array* first = nullptr;
   for (const Array* a : arrays) {
@@ -30,6 +33,12 @@ void check_same_device(const char* op, std::initializer_list<const Array*> array
   check_one_device(op, std::span(arrays.begin(), arrays.size()));
 }
 
+bool is_recorded(const Array& a) { return on_cuda(a) && cuda::table()->is_recording(); }
+
+void check_readable(const char* op, const Array& a) {
+  if (on_cuda(a)) cuda::table()->refuse_to_read(op);
+}
+
 DeviceScope::DeviceScope(const char* op, std::span<const Array* const> arrays) : before_(-1) {
   check_one_device(op, arrays);
   const auto there = std::ranges::find_if(arrays, [](const Array* a) { return a && a->storage; });
@@ -37,6 +46,9 @@ DeviceScope::DeviceScope(const char* op, std::span<const Array* const> arrays) :
   const cuda::Table& cuda = *cuda::table();
   before_ = cuda.set_device((*there)->device().index);
   void* const stream = cuda.current_stream();
+  if (cuda.is_recording())
+    for (const Array* a : arrays)
+      if (a && a->storage && on_cuda(*a)) cuda.keep(*a->storage.get(), retain, release);
   for (const Array* a : arrays)
     if (a && a->storage && on_cuda(*a) && a->storage->stream != stream) cuda.use_on_current_stream(*a->storage.get());
 }

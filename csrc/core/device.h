@@ -10,6 +10,11 @@ namespace steep {
 
 std::string to_string(Device d);  // "cpu", "cuda:0"
 
+/// Does the calling thread record a CUDA graph that `a` may be part of? Then it has no values yet.
+bool is_recorded(const Array& a);
+/// Throws CudaError naming `op` if that is so, before it reads them.
+void check_readable(const char* op, const Array& a);
+
 inline bool on_cuda(const Array& a) { return a.device().type == DeviceType::cuda; }
 
 /// Throws std::invalid_argument naming `op` and both devices unless all the arrays are on one. Null pointers are

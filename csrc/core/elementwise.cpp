@@ -157,6 +157,12 @@ void run_range(const Work& plan, int64_t begin, int64_t end) {
 
 }  // namespace
 
+const UnaryKernel& unary_operation(std::string_view name) {
+  for (const UnaryKernel& k : kernels().unary)
+    if (name == k.name) return k;
+  throw std::invalid_argument(message("there is no operation '", std::string(name), "' of one operand"));
+}
+
 const BinaryKernel& binary_operation(std::string_view name) {
   for (const BinaryKernel& k : kernels().binary)
     if (name == k.name) return k;

@@ -19,6 +19,7 @@ void elementwise(const char* op, const ElementwiseKernel& kernel, std::span<cons
                  const Array& out, const double* params = nullptr, unsigned manner = 0);
 
 /// The row of that name.
+const UnaryKernel& unary_operation(std::string_view name);
 const BinaryKernel& binary_operation(std::string_view name);
 
 /// What an operation that has no kernel for an array's device throws.

@@ -210,6 +210,12 @@ Array checked_indices(const char* op, const Array& index, int64_t extent, int ax
     });
     if (!wrong) return out;
   }
+  if (is_recorded(out))
+    return checked_later(out, extent, index.dtype != DType::uint64, [op = std::string(op), axis, extent](int64_t at) {
+      throw std::out_of_range(message(op, ": a replay of a CUDA graph had the index ", at,
+                                      ", which is out of range for ", "axis ", axis, " with ", extent,
+                                      extent == 1 ? " element" : " elements", ": element 0 was taken in its place"));
+    });
   const auto [low, high] = bounds(out);
   if (low < 0 && index.dtype == DType::uint64)
     throw std::out_of_range(message(op, ": index ", uint64_t(low), " is out of range for axis ", axis, " with ", extent,

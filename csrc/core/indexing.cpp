@@ -37,6 +37,15 @@ std::pair<int64_t, int64_t> bounds(const Array& a) {
   return {here.as<int64_t>()[0], here.as<int64_t>()[1]};
 }
 
+Array checked_later(const Array& index, int64_t extent, bool from_end, std::function<void(int64_t)> fail) {
+  Array out(DType::int64, index.shape, index.device());
+  const DeviceScope scope("check indices", {&index, &out});
+  const cuda::Table& cuda = *cuda::table();
+  int64_t* const report = cuda.add_check(std::move(fail));
+  cuda.check_indices(out.size(), extent, from_end, index.as<int64_t>(), out.as<int64_t>(), report);
+  return out;
+}
+
 Array take(const Array& a, const Array& indices, int axis) { return gather(a, {"take", {indices}, axis, {}}); }
 
 Array take_backward(const Array& g, const Array& indices, int axis, const Dims& shape) {
@@ -104,6 +113,12 @@ Array checked_labels(const char* op, const Array& labels, int64_t classes) {
         message(op, ": class labels must be integers, not ", name(labels.dtype), " (use labels.astype(steep.int64))"));
   Array out = contiguous(astype(labels, DType::int64));
   if (out.size() == 0) return out;
+  if (is_recorded(out))
+    return checked_later(out, classes, false, [op = std::string(op), classes](int64_t label) {
+      throw std::invalid_argument(message(op, ": a replay of a CUDA graph had the label ", label, ", but with ",
+                                          classes, classes == 1 ? " class" : " classes", " they must lie in 0…",
+                                          classes - 1, ": class 0 was taken in its place"));
+    });
   const auto [low, high] = bounds(out);
   if (low < 0 || high >= classes)
     throw std::invalid_argument(message(op, ": labels range from ", low, " to ", high, ", but with ", classes,

@@ -1,5 +1,7 @@
 // Gathering, scattering and joining. Indices are integers, may count from the end, and are checked first.
 #pragma once
+#include <cstdint>
+#include <functional>
 #include <span>
 #include <utility>
 
@@ -22,6 +24,10 @@ Array concat(std::span<const Array> arrays, int axis);
 
 /// The smallest and the largest of contiguous int64 elements, of which there are some. On CUDA it waits for them.
 std::pair<int64_t, int64_t> bounds(const Array& a);
+
+/// In a CUDA graph that is being recorded: contiguous int64 indices in 0…extent - 1 as `bounds` would have them, where
+/// the device looks in every replay. One that is out of range becomes 0, and `fail` throws an error about it later.
+Array checked_later(const Array& index, int64_t extent, bool from_end, std::function<void(int64_t)> fail);
 
 /// Contiguous int64 class labels in 0…classes - 1; throws naming `op` and the range found.
 Array checked_labels(const char* op, const Array& labels, int64_t classes);

@@ -90,12 +90,54 @@ struct RowKernels {
   /// dx[i, j] = g[i] · (exp(x[i, j] - lse[i]) - (j == label[i])); NaN where lse[i] is infinite: there is no softmax.
   void (*cross_entropy_backward)(int64_t rows, int64_t n, const T* g, const T* x, const int64_t* label, const T* lse,
                                  T* dx);
+  /// For target[i, j] = (1 - smoothing) · (j == label[i]) + smoothing / n, and weight[i] = 1 where that is null:
+  /// loss[i] = weight[i] · (lse[i] - Σ_j target[i, j] · x[i, j]), and 0 where weight[i] is;
+  /// dx[i, j] = weight[i] / divisor · (softmax(x)[i, j] - target[i, j]), where *total divides too, if it isn't null and
+  /// weight[i] isn't 0.
+  void (*cross_entropy_gradient)(int64_t rows, int64_t n, const T* x, const int64_t* label, const T* weight,
+                                 const T* total, double divisor, double smoothing, T* loss, T* dx);
   /// y = (x - mean) · rstd · weight + bias, with rstd = 1 / sqrt(var + eps); weight and bias may be null.
   void (*layer_norm)(int64_t rows, int64_t n, const T* x, const T* weight, const T* bias, double eps, T* y, T* mean,
                      T* rstd);
   /// dx only when not null; dweight[j] += Σ_i g·x̂ and dbias[j] += Σ_i g in row order, when not null.
   void (*layer_norm_backward)(int64_t rows, int64_t n, const T* g, const T* x, const T* weight, const T* mean,
                               const T* rstd, T* dx, double* dweight, double* dbias);
+  /// y = x · rstd · weight, with rstd = 1 / sqrt(mean of x² + eps); weight may be null.
+  void (*rms_norm)(int64_t rows, int64_t n, const T* x, const T* weight, double eps, T* y, T* rstd);
+  /// dx; dweight[j] += Σ_i g·x·rstd in row order, when not null.
+  void (*rms_norm_backward)(int64_t rows, int64_t n, const T* g, const T* x, const T* weight, const T* rstd, T* dx,
+                            double* dweight);
+};
+
+/// Between n points a and m points b of d coordinates, rows of contiguous matrices; g and y have rows of m elements
+/// that begin `row` apart.
+template <class T>
+struct DistanceKernels {
+  int64_t panel;  // points of b that are computed together
+  /// y[i, j] = (Σ_k |a[i, k] - b[j, k]|^p)^(1/p); for p = ∞ the largest |a - b|, for p = 0 how many are not 0.
+  void (*forward)(int64_t n, int64_t m, int64_t d, const T* a, const T* b, double p, T* y, int64_t row);
+  /// db[j, k] += Σ_i g[i, j] · ∂y[i, j]/∂b[j, k], in the order of i. The derivative between equal points is 0.
+  void (*backward)(int64_t n, int64_t m, int64_t d, const T* a, const T* b, double p, const T* g, const T* y,
+                   int64_t row, double* db);
+};
+
+/// Sorts items that are made of a row's elements. They are handled in packs of `lanes` items and `bytes` bytes; the
+/// last pack is filled up with items that come last.
+struct SortKernel {
+  int64_t lanes, bytes;
+  /// Items of n elements, whose places count from `first` on. Whether some have a key that elements of other bits
+  /// share: zeros, and NaNs.
+  bool (*encode)(int64_t n, bool descending, const void* x, int64_t first, void* items);
+  void (*sort)(int64_t packs, void* items, void* other);  // leaves them in `items`; `other` is as large
+  /// Two sorted runs, one behind the other, the first of `first` packs: of both the smaller half of the packs, rounded
+  /// down, the larger half, or both.
+  void (*merge)(int64_t first, int64_t packs, const void* items, void* to, bool lower, bool upper);
+  /// The elements (one of those that share a key) if y isn't null, and their places if items have them.
+  void (*decode)(int64_t n, bool descending, const void* items, void* y, int64_t* index);
+};
+/// By what an item is: a key alone; with its place; with one that may be 2³² or more.
+struct SortKernels {
+  SortKernel alone, placed, many_placed;
 };
 
 /// Optimizer updates of one contiguous parameter in place.
@@ -112,6 +154,16 @@ template <class T>
 struct OptimizerKernels {
   void (*sgd)(int64_t n, T* p, const T* g, T* buf, const SgdStep& s);        // buf null without momentum
   void (*adam)(int64_t n, T* p, const T* g, T* m, T* v, const AdamStep& s);  // correction = 1 - beta^t
+};
+
+/// What is done to all gradients together, for a piece of one.
+struct NormPlan;
+template <class T>
+struct GradientKernels {
+  double (*norm)(int64_t n, const T* x, const NormPlan& plan, double unit);  // what the elements are combined to
+  void (*scale)(int64_t n, T* x, T factor);                                  // x *= factor
+  void (*clip)(int64_t n, T* x, T limit);                                    // between -limit and limit; NaN stays
+  bool (*unscale)(int64_t n, T* x, T factor);  // x *= factor; whether all results are finite
 };
 
 /// C(m×n) = alpha·A(m×k)·B(k×n) + beta·C [+ bias(n)] [then relu]. Steps in elements, any sign, so that transposes are
@@ -159,8 +211,13 @@ struct Kernels {
   ElementwiseKernel cast[kDTypes][kDTypes];  // [from][to]; operands x, y
   RowKernels<float> rows_f32;
   RowKernels<double> rows_f64;
+  ByDType<SortKernels> sort;
+  DistanceKernels<float> distances_f32;
+  DistanceKernels<double> distances_f64;
   OptimizerKernels<float> optimizer_f32;
   OptimizerKernels<double> optimizer_f64;
+  GradientKernels<float> gradients_f32;
+  GradientKernels<double> gradients_f64;
   GemmKernel<float> gemm_f32;
   GemmKernel<double> gemm_f64;
   GemmKernel<bfloat16> gemm_bf16;  // of alpha 1 and beta 0; null where the CPU has no instruction for it

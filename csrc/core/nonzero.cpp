@@ -102,6 +102,7 @@ Array find(const Array& a, const Dims& shape) {
     const DeviceScope scope("nonzero", {&mask, &starts});
     table.count_true(mask.size(), mask.as<uint8_t>(), starts.as<int64_t>());
   }
+  check_readable("nonzero", starts);
   const Array total = to_device(select(starts, 0, blocks), Device());
   const Array out(DType::int64, {shape.n, total.as<int64_t>()[0]}, mask.device());
   const DeviceScope scope("nonzero", {&mask, &starts, &out});

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <memory>
 #include <string_view>
 
 #include "../cuda/table.h"
@@ -10,6 +9,7 @@
 #include "elementwise.h"
 #include "errors.h"
 #include "reduce_plan.h"
+#include "scratch.h"
 #include "thread_pool.h"
 #include "views.h"
 
@@ -17,6 +17,7 @@ namespace steep {
 namespace {
 
 constexpr int64_t kGrain = 32768;                  // elements a task reduces at least
+constexpr int64_t kPieceBytes = 256 << 10;         // of a piece at least: then its merge costs little
 constexpr int64_t kMaxPieces = 64;                 // partial results of one reduction
 constexpr int kBlockBytes = 4096;                  // accumulators of a block of columns, and packed elements
 constexpr int kWidest = 8;                         // bytes of an element, at most
@@ -161,7 +162,7 @@ Array reduce(const ReduceKernel& kernel, const Array& a, unsigned mask, bool kee
   // Few results over many elements: the reduced axis is cut in pieces, by its size alone, each with its own partial
   // results, which are merged in order.
   int64_t outer = reduced.size();
-  const int64_t wanted = std::clamp<int64_t>(count * columns / kGrain, 1, kMaxPieces);
+  const int64_t wanted = std::clamp<int64_t>(count * columns * item / kPieceBytes, 1, kMaxPieces);
   int64_t pieces = 1;
   if (kept.size() * columns < kMaxPieces * (by_columns ? 16 : 1) && wanted > 1) {
     if (outer < wanted && run >= wanted) {  // make the innermost reduced axis two: pieces × (run / pieces) and a rest
@@ -212,16 +213,16 @@ Array reduce(const ReduceKernel& kernel, const Array& a, unsigned mask, bool kee
     });
     return in_dtype(out, result);
   }
-  const auto partial = std::make_unique<char[]>(size_t(tasks * pieces * block * acc_size));
+  char* const partial = static_cast<char*>(scratch(size_t(tasks * pieces * block * acc_size)));
   parallel_for(tasks * pieces, [&](int64_t t) {
     int64_t kept_index, j;
     const int64_t n = place(t / pieces, kept_index, j);
-    piece_of(kept_index, j, n, t % pieces, partial.get() + t * block * acc_size);
+    piece_of(kept_index, j, n, t % pieces, partial + t * block * acc_size);
   });
   for (int64_t t = 0; t < tasks; ++t) {
     int64_t kept_index, j;
     const int64_t n = place(t, kept_index, j);
-    char* acc = partial.get() + t * pieces * block * acc_size;
+    char* acc = partial + t * pieces * block * acc_size;
     for (int64_t p = 1; p < pieces; ++p) loops.merge(n, acc + p * block * acc_size, acc);
     finish(kept_index, j, n, acc);
   }

@@ -138,13 +138,13 @@ Array logsumexp(const Array& a, int axis) {
 namespace {
 
 /// x / divisor, as the operation on tensors.
-Array divided(const Array& x, double divisor) {
+Array divided(const Array& x, const Array& divisor) {
   static const BinaryKernel& divide = binary_operation("divide");
-  const Array by = Array::full(x.dtype, {}, divisor, {});
   Array out(x.dtype, x.shape, x.device());
-  elementwise("cross_entropy", divide.forward[x.dtype], std::array{&x, &by}, out, nullptr, kTakesScalars);
+  elementwise("cross_entropy", divide.forward[x.dtype], std::array{&x, &divisor}, out, nullptr, kTakesScalars);
   return out;
 }
+Array divided(const Array& x, double divisor) { return divided(x, Array::full(x.dtype, {}, divisor, {})); }
 
 }  // namespace
 
@@ -185,10 +185,52 @@ Array cross_entropy_backward(const Array& g, const Array& logits, const Array& l
   return in_dtype(dx, logits.dtype);
 }
 
-LayerNorm layer_norm(const Array& a, int axes, const Array* scale, const Array* shift, double eps) {
-  const Array x = computable(a), weight = computable(scale), bias = computable(shift);
+CrossEntropyGradient cross_entropy_gradient(const Array& logits, const Array& labels, const Array* weights,
+                                            const Array* total, double divisor, double smoothing) {
+  const Array x = contiguous(logits), own = computable(weights);
+  const int64_t rows = x.shape[0], n = x.shape[1];
+  Array loss(x.dtype, {rows}, x.device()), dx(x.dtype, x.shape, x.device());
+  {
+    const DeviceScope scope("cross_entropy", {&x, &labels, &own, total, &loss, &dx});
+    visit_floating("cross_entropy", x.dtype, [&](auto zero) {
+      using T = decltype(zero);
+      over_rows(x, rows, n, [&](int64_t row, int64_t count) {
+        row_kernels(x, zero).cross_entropy_gradient(
+            count, n, x.as<T>() + row * n, labels.as<int64_t>() + row, own.data ? own.as<T>() + row : nullptr,
+            total ? total->as<T>() : nullptr, divisor, smoothing, loss.as<T>() + row, dx.as<T>() + row * n);
+      });
+    });
+  }
+  static const ReduceKernel& sum = reduction("sum");
+  loss = divided(reduce(sum, loss, 1, false), divisor);
+  return {total ? divided(loss, *total) : loss, dx};
+}
+
+namespace {
+
+/// Pieces for sums over the rows: on the CPU by the size alone, to be merged in order, so that they don't depend on the
+/// number of threads.
+int64_t pieces_of_rows(const Array& x, int64_t rows) {
+  return on_cuda(x) ? 1 : std::clamp<int64_t>(x.size() / 65536, 1, std::clamp<int64_t>(rows, 1, 32));
+}
+
+/// The last axes, and those in front.
+Dims inner_shape(const Array& x, int axes) {
+  Dims inner;
+  for (int d = x.ndim() - axes; d < x.ndim(); ++d) inner.push(x.shape[d]);
+  return inner;
+}
+Dims outer_shape(const Array& x, int axes) {
   Dims outer = x.shape;
   outer.n -= axes;
+  return outer;
+}
+
+}  // namespace
+
+LayerNorm layer_norm(const Array& a, int axes, const Array* scale, const Array* shift, double eps) {
+  const Array x = computable(a), weight = computable(scale), bias = computable(shift);
+  const Dims outer = outer_shape(x, axes);
   const Device device = x.device();
   LayerNorm out{Array(x.dtype, x.shape, device), Array(x.dtype, outer, device), Array(x.dtype, outer, device)};
   const DeviceScope scope("layer_norm", {&x, &weight, &bias, &out.y, &out.mean, &out.rstd});
@@ -208,12 +250,9 @@ LayerNorm layer_norm(const Array& a, int axes, const Array* scale, const Array* 
 LayerNormGrads layer_norm_backward(const Array& gradient, const Array& a, int axes, const Array* scale,
                                    const Array& mean, const Array& rstd) {
   const Array x = computable(a), g = computable(gradient), weight = computable(scale);
-  Dims inner;
-  for (int d = x.ndim() - axes; d < x.ndim(); ++d) inner.push(x.shape[d]);
+  const Dims inner = inner_shape(x, axes);
   const int64_t rows = mean.size(), n = product(inner);
-  // Sums over the rows: on the CPU pieces by the size alone, merged in order, so that they don't depend on the number
-  // of threads.
-  const int64_t pieces = on_cuda(x) ? 1 : std::clamp<int64_t>(x.size() / 65536, 1, std::clamp<int64_t>(rows, 1, 32));
+  const int64_t pieces = pieces_of_rows(x, rows);
   const Array sums = Array::full(DType::float64, {pieces, 2, n}, 0, x.device());
   Array dx(x.dtype, x.shape, x.device());
   const DeviceScope scope("layer_norm", {&g, &x, &weight, &mean, &rstd, &dx, &sums});
@@ -232,6 +271,50 @@ LayerNormGrads layer_norm_backward(const Array& gradient, const Array& a, int ax
   const Array total = astype(sum_to_shape(sums, {1, 2, n}), a.dtype);
   const auto row_of = [&](int64_t which) { return reshape(select(select(total, 0, 0), 0, which), inner); };
   return {in_dtype(dx, a.dtype), row_of(0), row_of(1)};
+}
+
+RmsNorm rms_norm(const Array& a, int axes, const Array* scale, double eps) {
+  const Array x = computable(a), weight = computable(scale);
+  const Dims outer = outer_shape(x, axes);
+  RmsNorm out{Array(x.dtype, x.shape, x.device()), Array(x.dtype, outer, x.device())};
+  const DeviceScope scope("rms_norm", {&x, &weight, &out.y, &out.rstd});
+  if (x.size() > 0) {
+    const int64_t rows = product(outer), n = x.size() / rows;
+    visit_floating("rms_norm", x.dtype, [&](auto zero) {
+      using T = decltype(zero);
+      over_rows(x, rows, n, [&](int64_t row, int64_t count) {
+        row_kernels(x, zero).rms_norm(count, n, x.as<T>() + row * n, weight.as<T>(), eps, out.y.as<T>() + row * n,
+                                      out.rstd.as<T>() + row);
+      });
+    });
+  }
+  out.y = in_dtype(out.y, a.dtype);
+  return out;
+}
+
+RmsNormGrads rms_norm_backward(const Array& gradient, const Array& a, int axes, const Array* scale, const Array& rstd) {
+  const Array x = computable(a), g = computable(gradient), weight = computable(scale);
+  const Dims inner = inner_shape(x, axes);
+  const int64_t rows = rstd.size(), n = product(inner), pieces = scale ? pieces_of_rows(x, rows) : 1;
+  const Array sums = scale ? Array::full(DType::float64, {pieces, n}, 0, x.device()) : Array();
+  Array dx(x.dtype, x.shape, x.device());
+  const DeviceScope scope("rms_norm", {&g, &x, &weight, &rstd, &dx, &sums});
+  const auto run = [&](auto zero, int64_t row, int64_t count, double* sum) {
+    using T = decltype(zero);
+    row_kernels(x, zero).rms_norm_backward(count, n, g.as<T>() + row * n, x.as<T>() + row * n, weight.as<T>(),
+                                           rstd.as<T>() + row, dx.as<T>() + row * n, sum);
+  };
+  if (x.size() > 0) {
+    visit_floating("rms_norm", x.dtype, [&](auto zero) {
+      if (!scale) return over_rows(x, rows, n, [&](int64_t row, int64_t count) { run(zero, row, count, nullptr); });
+      parallel_for(pieces, [&](int64_t piece) {
+        const int64_t row = rows * piece / pieces;
+        run(zero, row, rows * (piece + 1) / pieces - row, sums.as<double>() + piece * n);
+      });
+    });
+  }
+  const Array dweight = scale ? reshape(astype(sum_to_shape(sums, {1, n}), a.dtype), inner) : Array();
+  return {in_dtype(dx, a.dtype), dweight};
 }
 
 }  // namespace steep

@@ -24,6 +24,15 @@ CrossEntropy cross_entropy(const Array& x, const Array& labels, std::optional<do
 Array cross_entropy_backward(const Array& g, const Array& x, const Array& labels, const Array& lse,
                              std::optional<double> divisor);
 
+/// The sum of the losses and its gradient at once, for logits that are computed in their own dtype. Each row's loss is
+/// multiplied by weights[row], unless that is null; the sum is divided by `divisor` and, unless null, by *total. The
+/// targets are smoothed: (1 - smoothing) · one-hot + smoothing / classes.
+struct CrossEntropyGradient {
+  Array loss, dx;
+};
+CrossEntropyGradient cross_entropy_gradient(const Array& x, const Array& labels, const Array* weights,
+                                            const Array* total, double divisor, double smoothing);
+
 struct LayerNorm {
   Array y, mean, rstd;
 };
@@ -34,5 +43,15 @@ struct LayerNormGrads {
 };
 LayerNormGrads layer_norm_backward(const Array& g, const Array& x, int axes, const Array* weight, const Array& mean,
                                    const Array& rstd);
+
+struct RmsNorm {
+  Array y, rstd;
+};
+/// Divides by the root of the mean square over the last `axes` axes of x; weight has their shape, or is null.
+RmsNorm rms_norm(const Array& x, int axes, const Array* weight, double eps);
+struct RmsNormGrads {
+  Array dx, dweight;  // dweight is empty without a weight
+};
+RmsNormGrads rms_norm_backward(const Array& g, const Array& x, int axes, const Array* weight, const Array& rstd);
 
 }  // namespace steep

@@ -1,11 +1,14 @@
 #include "sort.h"
 
 #include <algorithm>
+#include <atomic>
+#include <cstring>
 #include <vector>
 
 #include "../cuda/table.h"
 #include "device.h"
 #include "errors.h"
+#include "kernels.h"
 #include "sort_keys.h"
 #include "thread_pool.h"
 #include "views.h"
@@ -15,137 +18,106 @@ namespace {
 
 using sorting::Key;
 
-constexpr int64_t kGrain = 4096;        // elements of short rows that a thread sorts at least
-constexpr int64_t kPiece = 65536;       // elements of a long row that a thread takes at least
-constexpr int64_t kCounting = 24;       // rows of fewer elements are sorted by counting
-constexpr int64_t kComparing = 48;      // of fewer by comparing
-constexpr int64_t kWideDigits = 16384;  // rows of more are sorted by 11 bits at a time, others by 8
-constexpr int64_t kSelecting = 64;      // of fewer than one in so many elements the best are selected
+constexpr int64_t kGrain = 4096;    // elements of short rows that a thread sorts at least
+constexpr int64_t kPiece = 65536;   // elements of a long row that a thread takes at least
+constexpr int64_t kSelecting = 64;  // of fewer than one in so many elements the best are selected
 
 constexpr int kSearches = 8;  // at a time
 
-/// A key alone, where equal keys are equal elements.
-template <class K>
-struct BareItem {
-  K key_;
-  static BareItem make(K key, int64_t) { return {key}; }
-  K key() const { return key_; }
-  bool operator<(const BareItem& o) const { return key_ < o.key_; }
-};
-
-/// Sorts n items, in `items` and as many at `other`, by digits of their keys, the lowest first; returns where they are.
-/// All threads share the work if `threads`.
-template <class Item>
-class RadixSort {
+/// Sorts rows of n elements, one at a time; all threads share a row if `threads`.
+class RowSort {
  public:
-  RadixSort(int64_t n, int key_bits, bool threads)
-      : n_(n),
-        key_bits_(key_bits),
-        digit_(n > kWideDigits ? 11 : 8),
+  RowSort(const SortKernel& kernel, int64_t n, bool threads)
+      : kernel_(kernel),
+        n_(n),
+        packs_((n + kernel.lanes - 1) / kernel.lanes),
         pieces_(threads ? std::clamp<int64_t>(n / kPiece, 1, num_threads()) : 1),
-        at_once_(pieces_ == 1 && digit_ == 8),
-        places_(size_t(at_once_ ? key_bits / digit_ : pieces_) << digit_) {}
+        memory_(DType::boolean, {2 * packs_ * kernel.bytes}, Device()),
+        items_(memory_.data),
+        other_(items_ + packs_ * kernel.bytes) {}
 
-  Item* operator()(Item* items, Item* other) {
-    if (n_ < kCounting) return by_counting(items, other);
-    if (n_ < kComparing) {
-      std::sort(items, items + n_);
-      return items;
+  /// The elements of a row in their order, and their places, to what isn't null.
+  void operator()(const Array& x, int64_t row, bool descending, char* y, int64_t* index) {
+    const int64_t size = int64_t(x.itemsize());
+    const char* const elements = x.data + row * n_ * size;
+    const bool shared = sort(elements, size, descending);
+    parallel_for(pieces_, [&](int64_t p) {
+      const int64_t at = begin(p) * kernel_.lanes;
+      kernel_.decode(count(p), descending, items_ + begin(p) * kernel_.bytes, y ? y + at * size : nullptr,
+                     index ? index + at : nullptr);
+    });
+    if (!shared || !y) return;
+    visit_computed(x.dtype, [&](auto zero) {
+      using T = decltype(zero);
+      const T* const from = reinterpret_cast<const T*>(elements);
+      T* const to = reinterpret_cast<T*>(y);
+      if (index)
+        for (int64_t i = 0; i < n_; ++i) to[i] = from[index[i]];
+      else
+        put_shared(from, descending, to);
+    });
+  }
+
+ private:
+  int64_t begin(int64_t piece) const { return packs_ * piece / pieces_; }  // the first pack
+  int64_t count(int64_t piece) const {                                     // of elements
+    return std::min(n_, begin(piece + 1) * kernel_.lanes) - begin(piece) * kernel_.lanes;
+  }
+
+  /// Leaves the items in `items_`. Whether some share a key.
+  bool sort(const char* x, int64_t size, bool descending) {
+    std::atomic<bool> shared = false;
+    parallel_for(pieces_, [&](int64_t p) {
+      const int64_t first = begin(p), place = first * kernel_.lanes, at = first * kernel_.bytes;
+      if (kernel_.encode(count(p), descending, x + place * size, place, items_ + at)) shared = true;
+      kernel_.sort(begin(p + 1) - first, items_ + at, other_ + at);
+    });
+    for (int64_t step = 1; step < pieces_; step *= 2) {
+      const int64_t pairs = (pieces_ + 2 * step - 1) / (2 * step);
+      parallel_for(2 * pairs, [&](int64_t task) {
+        const int64_t p = task / 2 * 2 * step, first = begin(p), middle = begin(std::min(p + step, pieces_)),
+                      end = begin(std::min(p + 2 * step, pieces_));
+        char *const from = items_ + first * kernel_.bytes, *const to = other_ + first * kernel_.bytes;
+        const bool lower = task % 2 == 0;
+        if (middle < end)
+          kernel_.merge(middle - first, end - first, from, to, lower, !lower);
+        else if (lower)
+          memcpy(to, from, size_t((end - first) * kernel_.bytes));
+      });
+      std::swap(items_, other_);
     }
-    if (at_once_) {
-      count_all(items);
-      for (int shift = 0, set = 0; shift < key_bits_; shift += digit_, ++set) {
-        if (!find_places(set, 1)) continue;
-        move(items, other, 0, n_, places(set), shift);
-        std::swap(items, other);
+    return shared;
+  }
+
+  /// Elements that share a key with others stand in the row's order.
+  template <class T>
+  void put_shared(const T* x, bool descending, T* y) const {
+    for (const Key<T> one : {sorting::kSign<T>, Key<T>(-1)}) {  // zeros, and NaNs
+      const Key<T> wanted = descending ? Key<T>(~one) : one;
+      T* to = std::lower_bound(y, y + n_, wanted, [&](T e, Key<T> k) { return sorting::key(e, descending) < k; });
+      for (const T* from = x; to < y + n_ && sorting::key(*to, descending) == wanted; ++to, ++from) {
+        while (sorting::key(*from, descending) != wanted) ++from;
+        *to = *from;
       }
-      return items;
     }
-    for (int shift = 0; shift < key_bits_; shift += digit_) {
-      parallel_for(pieces_, [&](int64_t p) { count(items, p, shift); });
-      if (!find_places(0, pieces_)) continue;
-      parallel_for(pieces_, [&](int64_t p) { move(items, other, begin(p), begin(p + 1), places(p), shift); });
-      std::swap(items, other);
-    }
-    return items;
   }
 
- private:
-  /// An item's place is the number of those before it: no branches.
-  Item* by_counting(const Item* items, Item* to) const {
-    for (int64_t i = 0; i < n_; ++i) {
-      int64_t place = 0;
-      for (int64_t j = 0; j < i; ++j) place += !(items[i] < items[j]);
-      for (int64_t j = i + 1; j < n_; ++j) place += items[j] < items[i];
-      to[place] = items[i];
-    }
-    return to;
-  }
-
-  int64_t begin(int64_t piece) const { return n_ * piece / pieces_; }
-  int64_t* places(int64_t set) { return places_.data() + (set << digit_); }
-  int digit(const Item& item, int shift) const { return int(uint64_t(item.key()) >> shift) & ((1 << digit_) - 1); }
-
-  void count(const Item* items, int64_t piece, int shift) {
-    int64_t* const counts = places(piece);
-    std::fill_n(counts, 1 << digit_, 0);
-    for (int64_t i = begin(piece), end = begin(piece + 1); i < end; ++i) ++counts[digit(items[i], shift)];
-  }
-  /// All digits in one pass: their counts don't depend on the order.
-  void count_all(const Item* items) {
-    std::fill(places_.begin(), places_.end(), 0);
-    for (int64_t i = 0; i < n_; ++i) {
-      const uint64_t key = uint64_t(items[i].key());
-      int64_t* counts = places_.data();
-      for (int shift = 0; shift < key_bits_; shift += 8, counts += 256) ++counts[key >> shift & 255];
-    }
-  }
-  /// Of the first item of each digit in each of the sets. False if all items have one digit.
-  bool find_places(int64_t first, int64_t sets) {
-    int64_t at = 0;
-    for (int d = 0; d < 1 << digit_; ++d) {
-      const int64_t before = at;
-      for (int64_t p = first; p < first + sets; ++p) at += std::exchange(places(p)[d], at);
-      if (at - before == n_) return false;
-    }
-    return true;
-  }
-  void move(const Item* items, Item* to, int64_t begin, int64_t end, int64_t* place, int shift) const {
-    for (int64_t i = begin; i < end; ++i) to[place[digit(items[i], shift)]++] = items[i];
-  }
-
-  int64_t n_;
-  int key_bits_, digit_;
-  int64_t pieces_;
-  bool at_once_;
-  std::vector<int64_t> places_;  // counts at first
+  const SortKernel& kernel_;
+  int64_t n_, packs_, pieces_;
+  Array memory_;  // from the allocator, which keeps it: fresh pages cost more than a pass of the sort
+  char *items_, *other_;
 };
 
-/// Working memory from the allocator that keeps it, as fresh pages cost more than a sort's pass.
-template <class Item>
-class Items {
- public:
-  explicit Items(int64_t n) : array_(DType::boolean, {n * int64_t(sizeof(Item))}, Device()) {}
-  Item* data() const { return array_.as<Item>(); }
-
- private:
-  Array array_;
-};
-
-/// use(row, items) with the items of each row in their order.
-template <class Item, class T, class Use>
-void each_sorted_row(const T* x, int64_t rows, int64_t n, bool descending, const Use& use) {
+/// The elements of the rows in their order to y, and their places to index, unless they have no data.
+void sort_rows(const Array& x, int64_t rows, int64_t n, bool descending, const Array& y, const Array& index) {
+  const SortKernels& k = kernels().sort[x.dtype];
+  const SortKernel& kernel = !index.data ? k.alone : n <= int64_t(1) << 32 ? k.placed : k.many_placed;
   const bool threads = rows < num_threads();  // these share a row, instead of the rows
   const auto run = [&](int64_t begin, int64_t end) {
-    const Items<Item> memory(2 * n);
-    RadixSort<Item> sort(n, 8 * sizeof(T), threads);
-    for (int64_t row = begin; row < end; ++row) {
-      Item* const items = memory.data();
-      parallel_range(n, kPiece, [&](int64_t first, int64_t last) {
-        for (int64_t i = first; i < last; ++i) items[i] = Item::make(sorting::key(x[row * n + i], descending), i);
-      });
-      use(row, sort(items, items + n));
-    }
+    RowSort sort(kernel, n, threads);
+    for (int64_t row = begin; row < end; ++row)
+      sort(x, row, descending, y.data ? y.data + row * n * int64_t(x.itemsize()) : nullptr,
+           index.data ? index.as<int64_t>() + row * n : nullptr);
   };
   if (threads)
     run(0, rows);
@@ -153,35 +125,14 @@ void each_sorted_row(const T* x, int64_t rows, int64_t n, bool descending, const
     parallel_range(rows, std::max<int64_t>(1, kGrain / n), run);
 }
 
-/// The n elements of sorted keys. Those that share a key with others stand in the row's order.
-template <class T, class Item>
-void write_values(const T* row, const Item* items, int64_t n, bool descending, T* y) {
-  parallel_range(n, kPiece, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) y[i] = sorting::element<T>(items[i].key(), descending);
-  });
-  if constexpr (!std::is_integral_v<T>) {
-    const auto shares = [&](const Item& item) { return sorting::is_shared<T>(item.key(), descending); };
-    if (n < kComparing && std::none_of(items, items + n, shares)) return;
-    for (const Key<T> shared : {sorting::kSign<T>, Key<T>(-1)}) {  // zeros, and NaNs
-      const Item wanted{descending ? Key<T>(~shared) : shared};
-      const Item* found = std::lower_bound(items, items + n, wanted);
-      const Item* const end = std::upper_bound(found, items + n, wanted);
-      for (const T* x = row; found < end && x < row + n; ++x)
-        if (sorting::key(*x, descending) == wanted.key()) y[found++ - items] = *x;
-    }
-  }
-}
-
 /// `count` elements of a row and their places, from items.
 template <class T, class Item>
 void write_pairs(const T* row, const Item* items, int64_t count, bool descending, T* y, int64_t* index) {
-  parallel_range(count, kPiece, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const Key<T> k = Key<T>(items[i].key());
-      index[i] = items[i].place();
-      if (y) y[i] = sorting::is_shared<T>(k, descending) ? row[index[i]] : sorting::element<T>(k, descending);
-    }
-  });
+  for (int64_t i = 0; i < count; ++i) {
+    const Key<T> k = Key<T>(items[i].key());
+    index[i] = items[i].place();
+    y[i] = sorting::is_shared<T>(k, descending) ? row[index[i]] : sorting::element<T>(k, descending);
+  }
 }
 
 /// A call on rows along the last axis whose results have `count` elements in place of n.
@@ -217,16 +168,7 @@ std::pair<Array, Array> sorted(const char* op, const Array& a, int axis, bool de
     if (on_cuda(a)) {
       sort_on_device(op, r, descending, index, values ? &y : nullptr);
     } else {
-      visit_computed(r.x.dtype, [&](auto zero) {
-        using T = decltype(zero);
-        sorting::visit_item<T>(r.n, [&](auto item) {
-          each_sorted_row<decltype(item)>(r.x.as<T>(), r.rows, r.n, descending, [&](int64_t row, const auto* items) {
-            const int64_t at = row * r.n;
-            write_pairs(r.x.as<T>() + at, items, r.n, descending, values ? y.as<T>() + at : nullptr,
-                        index.as<int64_t>() + at);
-          });
-        });
-      });
+      sort_rows(r.x, r.rows, r.n, descending, y, index);
     }
   }
   return {values ? in_dtype(placed(y, axis), a.dtype) : y, placed(index, axis)};
@@ -254,13 +196,7 @@ Array sort(const Array& a, int axis, bool descending) {
   const Rows r(a, axis, a.shape[axis]);
   const Array y = r.result(r.x.dtype);
   if (y.size() == 0) return in_dtype(placed(y, axis), a.dtype);
-  visit_computed(y.dtype, [&](auto zero) {
-    using T = decltype(zero);
-    each_sorted_row<BareItem<Key<T>>>(
-        r.x.as<T>(), r.rows, r.n, descending, [&](int64_t row, const BareItem<Key<T>>* items) {
-          write_values(r.x.as<T>() + row * r.n, items, r.n, descending, y.as<T>() + row * r.n);
-        });
-  });
+  sort_rows(r.x, r.rows, r.n, descending, y, Array());
   return in_dtype(placed(y, axis), a.dtype);
 }
 
@@ -288,7 +224,7 @@ std::pair<Array, Array> topk(const Array& a, int64_t k, int axis, bool largest) 
     sorting::visit_item<T>(n, [&](auto item) {
       if (k == 0) return;
       parallel_range(r.rows, std::max<int64_t>(1, kGrain / n), [&](int64_t begin, int64_t end) {
-        const Items<decltype(item)> heap(k);
+        std::vector<decltype(item)> heap(static_cast<size_t>(k));
         for (int64_t row = begin; row < end; ++row) {
           const T* x = r.x.as<T>() + row * n;
           select(x, n, k, largest, heap.data());

@@ -247,6 +247,7 @@ void check_truth_values(const char* what, const Array& a) {
   bytes.dtype = DType::uint8;
   for (int i = 0; i < a.ndim(); ++i)
     if (a.strides[i] == 0) bytes.shape[i] = 1;
+  check_readable(what, a);
   const Array largest = to_device(reduce(reduction("max"), bytes, (1u << a.ndim()) - 1, false), Device());
   if (*largest.as<uint8_t>() > 1)
     throw std::invalid_argument(message(what, " holds bytes other than 0 and 1 for truth values: copy it first"));

@@ -29,10 +29,34 @@ void cross_entropy_backward(int64_t rows, int64_t n, const T* g, const T* x, con
   out.end();
 }
 
+/// Both at once, while the row is in a cache.
+template <class T>
+void cross_entropy_gradient(int64_t rows, int64_t n, const T* x, const int64_t* label, const T* weight, const T* total,
+                            double divisor, double smoothing, T* loss, T* dx) {
+  const OutputRows<T> out(rows, n);
+  Terms<T> waiting(out, n);
+  const double cold = smoothing / double(n), hot = 1 - smoothing + cold;  // of the target
+  for (int64_t i = 0; i < rows; ++i, x += n, dx += n) {
+    const T max = extreme<Max>(n, x), own = weight ? weight[i] : T(1);
+    T* const e = waiting.row(dx);
+    const double sum = sum_exp(n, x, max, e);
+    double likelihood = (1 - smoothing) * (double(x[label[i]]) - max);
+    if (smoothing > 0)
+      likelihood += cold * sum_of<T>(n, [&](int64_t j, auto span) { return span.load(x + j, max) - max; });
+    loss[i] = own == 0 ? T(0) : T(own * (__builtin_log(sum) - likelihood));
+    const double factor = own == 0 ? 0 : own / divisor / (total ? double(*total) : 1);
+    const T at_label = e[label[i]], scale = T(factor / sum), below = T(factor * cold);
+    out.each(dx, [&](int64_t j, auto span) { span.store(dx + j, span.load(e + j) * scale - below); });
+    dx[label[i]] = T(factor * (double(at_label) / sum - hot));
+  }
+  out.end();
+}
+
 template <class T>
 void fill(RowKernels<T>& k) {
   k.cross_entropy = cross_entropy<T>;
   k.cross_entropy_backward = cross_entropy_backward<T>;
+  k.cross_entropy_gradient = cross_entropy_gradient<T>;
 }
 
 }  // namespace

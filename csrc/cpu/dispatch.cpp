@@ -9,23 +9,28 @@
 #include "../core/kernels.h"
 #include "../cuda/table.h"
 
-#define STEEP_DECLARE(set)                                                                               \
-  namespace steep::set {                                                                                 \
-  void fill_unary(Kernels&);                                                                             \
-  void fill_binary(Kernels&);                                                                            \
-  void fill_cast(Kernels&);                                                                              \
-  void fill_reduce(Kernels&);                                                                            \
-  void fill_softmax(Kernels&);                                                                           \
-  void fill_cross_entropy(Kernels&);                                                                     \
-  void fill_layer_norm(Kernels&);                                                                        \
-  void fill_optimizer(Kernels&);                                                                         \
-  void fill_gemm(Kernels&);                                                                              \
-  void fill_memory(Kernels&);                                                                            \
-  static void fill(Kernels& k) {                                                                         \
-    k.isa = #set;                                                                                        \
-    fill_unary(k), fill_binary(k), fill_cast(k), fill_reduce(k), fill_softmax(k), fill_cross_entropy(k), \
-        fill_layer_norm(k), fill_optimizer(k), fill_gemm(k), fill_memory(k);                             \
-  }                                                                                                      \
+#define STEEP_DECLARE(set)                                                                                           \
+  namespace steep::set {                                                                                             \
+  void fill_unary(Kernels&);                                                                                         \
+  void fill_binary(Kernels&);                                                                                        \
+  void fill_cast(Kernels&);                                                                                          \
+  void fill_reduce(Kernels&);                                                                                        \
+  void fill_softmax(Kernels&);                                                                                       \
+  void fill_cross_entropy(Kernels&);                                                                                 \
+  void fill_layer_norm(Kernels&);                                                                                    \
+  void fill_rms_norm(Kernels&);                                                                                      \
+  void fill_distances(Kernels&);                                                                                     \
+  void fill_sort(Kernels&);                                                                                          \
+  void fill_optimizer(Kernels&);                                                                                     \
+  void fill_gradients(Kernels&);                                                                                     \
+  void fill_gemm(Kernels&);                                                                                          \
+  void fill_memory(Kernels&);                                                                                        \
+  static void fill(Kernels& k) {                                                                                     \
+    k.isa = #set;                                                                                                    \
+    fill_unary(k), fill_binary(k), fill_cast(k), fill_reduce(k), fill_softmax(k), fill_cross_entropy(k),             \
+        fill_layer_norm(k), fill_rms_norm(k), fill_distances(k), fill_sort(k), fill_optimizer(k), fill_gradients(k), \
+        fill_gemm(k), fill_memory(k);                                                                                \
+  }                                                                                                                  \
   }
 
 #ifdef STEEP_HAS_neon

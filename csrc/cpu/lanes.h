@@ -18,7 +18,7 @@ struct Whole {
     v.store(p);
   }
   template <class T>
-  STEEP_INLINE Vec<T> zero_rest(Vec<T> v) const {
+  STEEP_INLINE Vec<T> fill_rest(Vec<T> v, T) const {
     return v;
   }
 };
@@ -34,8 +34,8 @@ struct Part {
     v.store_partial(p, k);
   }
   template <class T>
-  STEEP_INLINE Vec<T> zero_rest(Vec<T> v) const {
-    return select(Vec<T>::first(k), v, T(0));
+  STEEP_INLINE Vec<T> fill_rest(Vec<T> v, T fill) const {
+    return select(Vec<T>::first(k), v, Vec<T>(fill));
   }
 };
 
@@ -180,7 +180,7 @@ STEEP_INLINE double sum_of(int64_t n, F f) {
     for (; i + L <= n; i += L) rest = rest + f(i, Whole{});
   if (i < n) {
     const Part part{int(n - i)};
-    rest = rest + part.zero_rest(f(i, part));
+    rest = rest + part.fill_rest(f(i, part), T(0));
   }
   total.add(rest);
   return total.value();

@@ -8,11 +8,10 @@ namespace {
 
 template <class T>
 void softmax(int64_t rows, int64_t n, const T* x, T* y) {
-  constexpr int64_t kRow = 32768 / sizeof(T);  // in L1
   const OutputRows<T> out(rows, n);
-  alignas(64) T row[kRow];  // where the terms of the sum wait if y goes past the caches
+  Terms<T> waiting(out, n);
   for (; rows > 0; --rows, x += n, y += n) {
-    T* const terms = out.streams() && n <= kRow ? row : y;
+    T* const terms = waiting.row(y);
     const T scale = T(1 / sum_exp(n, x, extreme<Max>(n, x), terms));
     out.each(y, [&](int64_t j, auto span) { span.store(y + j, span.load(terms + j) * scale); });
   }

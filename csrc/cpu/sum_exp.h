@@ -17,6 +17,19 @@ STEEP_INLINE double sum_exp(int64_t n, const T* x, T max, T* y) {
   });
 }
 
+/// Where the terms of a row's sum wait until it is known: in the output, or beside it if that goes past the caches.
+template <class T>
+class Terms {
+ public:
+  Terms(const OutputRows<T>& out, int64_t n) : beside_(out.streams() && n <= kRow) {}
+  STEEP_INLINE T* row(T* output) { return beside_ ? row_ : output; }
+
+ private:
+  static constexpr int64_t kRow = 32768 / sizeof(T);  // in L1
+  const bool beside_;
+  alignas(64) T row_[kRow];
+};
+
 /// max + log Σ exp(x - max). An infinite maximum is the answer: x - max would be NaN. A NaN is, too.
 template <class T>
 STEEP_INLINE T log_sum_exp(T max, double log_sum) {

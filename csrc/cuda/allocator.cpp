@@ -1,13 +1,16 @@
 // A caching allocator of device memory. cudaMalloc waits for the device, so freed blocks are kept by size class, device
-// and stream, and handed out again on the same stream at once: what is queued there already comes first.
+// and stream, and handed out again on the same stream at once: what is queued there already comes first. What is asked
+// for while a graph is recorded (graph.h) stays with the graph, which uses it in every launch.
 #include <algorithm>
 #include <bit>
 #include <map>
 #include <mutex>
+#include <tuple>
 #include <unordered_map>
 #include <vector>
 
 #include "../core/errors.h"
+#include "graph.h"
 #include "runtime.h"
 
 namespace steep::cuda {
@@ -25,17 +28,22 @@ size_t class_bytes(size_t bytes) {
   return (bytes + step - 1) / step * step;
 }
 
+/// Device, stream, and the id of the graph that the memory belongs to, or 0.
+using Pool = std::tuple<int, cudaStream_t, uint64_t>;
+bool has_graph(const Pool& pool) { return std::get<uint64_t>(pool) != 0; }
+
 /// What is asked of the driver in one piece.
 struct Segment {
   char* base;
-  size_t bytes, used = 0;  // cut off so far
-  int live = 0;            // blocks that aren't free
+  size_t bytes;
+  Pool pool;
+  size_t used = 0;  // cut off so far
+  int live = 0;     // blocks that aren't free
 };
 
 struct Block {
   size_t bytes;
-  int device;
-  cudaStream_t stream;
+  Pool pool;
   Segment* segment;
   std::vector<cudaStream_t> users;  // other streams
 };
@@ -46,20 +54,20 @@ struct Pending {
   std::vector<cudaEvent_t> events;
 };
 
-using Pool = std::pair<int, cudaStream_t>;  // device, stream
-
 class Allocator {
  public:
   void* allocate(size_t bytes) {
     const int device = current_device();
     const cudaStream_t stream = current_stream();
     const size_t size = class_bytes(bytes);
+    const Graph* const graph = recording();
+    const Pool pool{device, stream, graph && graph->device() == device ? graph->id() : 0};
     const std::lock_guard lock(mutex_);
-    reclaim();
-    std::vector<void*>& free = free_[{device, stream}][size];
+    if (!graph) reclaim();
+    std::vector<void*>& free = free_[pool][size];
     void* p;
-    if (free.empty()) {
-      p = cut(device, stream, size);
+    if (free.empty() || !keeps_memory()) {
+      p = cut(pool, size);
     } else {
       p = free.back();
       free.pop_back();
@@ -78,11 +86,13 @@ class Allocator {
     const auto found = blocks_.find(p);
     if (found == blocks_.end()) return;
     Block& block = found->second;
-    stats_[block.device].in_use -= int64_t(block.bytes);
+    const int device = std::get<int>(block.pool);
+    stats_[device].in_use -= int64_t(block.bytes);
     if (block.users.empty()) return keep(p);
+    if (has_graph(block.pool)) return set_aside_.push_back(p);  // no event could tell when it is free in a replay
     int before = 0;
     cudaGetDevice(&before);
-    cudaSetDevice(block.device);  // an event is recorded in streams of the device that it was created on
+    cudaSetDevice(device);  // an event is recorded in streams of the device that it was created on
     Pending pending{p, {}};
     for (cudaStream_t user : block.users) {
       cudaEvent_t event;
@@ -108,6 +118,41 @@ class Allocator {
     if (std::ranges::find(users, stream) == users.end()) users.push_back(stream);
   }
 
+  bool is_of_graph(uint64_t id, const void* p) {
+    const std::lock_guard lock(mutex_);
+    const auto found = blocks_.find(const_cast<void*>(p));
+    return found != blocks_.end() && std::get<uint64_t>(found->second.pool) == id;
+  }
+
+  /// From now on its blocks are like all others.
+  void release_graph(uint64_t id) {
+    const std::lock_guard lock(mutex_);
+    std::erase_if(set_aside_, [&](void* p) {
+      Block& block = blocks_.at(p);
+      if (std::get<uint64_t>(block.pool) != id) return false;
+      block.users.clear();
+      keep(p);
+      return true;
+    });
+    release_unused(id);
+    for (auto& [base, segment] : segments_) forget(id, segment.pool);
+    for (auto& [p, block] : blocks_) forget(id, block.pool);
+    for (auto at = free_.begin(); at != free_.end();) {
+      Pool pool = at->first;
+      if (std::get<uint64_t>(pool) != id) {
+        ++at;
+        continue;
+      }
+      forget(id, pool);
+      for (auto& [size, blocks] : at->second) {
+        std::vector<void*>& others = free_[pool][size];
+        others.insert(others.end(), blocks.begin(), blocks.end());
+      }
+      at = free_.erase(at);
+    }
+    std::erase_if(open_, [&](const auto& entry) { return std::get<uint64_t>(entry.first) == id; });
+  }
+
   MemoryStats stats(int device) {
     const std::lock_guard lock(mutex_);
     reclaim();
@@ -123,14 +168,14 @@ class Allocator {
   void keep(void* p) {
     Block& block = blocks_.at(p);
     block.segment->live--;
-    if (!keeps_memory()) {
+    if (!keeps_memory() && !has_graph(block.pool)) {
       segments_.erase(static_cast<char*>(p));
       blocks_.erase(p);
       cudaFree(p);  // waits for the device
       return;
     }
-    free_[{block.device, block.stream}][block.bytes].push_back(p);
-    stats_[block.device].cached += int64_t(block.bytes);
+    free_[block.pool][block.bytes].push_back(p);
+    stats_[std::get<int>(block.pool)].cached += int64_t(block.bytes);
   }
 
   /// Blocks that the last of their streams has done with.
@@ -143,18 +188,18 @@ class Allocator {
     });
   }
 
-  void* cut(int device, cudaStream_t stream, size_t size) {
+  void* cut(const Pool& pool, size_t size) {
     const bool small = size <= kLargestSmall && keeps_memory();
-    Segment* segment = small ? open_[{device, stream}] : nullptr;
+    Segment* segment = small ? open_[pool] : nullptr;
     if (!segment || segment->used + size > segment->bytes) {
       const size_t bytes = small ? kSegment : size;
-      char* const base = ask(device, bytes);
-      segment = &segments_.emplace(base, Segment{base, bytes}).first->second;
-      if (small) open_[{device, stream}] = segment;
+      char* const base = ask(std::get<int>(pool), bytes);
+      segment = &segments_.emplace(base, Segment{base, bytes, pool}).first->second;
+      if (small) open_[pool] = segment;
     }
     char* p = segment->base + segment->used;
     segment->used += size;
-    blocks_[p] = {size, device, stream, segment, {}};
+    blocks_[p] = {size, pool, segment, {}};
     return p;
   }
 
@@ -180,24 +225,31 @@ class Allocator {
     return static_cast<char*>(p);
   }
 
-  /// Gives the segments that hold no live block back to the driver.
-  void release_unused() {
+  static void forget(uint64_t graph, Pool& pool) {
+    if (std::get<uint64_t>(pool) == graph) std::get<uint64_t>(pool) = 0;
+  }
+
+  /// Gives the segments of a graph, or of none, that hold no live block back to the driver.
+  void release_unused(uint64_t graph = 0) {
+    const auto is_wanted = [&](const Pool& pool) { return std::get<uint64_t>(pool) == graph; };
     for (const Pending& pending : pending_)
       for (cudaEvent_t event : pending.events) cudaEventSynchronize(event);
     reclaim();
     for (auto& [pool, sizes] : free_) {
+      if (!is_wanted(pool)) continue;
       for (auto& [size, blocks] : sizes) {
         std::erase_if(blocks, [&](void* p) {
           if (blocks_.at(p).segment->live) return false;
-          stats_[pool.first].cached -= int64_t(size);
+          stats_[std::get<int>(pool)].cached -= int64_t(size);
           blocks_.erase(p);
           return true;
         });
       }
     }
-    std::erase_if(open_, [](const auto& entry) { return !entry.second || !entry.second->live; });
-    std::erase_if(segments_, [](const auto& entry) {
-      if (entry.second.live) return false;
+    std::erase_if(open_,
+                  [&](const auto& entry) { return is_wanted(entry.first) && (!entry.second || !entry.second->live); });
+    std::erase_if(segments_, [&](const auto& entry) {
+      if (entry.second.live || !is_wanted(entry.second.pool)) return false;
       cudaFree(entry.first);  // waits for the device
       return true;
     });
@@ -209,6 +261,7 @@ class Allocator {
   std::map<Pool, Segment*> open_;                // from which small blocks are cut
   std::map<Pool, std::unordered_map<size_t, std::vector<void*>>> free_;
   std::vector<Pending> pending_;
+  std::vector<void*> set_aside_;  // of graphs: free, but used by several streams in them
   MemoryStats stats_[kMaxDevices] = {};
 };
 
@@ -221,6 +274,8 @@ Allocator& allocator() {
 
 void* allocate(size_t bytes) { return allocator().allocate(bytes); }
 void deallocate(void* p) noexcept { allocator().deallocate(p); }
+bool is_of_graph(uint64_t id, const void* p) { return allocator().is_of_graph(id, p); }
+void release_pool(uint64_t id) noexcept { allocator().release_graph(id); }
 void use_on_current_stream(void* p) { allocator().use(p, current_stream()); }
 void empty_cache() {
   if (device_count()) allocator().empty();

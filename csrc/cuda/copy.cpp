@@ -6,6 +6,7 @@
 #include <mutex>
 #include <vector>
 
+#include "graph.h"
 #include "runtime.h"
 
 namespace steep::cuda {
@@ -85,6 +86,7 @@ void queue(const Piece& piece, void* to, const void* from, size_t bytes, cudaMem
 }  // namespace
 
 void copy_to_device(void* to, const void* from, size_t bytes) {
+  refuse_copies("from the host, whose values would be the same in every replay");
   for (size_t at = 0; at < bytes; at += kPiece) {
     const size_t count = std::min(kPiece, bytes - at);
     const Taken piece(&pieces().take());
@@ -94,6 +96,7 @@ void copy_to_device(void* to, const void* from, size_t bytes) {
 }
 
 void copy_to_host(void* to, const void* from, size_t bytes) {
+  refuse_to_read("to");
   Taken last;
   for (size_t at = 0; at < bytes + kPiece; at += kPiece) {  // piece by piece, and once more to finish the last
     Taken next;
@@ -108,9 +111,11 @@ void copy_to_host(void* to, const void* from, size_t bytes) {
     }
     last = std::move(next);
   }
+  look_at_checks(current_device());
 }
 
 void copy_between(void* to, int to_device, const void* from, int from_device, size_t bytes) {
+  refuse_copies("between devices");
   // Queued on the source's stream; the target's stream must wait for it, and before that it for the target's.
   const auto order = [](int first, int second) {
     cudaEvent_t event;

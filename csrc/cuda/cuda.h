@@ -60,4 +60,15 @@ bool event_query(int device, Handle event);
 void event_synchronize(int device, Handle event);
 double event_elapsed(int device, Handle start, Handle end);  // milliseconds
 
+// Graphs: what a thread queues between begin and end is launched as a whole, as often as wanted. See graph.h.
+class Graph;
+Graph* graph_create(int device);
+void graph_destroy(Graph* graph) noexcept;
+void graph_begin(Graph& graph, uint64_t offset);
+void graph_end(Graph& graph);
+void graph_abandon(Graph& graph) noexcept;
+void graph_follow(Graph& graph);
+void graph_launch(Graph& graph, uint64_t seed, uint64_t offset);
+size_t graph_size(const Graph& graph);
+
 }  // namespace steep::cuda

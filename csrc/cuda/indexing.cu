@@ -5,6 +5,7 @@
 #include <bit>
 
 #include "../core/sort_keys.h"
+#include "graph.h"
 #include "launch.cuh"
 #include "merge_sort.cuh"
 #include "table.h"
@@ -244,6 +245,18 @@ void put_along_axis(int64_t item, const IndexSizes& s, const void* x, const int6
 
 // --- one element each -----------------------------------------------------------------------------------------------
 
+__global__ void __launch_bounds__(kThreads)
+    check(int64_t n, int64_t extent, bool from_end, const int64_t* x, int64_t* y, int64_t* report) {
+  const int64_t step = int64_t(gridDim.x) * kThreads;
+#pragma unroll 1
+  for (int64_t i = int64_t(blockIdx.x) * kThreads + threadIdx.x; i < n; i += step) {
+    const int64_t index = x[i], place = from_end && index < 0 ? index + extent : index;
+    const bool right = place >= 0 && place < extent;
+    y[i] = right ? place : 0;
+    if (!right) *static_cast<volatile int64_t*>(report) = index == kNothingWrong ? index + 1 : index;
+  }
+}
+
 __global__ void __launch_bounds__(kThreads) wrap(int64_t n, int64_t extent, int64_t* index) {
   const int64_t step = int64_t(gridDim.x) * kThreads;
 #pragma unroll 1
@@ -263,6 +276,10 @@ void wrap_indices(int64_t n, int64_t extent, int64_t* index) {
   if (n > 0) launch("wrap indices", wrap, grid_for(n, kThreads), kThreads, 0, n, extent, index);
 }
 
+void check_indices(int64_t n, int64_t extent, bool from_end, const int64_t* x, int64_t* y, int64_t* report) {
+  if (n > 0) launch("check indices", check, grid_for(n, kThreads), kThreads, 0, n, extent, from_end, x, y, report);
+}
+
 void one_hot(DType t, int64_t n, int64_t classes, const int64_t* label, void* y) {
   if (n == 0) return;
   visit(t, [&](auto zero) {
@@ -280,6 +297,7 @@ void fill_indexing(Table& table) {
   table.take_along_axis_backward = take_along_axis_backward;
   table.put = put;
   table.put_along_axis = put_along_axis;
+  table.check_indices = check_indices;
   table.wrap_indices = wrap_indices;
   table.one_hot = one_hot;
 }

@@ -1,5 +1,5 @@
 // Layer normalisation of the rows of a matrix: Ba, Kiros, Hinton, "Layer normalization", 2016.
-#include "rows.cuh"
+#include "column_sums.cuh"
 #include "table.h"
 
 namespace steep::cuda {
@@ -18,7 +18,7 @@ struct LayerNorm {
   template <class Row>
   __device__ void operator()(Row& row, int64_t index) const {
     const T origin = row.exists(index) ? x[index * n] : T(0);  // near the mean: the sum loses nothing to a large one
-    RowSum<T, 1> distances, squares;
+    RowSum<T, 1> distances{}, squares{};
     T m = 0, scale = 0, shift = 0;
     row.sweep(kPasses, index, {x}, {T(0)}, [&](auto at) {
       if (at.pass == 0) {
@@ -72,7 +72,7 @@ struct LayerNormBackward {
       // Rows of one tile have their sums in registers up to the last row, longer ones in memory.
       const bool stores_sums = sums && (tiles > 1 || i == rows_per_team - 1 || index + teams >= rows);
       const bool adds_sums = tiles > 1 && i > 0;
-      RowSum<T, 2> means;
+      RowSum<T, 2> means{};
       row.sweep(dx ? 2 : 1, index, {g, x}, {T(0), T(0)}, [&](auto at) {
         if (at.is_new) {  // v becomes h and x̂
           row.each([&](int k) { row.v[1][k] = (row.v[1][k] - m) * scale; });
@@ -106,48 +106,7 @@ struct LayerNormBackward {
       });
     }
   }
-
-  template <class Row>
-  static __device__ void store_sums(const Row& row, T* p, bool adds, T (&sum)[Row::kCount]) {
-    if (adds) {
-      T before[Row::kCount] = {};
-      row.load_row(p, before);
-      row.each([&](int k) { sum[k] += before[k]; });
-    }
-    row.store_row(p, sum);
-#pragma unroll
-    for (int k = 0; k < Row::kCount; ++k) sum[k] = 0;
-  }
 };
-
-constexpr int kRowsPerTeam = 16;  // at most: the additions in T
-constexpr dim3 kSumBlock(32, 16);
-
-/// dweight[j] += Σ sums[team][0][j], dbias[j] += Σ sums[team][1][j]
-template <class T>
-__global__ void __launch_bounds__(kSumBlock.x* kSumBlock.y)
-    add_sums(int64_t teams, int64_t n, const T* sums, double* dweight, double* dbias) {
-  STEEP_SHARED(double, parts, kSumBlock.x* kSumBlock.y);
-  const int64_t column = int64_t(blockIdx.x) * kSumBlock.x + threadIdx.x;
-  double sum = 0;
-  if (column < 2 * n) {
-    constexpr int kStep = 4;
-#pragma unroll 1
-    for (int64_t team = threadIdx.y * kStep; team < teams; team += kSumBlock.y * kStep) {
-      T v[kStep];
-#pragma unroll
-      for (int i = 0; i < kStep; ++i) v[i] = team + i < teams ? sums[(team + i) * 2 * n + column] : T(0);
-      sum += double(pairwise(v));
-    }
-  }
-  parts[threadIdx.y * kSumBlock.x + threadIdx.x] = sum;
-  __syncthreads();
-  if (threadIdx.y > 0 || column >= 2 * n) return;
-#pragma unroll 1
-  for (unsigned i = 1; i < kSumBlock.y; ++i) sum += parts[i * kSumBlock.x + threadIdx.x];
-  double* const to = column < n ? dweight : dbias;
-  if (to) to[column < n ? column : column - n] += sum;
-}
 
 template <class T>
 void layer_norm(int64_t rows, int64_t n, const T* x, const T* weight, const T* bias, double eps, T* y, T* mean,
@@ -163,19 +122,13 @@ void layer_norm_backward(int64_t rows, int64_t n, const T* g, const T* x, const 
   if (rows == 0) return;
   const bool with_sums = dweight || dbias;
   const RowPlan plan = plan_rows<T, 2>(rows, n, dx ? 2 : 1, {g, x, weight, dx});
-  int64_t rows_per_team = 1;
-  if (with_sums) {  // as few teams as keep the GPU busy
-    const int64_t busy = ceil_div<int64_t>(device_limits().multiprocessors * 512, plan.threads);
-    rows_per_team = std::clamp<int64_t>((rows + busy / 2) / busy, 1, kRowsPerTeam);
-  }
-  const int64_t teams = ceil_div(rows, rows_per_team);
+  const int each = with_sums ? rows_per_team(rows, plan) : 1;
+  const int64_t teams = ceil_div(rows, int64_t(each));
   const Workspace sums(with_sums ? teams * 2 * n * sizeof(T) : 0);
-  const LayerNormBackward<T> op{
-      g, x, weight, mean, rstd, dx, sums.as<T>(), 1 / double(n), rows, n, plan.tiles, teams, int(rows_per_team)};
+  const LayerNormBackward<T> op{g,    x, weight,     mean,  rstd, dx, sums.as<T>(), 1 / double(n),
+                                rows, n, plan.tiles, teams, each};
   launch_rows<T, 2>(name, plan, teams, op);
-  if (!with_sums) return;
-  launch(name, add_sums<T>, unsigned(ceil_div<int64_t>(2 * n, kSumBlock.x)), kSumBlock, 0, teams, n, sums.as<const T>(),
-         dweight, dbias);
+  if (with_sums) launch_add_sums(name, teams, 2 * n, n, sums.as<const T>(), dweight, dbias);
 }
 
 template <class T>

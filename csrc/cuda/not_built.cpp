@@ -43,5 +43,13 @@ void event_record(int, Handle, Handle) { fail(); }
 bool event_query(int, Handle) { fail(); }
 void event_synchronize(int, Handle) { fail(); }
 double event_elapsed(int, Handle, Handle) { fail(); }
+Graph* graph_create(int) { fail(); }
+void graph_destroy(Graph*) noexcept {}
+void graph_begin(Graph&, uint64_t) { fail(); }
+void graph_end(Graph&) { fail(); }
+void graph_abandon(Graph&) noexcept {}
+void graph_follow(Graph&) { fail(); }
+void graph_launch(Graph&, uint64_t, uint64_t) { fail(); }
+size_t graph_size(const Graph&) { fail(); }
 
 }  // namespace steep::cuda

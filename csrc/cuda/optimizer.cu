@@ -1,10 +1,11 @@
-// Optimizer updates in place, with PyTorch's semantics. A launch updates as many parameters as its own parameters have
-// room to describe. They are cut into chunks, one for each block, so that small and large ones balance.
+// Optimizer updates in place, with PyTorch's semantics, of many parameters in a launch.
 #include <cmath>
 #include <cstring>
-#include <limits>
+#include <utility>
+#include <vector>
 
-#include "launch.cuh"
+#include "graph.h"
+#include "multi_tensor.cuh"
 #include "table.h"
 #include "vec.cuh"
 
@@ -13,9 +14,7 @@ void fill_optimizer(Table& table);
 
 namespace {
 
-constexpr int kThreads = 256;
-constexpr int kChunk = 4096;                      // elements
-constexpr int kMostUpdates = 64, kMostSteps = 8;  // of a launch: its parameters have at most 4 KB
+constexpr int kMostUpdates = 64, kMostSteps = 8;  // of a launch
 
 /// g' = g + weight_decay·p; buf = momentum·buf + (1 - dampening)·g', or g' in the first step; p -= lr·(buf, or with
 /// nesterov g' + momentum·buf). Sutskever et al., "On the importance of initialization and momentum", 2013.
@@ -71,14 +70,13 @@ struct Adam {
   }
 };
 
-/// What a launch updates. Block b works on update i with first_block[i] ≤ b < first_block[i + 1].
+/// What a launch updates.
 template <class T, class Step>
-struct Batch {
-  Update<T> updates[kMostUpdates];
+struct Updates {
+  Batch<Update<T>, kMostUpdates> batch;
   Step steps[kMostSteps];
-  int first_block[kMostUpdates + 1];
   uint8_t step[kMostUpdates];  // of each update
-  int count;
+  const Step* live;            // in a graph: for each update its step, as the host writes it before a launch; else null
 };
 
 /// Elements i … i + n - 1, which lie aligned.
@@ -98,17 +96,11 @@ __device__ void update(const Update<T>& u, const Step& step, int64_t i) {
 }
 
 template <class T, class Step>
-__global__ void __launch_bounds__(kThreads) apply(const Batch<T, Step> batch) {
+__global__ void __launch_bounds__(kThreads) apply(const Updates<T, Step> updates) {
   constexpr int kWidth = 16 / int(sizeof(T));
-  int low = 0, high = batch.count;
-  while (high - low > 1) {
-    const int middle = (low + high) / 2;
-    (batch.first_block[middle] <= int(blockIdx.x) ? low : high) = middle;
-  }
-  const Update<T> u = batch.updates[low];
-  const Step step = batch.steps[batch.step[low]];
-  const int64_t begin = int64_t(int(blockIdx.x) - batch.first_block[low]) * kChunk;
-  const int count = u.n - begin < kChunk ? int(u.n - begin) : kChunk;
+  const auto [item, begin, count] = updates.batch.place();
+  const Update<T> u = updates.batch.items[item];
+  const Step step = updates.live ? updates.live[item] : updates.steps[updates.step[item]];
   const bool aligned = (reinterpret_cast<uintptr_t>(u.p) | reinterpret_cast<uintptr_t>(u.g) |
                         reinterpret_cast<uintptr_t>(u.m) | reinterpret_cast<uintptr_t>(u.v)) %
                            16 ==
@@ -130,29 +122,46 @@ int number_of(const Step& step, Step (&steps)[kMostSteps], int& count) {
   return count++;
 }
 
+/// Steps on the device, which change from launch to launch of a graph. Equal ones are not shared: they may come to
+/// differ.
+template <class Step, class Options>
+const Step* record_steps(Graph& graph, const std::vector<Step>& steps) {
+  const Graph::Numbers numbers = graph.numbers(steps.size() * sizeof(Step));
+  for (size_t i = 0; i < steps.size(); ++i) {
+    Step* const place = static_cast<Step*>(numbers.host) + i;
+    *place = steps[i];
+    graph.rewrites.push_back(
+        {[](void* to, const void* options) { *static_cast<Step*>(to) = Step(*static_cast<const Options*>(options)); },
+         place});
+  }
+  return static_cast<const Step*>(numbers.device);
+}
+
 template <class T, class Step, class Options>
 void launch_updates(std::span<const Update<T>> updates, std::span<const Options> options) {
-  using B = Batch<T, Step>;
-  static_assert(sizeof(B) <= 4096);
-  B batch{};
-  int steps = 0;
+  Updates<T, Step> launched{};
+  static_assert(sizeof launched <= kMostParameters);
+  auto& batch = launched.batch;
+  batch.chunk = kChunk;
+  int count = 0;  // of the steps
+  Graph* const graph = recording();
+  std::vector<Step> live;
   const auto flush = [&] {
-    if (batch.count) launch(Step::name, apply<T, Step>, unsigned(batch.first_block[batch.count]), kThreads, 0, batch);
-    batch.count = steps = 0;
+    if (graph && batch.count) launched.live = record_steps<Step, Options>(*graph, std::exchange(live, {}));
+    if (batch.count) launch(Step::name, apply<T, Step>, batch.blocks(), kThreads, 0, launched);
+    batch.count = count = 0;
   };
   for (size_t i = 0; i < updates.size(); ++i) {
     if (updates[i].n == 0) continue;
-    const int64_t blocks = ceil_div(updates[i].n, int64_t(kChunk));
     const Step step(options[i]);
-    int number = batch.count < kMostUpdates ? number_of(step, batch.steps, steps) : -1;
-    if (number < 0 || blocks > std::numeric_limits<int>::max() - batch.first_block[batch.count]) {
+    int number = graph ? 0 : number_of(step, launched.steps, count);
+    if (number < 0 || !batch.add(updates[i])) {
       flush();
-      number = number_of(step, batch.steps, steps);
+      number = graph ? 0 : number_of(step, launched.steps, count);
+      batch.add(updates[i]);
     }
-    batch.updates[batch.count] = updates[i];
-    batch.step[batch.count] = uint8_t(number);
-    batch.first_block[batch.count + 1] = batch.first_block[batch.count] + int(blocks);
-    ++batch.count;
+    if (graph) live.push_back(step);
+    launched.step[batch.count - 1] = uint8_t(number);
   }
   flush();
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "../core/random_formulas.h"
+#include "graph.h"
 #include "launch.cuh"
 #include "table.h"
 #include "vec.cuh"
@@ -14,9 +15,10 @@ constexpr int kThreads = 256;
 
 template <class Make>
 __global__ void __launch_bounds__(kThreads)
-    fill(Make make, typename Make::Element* out, int64_t n, uint64_t seed, uint64_t offset) {
+    fill(Make make, typename Make::Element* out, int64_t n, uint64_t seed, uint64_t offset, const uint64_t* stream) {
   using T = typename Make::Element;
   constexpr int per = Make::per_block;
+  if (stream) seed = stream[0], offset += stream[1];  // in a graph
   const int64_t begin = (int64_t(blockIdx.x) * kThreads + threadIdx.x) * per,
                 step = int64_t(gridDim.x) * kThreads * per;
   const bool aligned = reinterpret_cast<uintptr_t>(out) % sizeof(Aligned<T, per>) == 0;
@@ -39,8 +41,10 @@ void launch_fill(const char* op, const Make& make, void* out, int64_t n, uint64_
   if (n <= 0) return;
   const int64_t blocks = ceil_div(n, int64_t(kThreads) * Make::per_block);
   const int64_t most = int64_t(device_limits().multiprocessors) * 64;
+  Graph* const graph = recording();
+  const uint64_t* const stream = graph ? graph->random(offset) : nullptr;
   launch(op, fill<Make>, unsigned(std::min(blocks, most)), kThreads, 0, make, static_cast<typename Make::Element*>(out),
-         n, seed, offset);
+         n, seed, offset, stream);
 }
 
 void uniform(DType t, void* out, int64_t n, double lo, double hi, uint64_t seed, uint64_t offset) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "../core/errors.h"
+#include "graph.h"
 
 namespace steep::cuda {
 namespace {
@@ -67,8 +68,23 @@ void check(const char* op, cudaError_t status) {
   throw CudaError(text);
 }
 
+namespace {
+
+/// What is queued elsewhere while a thread records would be done once, and with values that aren't there.
+void check_recorded(const char* op) {
+  cudaStreamCaptureStatus status;
+  check(op, cudaStreamIsCapturing(current_stream(), &status));
+  if (status != cudaStreamCaptureStatusActive)
+    throw CudaError(message(op,
+                            ": a step that is captured as a CUDA graph works on one device, and on other streams only "
+                            "after stream.wait_stream(steep.cuda.current_stream())"));
+}
+
+}  // namespace
+
 void wait_if_asked(const char* op) {
   static const bool waits = is_set("STEEP_CUDA_SYNC");
+  if (recording()) return check_recorded(op);
   if (waits) check(op, cudaStreamSynchronize(current_stream()));
 }
 
@@ -149,8 +165,10 @@ Properties properties(int device) {
 }
 
 void synchronize(int device) {
+  refuse_to_read("synchronize");
   const OnDevice on(device);
   check("synchronize", cudaDeviceSynchronize());
+  look_at_checks(device);
 }
 
 namespace {
@@ -192,11 +210,14 @@ void stream_destroy(int device, Handle stream) {
 
 void stream_synchronize(int device, Handle stream) {
   const OnDevice on(device);
+  refuse_to_read("stream.synchronize");
   check("stream.synchronize", cudaStreamSynchronize(as_stream(stream)));
+  look_at_checks(device);
 }
 
 bool stream_query(int device, Handle stream) {
   const OnDevice on(device);
+  refuse_to_read("stream.query");
   const cudaError_t status = cudaStreamQuery(as_stream(stream));
   if (!is_ready(status)) return false;
   check("stream.query", status);
@@ -237,6 +258,7 @@ void event_record(int device, Handle event, Handle stream) {
 
 bool event_query(int device, Handle event) {
   const OnDevice on(device);
+  refuse_to_read("event.query");
   const cudaError_t status = cudaEventQuery(as_event(event));
   if (!is_ready(status)) return false;
   check("event.query", status);
@@ -245,7 +267,9 @@ bool event_query(int device, Handle event) {
 
 void event_synchronize(int device, Handle event) {
   const OnDevice on(device);
+  refuse_to_read("event.synchronize");
   check("event.synchronize", cudaEventSynchronize(as_event(event)));
+  look_at_checks(device);
 }
 
 double event_elapsed(int device, Handle start, Handle end) {
@@ -254,5 +278,16 @@ double event_elapsed(int device, Handle start, Handle end) {
   check("event.elapsed_time", cudaEventElapsedTime(&milliseconds, as_event(start), as_event(end)));
   return milliseconds;
 }
+
+// --- graphs ----------------------------------------------------------------------------------------------------------
+
+Graph* graph_create(int device) { return new Graph(device); }
+void graph_destroy(Graph* graph) noexcept { delete graph; }
+void graph_begin(Graph& graph, uint64_t offset) { graph.begin(offset); }
+void graph_end(Graph& graph) { graph.end(); }
+void graph_abandon(Graph& graph) noexcept { graph.abandon(); }
+void graph_follow(Graph& graph) { graph.follow(); }
+void graph_launch(Graph& graph, uint64_t seed, uint64_t offset) { graph.launch(seed, offset); }
+size_t graph_size(const Graph& graph) { return graph.size(); }
 
 }  // namespace steep::cuda

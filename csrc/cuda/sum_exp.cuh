@@ -43,6 +43,19 @@ class SumExp {
     total_.add(part[0]);
     if (at.is_last) finish(row);
   }
+  /// The same, with terms that are 1 apart, as below.
+  template <class Row>
+  __device__ void add_terms_apart(Row& row, typename Row::At at) {
+    T part[2];
+    row.tile_sum(part, [&](int k, T(&terms)[2]) {
+      const bool is_one = row.v[0][k] == 1;
+      terms[0] = is_one ? T(0) : row.v[0][k];
+      terms[1] = T(is_one);
+    });
+    total_.add(part[0]);
+    total_.add(part[1]);
+    if (at.is_last) finish(row);
+  }
   /// Adds a tile of x. Terms that are 1 are counted apart: in a sum close to 1 the rest keeps its relative accuracy,
   /// down to the rounding of the sum to double. An infinite base counts as 1.
   template <class Row>

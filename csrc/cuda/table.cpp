@@ -1,5 +1,6 @@
 #include "table.h"
 
+#include "graph.h"
 #include "runtime.h"
 
 namespace steep::cuda {
@@ -11,7 +12,9 @@ void fill_reduce(std::span<ReduceKernel> reduce, std::span<ArgReduceKernel> arg_
 void fill_softmax(Table& table);
 void fill_cross_entropy(Table& table);
 void fill_layer_norm(Table& table);
+void fill_rms_norm(Table& table);
 void fill_optimizer(Table& table);
+void fill_gradients(Table& table);
 void fill_gemm(Table& table);
 void fill_indexing(Table& table);
 void fill_nonzero(Table& table);
@@ -32,8 +35,16 @@ Table make() {
   t.copy_to_device = copy_to_device;
   t.copy_to_host = copy_to_host;
   t.copy_between = copy_between;
-  fill_softmax(t), fill_cross_entropy(t), fill_layer_norm(t), fill_optimizer(t), fill_gemm(t), fill_indexing(t);
-  fill_nonzero(t), fill_random(t), fill_scan(t), fill_sort(t);
+  t.is_recording = [] { return recording() != nullptr; };
+  t.keep = [](Storage& storage, void (*retain)(void*), void (*release)(void*)) {
+    if (!is_of_graph(recording()->id(), storage.data)) recording()->keep(&storage, storage.version, retain, release);
+  };
+  t.refuse_to_read = refuse_to_read;
+  t.add_check = [](std::function<void(int64_t)> fail) { return recording()->add_check(std::move(fail)); };
+  t.rewrites = []() -> std::vector<Rewrite>& { return recording()->rewrites; };
+  fill_softmax(t), fill_cross_entropy(t), fill_layer_norm(t), fill_rms_norm(t), fill_optimizer(t), fill_gemm(t),
+      fill_indexing(t);
+  fill_gradients(t), fill_nonzero(t), fill_random(t), fill_scan(t), fill_sort(t);
   return t;
 }
 

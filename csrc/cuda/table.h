@@ -3,10 +3,14 @@
 // memory. Members are filled by the function of their file, e.g. fill_softmax in softmax.cu (see table.cpp).
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <span>
+#include <vector>
 
 #include "../core/array.h"
+#include "../core/gradients.h"
 #include "../core/kernels.h"
+#include "../core/norm.h"
 #include "../core/scan.h"
 
 namespace steep::cuda {
@@ -40,6 +44,12 @@ struct ScanSizes {
   int64_t outer, n, inner;
 };
 
+/// Where the host writes an optimizer's step for the next launch of a graph: write(place, SgdStep or AdamStep).
+struct Rewrite {
+  void (*write)(void* place, const void* step);
+  void* place;
+};
+
 struct Table {
   // Devices and memory. The current device and stream are the calling thread's.
   int (*set_device)(int index);  // and returns the one before for restore_device; -1 if it was that already
@@ -55,7 +65,16 @@ struct Table {
   void (*copy_to_host)(void* to, const void* from, size_t bytes);
   void (*copy_between)(void* to, int to_device, const void* from, int from_device, size_t bytes);
 
-  /// As on the CPU, for all the rows at once. layer_norm_backward adds to dweight and dbias, deterministically.
+  // Graphs: see graph.h. Does the calling thread record one?
+  bool (*is_recording)();
+  /// Then these are what graph.h says of them.
+  void (*keep)(Storage& storage, void (*retain)(void*), void (*release)(void*));
+  void (*refuse_to_read)(const char* op);
+  int64_t* (*add_check)(std::function<void(int64_t)> fail);
+  std::vector<Rewrite>& (*rewrites)();
+
+  /// As on the CPU, for all the rows at once. The backward kernels of norms add to dweight and dbias,
+  /// deterministically.
   RowKernels<float> rows_f32;
   RowKernels<double> rows_f64;
 
@@ -75,6 +94,14 @@ struct Table {
   void (*adam_f32)(std::span<const Update<float>> updates, std::span<const AdamStep> steps);
   void (*adam_f64)(std::span<const Update<double>> updates, std::span<const AdamStep> steps);
 
+  // As in core/gradients.h. `norm` and `factor` are one float32 or float64 number, and found is set to 1 or left as it
+  // is.
+  void (*total_norm)(std::span<const Elements>, const NormPlan&, DType, void* norm);
+  void (*clip_norm)(std::span<const Elements>, DType, const void* norm, double max_norm);
+  void (*scale)(std::span<const Elements>, DType, const void* factor);
+  void (*clip_values)(std::span<const Elements>, double limit);
+  void (*unscale)(std::span<const Elements>, double factor, int32_t* found);
+
   // Indices are int64, and have been checked. Elements of `item` bytes are copied; those of a dtype are added, in the
   // order of the indices, so that sums are the same every time.
   /// y[o, k, i] = x[o, index[k], i]
@@ -91,6 +118,9 @@ struct Table {
   void (*put_along_axis)(int64_t item, const IndexSizes&, const void* x, const int64_t* index, void* y);
   /// index[i] += extent where index[i] < 0
   void (*wrap_indices)(int64_t n, int64_t extent, int64_t* index);
+  /// y[i] = x[i], or x[i] + extent for those from -extent to -1 if they count `from_end`. One that is out of range is
+  /// written to `report`, and 0 in its place to y.
+  void (*check_indices)(int64_t n, int64_t extent, bool from_end, const int64_t* x, int64_t* y, int64_t* report);
   /// y[i, label[i]] = 1, where y (n, classes) is zeros
   void (*one_hot)(DType, int64_t n, int64_t classes, const int64_t* label, void* y);
 

@@ -23,6 +23,7 @@ struct Format<float> {
   static constexpr float ln2 = 0x1.62e4p-1f, ln2_low = 0x1.7f7d1cp-20f;  // k·ln2 is exact for all exponents k
   static constexpr int32_t high_half = ~0xfff;                           // the leading bits, whose square is exact
   static constexpr float exp_lowest = -104, exp_highest = 89;            // e^x is 0 or ∞ beyond
+  static constexpr float exp2_lowest = -151, exp2_highest = 129;         // and 2^x
 };
 template <>
 struct Format<double> {
@@ -34,6 +35,7 @@ struct Format<double> {
   static constexpr double ln2 = 0x1.62e42feep-1, ln2_low = 0x1.a39ef35793c76p-33;
   static constexpr int64_t high_half = ~0x7ffffff;
   static constexpr double exp_lowest = -746, exp_highest = 710;
+  static constexpr double exp2_lowest = -1076, exp2_highest = 1025;
 };
 
 template <class T>
@@ -105,6 +107,15 @@ STEEP_INLINE Vec<T> exp(Vec<T> x) {
   return scale(1 + (r + r * r * exp_polynomial(r)), k);
 }
 
+/// 2^k·e^(r·ln2) with k + r = x; whole powers are exact. Error 1.0 / 1.0 ulp.
+template <class T>
+STEEP_INLINE Vec<T> exp2(Vec<T> x) {
+  using V = Vec<T>;
+  x = min(V(Format<T>::exp2_highest), max(V(Format<T>::exp2_lowest), x));
+  const V k = nearest(x), r = 0.69314718055994531 * (x - k);
+  return scale(1 + (r + r * r * exp_polynomial(r)), k);
+}
+
 /// 2^k·(e^r - 1) + (2^k - 1), at half the scale so that 2^k doesn't overflow. Error 1.5 / 1.9 ulp.
 template <class T>
 STEEP_INLINE Vec<T> expm1(Vec<T> x) {
@@ -146,30 +157,84 @@ STEEP_INLINE void split(Vec<T> x, Vec<T>& m, Vec<T>& k) {
   m = as<T>((shifted & ((I(1) << F::fraction_bits) - 1)) + root_half);
 }
 
-/// k·ln2 + log(1 + f), √½ - 1 ≤ f ≤ √2 - 1, by log(1 + f) = 2·artanh(s), s = f / (2 + f), arranged as in FDLIBM so that
-/// f enters unrounded. The fits are 2^-35 / 2^-59 of it.
+/// The same for any x > 0.
 template <class T>
-STEEP_INLINE Vec<T> log_sum(Vec<T> k, Vec<T> f) {
+STEEP_INLINE void split_positive(Vec<T> x, Vec<T>& m, Vec<T>& k) {
+  const auto subnormal = x < Format<T>::smallest_normal;
+  split(select(subnormal, Format<T>::one_step * x, x), m, k);
+  k = select(subnormal, k - Format<T>::fraction_bits, k);
+}
+
+/// The part of log(1 + f), √½ - 1 ≤ f ≤ √2 - 1, beyond f - f²/2: log(1 + f) = 2·artanh(s), s = f / (2 + f), arranged as
+/// in FDLIBM so that f enters unrounded. The fits are 2^-35 / 2^-59 of the logarithm.
+template <class T>
+STEEP_INLINE Vec<T> log_rest(Vec<T> f, Vec<T> half_square) {
   using V = Vec<T>;
-  const V s = f / (2 + f), z = s * s, half_square = 0.5 * f * f;
+  const V s = f / (2 + f), z = s * s;
   V p;
   if constexpr (is_float<T>)
     p = polynomial<V>(z, 2.402908e-01f, 2.8510144e-01f, 4.000085e-01f, 6.666666e-01f);
   else
     p = polynomial<V>(z, 0.14797853412478537, 0.15313867904280276, 0.18183571152374872, 0.22222198448186148,
                       0.28571428743541016, 0.39999999999409774, 0.6666666666666735);
-  return k * Format<T>::ln2 - ((half_square - (s * (half_square + z * p) + k * Format<T>::ln2_low)) - f);
+  return s * (half_square + z * p);
+}
+
+/// k·ln2 + log(1 + f)
+template <class T>
+STEEP_INLINE Vec<T> log_sum(Vec<T> k, Vec<T> f) {
+  const Vec<T> half_square = 0.5 * f * f;
+  return k * Format<T>::ln2 - ((half_square - (log_rest(f, half_square) + k * Format<T>::ln2_low)) - f);
+}
+
+/// y, the logarithm of x > 0, or what else it has.
+template <class T>
+STEEP_INLINE Vec<T> logarithm_of(Vec<T> x, Vec<T> y) {
+  return select(x > 0, select(x == kInfinity, x, y), select(x == 0, -kInfinity, kNaN));
 }
 
 /// Error 0.8 / 0.8 ulp.
 template <class T>
 STEEP_INLINE Vec<T> log(Vec<T> x) {
+  Vec<T> m, k;
+  split_positive(x, m, k);
+  return logarithm_of(x, log_sum(k, m - 1));
+}
+
+/// 1/ln b and log_b 2, each in two parts, of which the first has so few bits that its products below are exact.
+template <class T>
+struct LogBase {
+  T one, one_low, two, two_low;
+};
+
+/// k·log_b 2 + log(1 + f) / ln b, the products in two parts, so that the logarithm of a power of b is whole.
+template <class T>
+STEEP_INLINE Vec<T> log_to_base(Vec<T> x, const LogBase<T>& base) {
   using V = Vec<T>;
-  const auto subnormal = x < Format<T>::smallest_normal;
   V m, k;
-  split(select(subnormal, Format<T>::one_step * x, x), m, k);
-  const V y = log_sum(select(subnormal, k - Format<T>::fraction_bits, k), m - 1);
-  return select(x > 0, select(x == kInfinity, x, y), select(x == 0, -kInfinity, kNaN));
+  split_positive(x, m, k);
+  const V f = m - 1, half_square = 0.5 * f * f;
+  const V high = (f - half_square) & as<T>(Vec<typename Format<T>::Integer>(Format<T>::high_half));
+  const V low = ((f - high) - half_square) + log_rest(f, half_square);
+  const V head = high * base.one, tail = (low + high) * base.one_low + low * base.one;
+  const V twos = k * base.two, sum = twos + head;
+  return logarithm_of(x, sum + (((twos - sum) + head) + (tail + k * base.two_low)));
+}
+
+/// Error 0.6 / 0.6 ulp.
+STEEP_INLINE Vec<float> log2(Vec<float> x) {
+  return log_to_base(x, LogBase<float>{0x1.716p0f, -0x1.7135a9p-13f, 1, 0});
+}
+STEEP_INLINE Vec<double> log2(Vec<double> x) {
+  return log_to_base(x, LogBase<double>{0x1.7154768p0, -0x1.6a3e80f444178p-27, 1, 0});
+}
+/// Error 0.6 / 0.6 ulp.
+STEEP_INLINE Vec<float> log10(Vec<float> x) {
+  return log_to_base(x, LogBase<float>{0x1.bccp-2f, -0x1.09d5b2p-15f, 0x1.3442p-2f, -0x1.95ec1p-19f});
+}
+STEEP_INLINE Vec<double> log10(Vec<double> x) {
+  return log_to_base(
+      x, LogBase<double>{0x1.bcb7b18p-2, -0x1.6c8d78e6acaa4p-29, 0x1.34413509f78p-2, 0x1.fef311f12b358p-46});
 }
 
 /// With 1 + x ≈ m·2^k, f = x·2^-k + (2^-k - 1) has one rounding, and none for k = 0: nothing is lost near 0.

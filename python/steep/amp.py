@@ -7,14 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from . import hints
+from . import _core, hints
 from .autograd import no_grad
 from .checks import check_count, check_number
 from .dtypes import float16, float32
-from .ops import all as all_of
-from .ops import isfinite, stack
 from .optim import Optimizer
-from .structure import map_tensors
+from .structure import gradients_by_device, map_tensors
 from .tensor import Tensor
 
 __all__ = ["GradScaler"]
@@ -86,18 +84,16 @@ class GradScaler:
         progress = self._progress(optimizer)
         if progress.stepped:
             raise RuntimeError("GradScaler: unscale_ comes before step(optimizer), not after it: call update() first")
-        if progress.finite is not None:
+        if progress.overflows is not None:
             raise RuntimeError("GradScaler: unscale_ was called for this optimizer already since the last update()")
-        gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-        if any(g.dtype is float16 for g in gradients):
+        groups = gradients_by_device(p for group in optimizer.param_groups for p in group["params"])
+        if any(g.dtype is float16 for group in groups for g in group):
             raise ValueError(
                 "GradScaler: gradients are float16, in which small ones vanish when they are divided by the scale: "
                 'keep the parameters in float32, and use steep.autocast("float16")'
             )
         inverse = float(np.float32(1 / self._scale))
-        progress.finite = []
-        for device in dict.fromkeys(g.device for g in gradients):
-            progress.finite.append(_unscale([g for g in gradients if g.device is device], inverse))
+        progress.overflows = [_core.unscale_(group, inverse) for group in groups]
 
     def step(self, optimizer: Optimizer) -> None:
         """``optimizer.step()``, unless a gradient is infinite or NaN; ``unscale_`` before it, unless it was called.
@@ -110,7 +106,7 @@ class GradScaler:
         progress = self._progress(optimizer)
         if progress.stepped:
             raise RuntimeError("GradScaler: step was called for this optimizer already since the last update()")
-        if progress.finite is None:
+        if progress.overflows is None:
             self.unscale_(optimizer)
         if progress.all_finite():
             optimizer.step()
@@ -126,7 +122,7 @@ class GradScaler:
         if new_scale is not None:
             self._scale = _checked_scale("new_scale", new_scale)
         else:
-            looked = [progress for progress in self._optimizers.values() if progress.finite is not None]
+            looked = [progress for progress in self._optimizers.values() if progress.overflows is not None]
             if not looked:
                 raise RuntimeError("GradScaler: call step(optimizer) before update()")
             self._adapt(all(progress.all_finite() for progress in looked))
@@ -188,25 +184,18 @@ def _checked_scale(label: str, scale: float) -> float:
     return float(np.float32(check_number(f"GradScaler: {label}", scale, LEAST, LARGEST)))
 
 
-def _unscale(gradients: list[Tensor], inverse: float) -> Tensor:
-    """Whether all are finite, which are on one device; and multiplies them in place."""
-    for g in gradients:
-        g.mul_(inverse)
-    return all_of(stack([all_of(isfinite(g)) for g in gradients]))
-
-
 class _Progress:
     """What was done for one optimizer since the last update."""
 
     def __init__(self) -> None:
-        self.finite: list[Tensor] | None = None  # for each device whether all gradients are, once they were looked at
+        self.overflows: list[Tensor] | None = None  # for each device: not 0 if a gradient isn't finite; None: not seen
         self.stepped = False
         self._known: bool | None = None
 
     def all_finite(self) -> bool:
         """Waits for the device when it is asked first."""
         if self._known is None:
-            self._known = all(bool(x) for x in self.finite or ())
+            self._known = not any(bool(x) for x in self.overflows or ())
         return self._known
 
 

@@ -16,6 +16,7 @@ from typing import Any, NoReturn, TypeVar
 
 from . import _core, devices, hints
 from .devices import Device
+from .graphs import graph
 
 __all__ = [
     "CudaError",
@@ -29,6 +30,7 @@ __all__ = [
     "empty_cache",
     "get_device_name",
     "get_device_properties",
+    "graph",
     "is_available",
     "is_emulated",
     "max_memory_allocated",

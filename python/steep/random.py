@@ -15,7 +15,7 @@ from typing import Any
 
 import steep
 
-from . import _core, dtypes
+from . import _core, capturing, dtypes
 from .devices import cpu, resolve
 from .dtypes import as_dtype
 from .tensor import Tensor
@@ -78,7 +78,39 @@ def set_state(state: tuple[int, int]) -> None:
             raise ValueError(f"a seed must be an integer from 0 to 2**64 - 1, not {value!r}")
     with _lock:
         current = _current()
+        if (recording := capturing.recording()) is not None:
+            _check_recorded(recording, current, seed, offset)
         current.seed, current.offset = seed, offset
+
+
+def _check_recorded(recording: capturing.Recording, current: _Stream, seed: int, offset: int) -> None:
+    """In a step that is recorded as a CUDA graph, one may go back only to where it has been."""
+    recording.furthest = max(recording.furthest, (recording.start[0], current.offset))
+    if current is recording.stream and not recording.start <= (seed, offset) <= recording.furthest:
+        raise RuntimeError(
+            "random: a step that is captured as a CUDA graph cannot set the seed, which all its replays would: set it "
+            "before the step"
+        )
+
+
+def current() -> _Stream:
+    """The stream that this thread draws from."""
+    return _current()
+
+
+def take(blocks: int) -> tuple[int, int]:
+    """So much of the stream, for a replay of a CUDA graph: (seed, first position)."""
+    with _lock:
+        stream = _current()
+        start = stream.offset
+        stream.offset = (start + blocks) % 2**64
+        return stream.seed, start
+
+
+def set_stream_state(stream: _Stream, state: tuple[int, int]) -> None:
+    """Brings a stream back to where it was."""
+    with _lock:
+        stream.seed, stream.offset = state
 
 
 @contextmanager
@@ -112,11 +144,12 @@ def _advance(shape: tuple[int, ...]) -> tuple[int, int]:
         size *= extent
     if size >= 2**62:
         raise MemoryError(f"shape {shape} has more elements than any machine can hold")
-    with _lock:
-        current = _current()
-        start = current.offset
-        current.offset = (start + _core.random.blocks(size)) % 2**64
-        return current.seed, start
+    if (recording := capturing.recording()) is not None and recording.stream is not _current():
+        raise RuntimeError(
+            "random.fork: a step that is captured as a CUDA graph draws from the stream that it began with: enter the "
+            "block outside of the step"
+        )
+    return take(_core.random.blocks(size))
 
 
 def _index(name: str, argument: str, value: Any) -> int:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from .devices import Device
 from .tensor import Tensor
 
-__all__ = ["first_tensor", "map_leaves", "map_tensors", "named_tensors"]
+__all__ = ["first_tensor", "gradients_by_device", "map_leaves", "map_tensors", "named_tensors"]
 
 
 def map_leaves(function: Callable[..., Any], x: Any, *others: Any) -> Any:
@@ -50,3 +51,12 @@ def first_tensor(x: Any) -> Tensor:
     while not isinstance(x, Tensor):
         x = next(iter(x.values() if isinstance(x, Mapping) else x))
     return x
+
+
+def gradients_by_device(parameters: Iterable[Tensor]) -> list[list[Tensor]]:
+    """The gradients that there are, in a list for each device; one that several parameters share is there once."""
+    groups: dict[Device, dict[int, Tensor]] = {}
+    for p in parameters:
+        if (g := p.grad) is not None and g.size:
+            groups.setdefault(g.device, {})[id(g)] = g
+    return [list(group.values()) for group in groups.values()]

@@ -356,6 +356,65 @@ bool unordered_streams() {
   return right;
 }
 
+/// Branches of a graph, one of which uses what the other one makes.
+template <bool bug>
+bool unordered_branches() {
+  const Array<float> x(numbers(kThreads)), y(std::vector<float>(kThreads, 0.0f)), z(kThreads), rest(kThreads);
+  synchronize(0);
+  const Handle a = stream_create(0), b = stream_create(0);
+  const Handle forked = event_create(0, false), joined = event_create(0, false);
+  const cudaStream_t first = reinterpret_cast<cudaStream_t>(a);
+  check("capture", cudaStreamBeginCapture(first, cudaStreamCaptureModeThreadLocal));
+  event_record(0, forked, a);
+  stream_wait_event(0, b, forked);
+  set_stream(0, bug ? a : b);
+  launch("planted", scale<false>, 1, kThreads, 0, x.p, y.p, kThreads);
+  set_stream(0, b);
+  launch("planted", scale<false>, 1, kThreads, 0, y.p, z.p, kThreads);
+  set_stream(0, a);
+  launch("planted", scale<false>, 1, kThreads, 0, x.p, rest.p, kThreads);
+  event_record(0, joined, b);
+  stream_wait_event(0, a, joined);
+  cudaGraph_t graph;
+  cudaGraphExec_t exec;
+  check("capture", cudaStreamEndCapture(first, &graph));
+  check("instantiate", cudaGraphInstantiate(&exec, graph, 0));
+  check("launch", cudaGraphLaunch(exec, first));
+  std::vector<float> expected = numbers(kThreads);
+  for (float& v : expected) v *= 4;
+  const bool right = z.host() == expected;
+  set_stream(0, 0);
+  cudaGraphExecDestroy(exec), cudaGraphDestroy(graph);
+  stream_destroy(0, a), stream_destroy(0, b);
+  event_destroy(0, forked), event_destroy(0, joined);
+  return right;
+}
+/// A graph uses memory that was freed after it had been captured.
+template <bool bug>
+bool replay_of_freed_memory() {
+  const Array<float> x(numbers(kThreads)), z(kThreads);
+  float* between = nullptr;
+  check("malloc", cudaMalloc(&between, kThreads * sizeof(float)));
+  synchronize(0);
+  const Handle stream = stream_create(0);
+  const cudaStream_t handle = reinterpret_cast<cudaStream_t>(stream);
+  check("capture", cudaStreamBeginCapture(handle, cudaStreamCaptureModeThreadLocal));
+  set_stream(0, stream);
+  launch("planted", scale<false>, 1, kThreads, 0, x.p, between, kThreads);
+  launch("planted", scale<false>, 1, kThreads, 0, between, z.p, kThreads);
+  cudaGraph_t graph;
+  cudaGraphExec_t exec;
+  check("capture", cudaStreamEndCapture(handle, &graph));
+  check("instantiate", cudaGraphInstantiate(&exec, graph, 0));
+  if (bug) check("free", cudaFree(between));
+  check("launch", cudaGraphLaunch(exec, handle));
+  std::vector<float> expected = numbers(kThreads);
+  for (float& v : expected) v *= 4;
+  const bool right = z.host() == expected;
+  set_stream(0, 0);
+  return right;
+}
+
 struct Program {
   bool (*with_bug)();
   bool (*fixed)();
@@ -379,6 +438,8 @@ const std::map<std::string, Program> programs = {
     PROGRAM(divergent_barrier),
     PROGRAM(unfinished_copy),
     PROGRAM(unordered_streams),
+    PROGRAM(unordered_branches),
+    PROGRAM(replay_of_freed_memory),
     PROGRAM(matrices_before_barrier),
     PROGRAM(misaligned_matrices),
     PROGRAM(lanes_missing_from_product),

@@ -8,6 +8,7 @@ namespace steep::cuda {
 void fill_softmax(Table& table);
 void fill_cross_entropy(Table& table);
 void fill_layer_norm(Table& table);
+void fill_rms_norm(Table& table);
 }  // namespace steep::cuda
 
 namespace steep::testing {
@@ -17,7 +18,7 @@ using Wide = std::vector<long double>;
 inline const cuda::Table& rows_table() {
   static const cuda::Table filled = [] {
     cuda::Table t{};
-    cuda::fill_softmax(t), cuda::fill_cross_entropy(t), cuda::fill_layer_norm(t);
+    cuda::fill_softmax(t), cuda::fill_cross_entropy(t), cuda::fill_layer_norm(t), cuda::fill_rms_norm(t);
     return t;
   }();
   return filled;

@@ -16,6 +16,7 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -43,6 +44,19 @@ def environments(device: str) -> list[tuple[str, dict[str, str]]]:
     return [(schedule, {"STEEP_EMULATOR_SCHEDULE": schedule, "STEEP_CUDA_CACHE": "0"}) for schedule in SCHEDULES]
 
 
+def passes(label: str, command: list[str], environment: dict[str, str]) -> bool:
+    """Runs a program and prints how it went, and what it said if it failed."""
+    start = time.perf_counter()
+    done = subprocess.run(
+        command, env={**os.environ, **environment}, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    lines = [f"{'FAIL' if done.returncode else 'ok  '} {label} ({time.perf_counter() - start:.1f} s)"]
+    if done.returncode:
+        lines += [line for line in done.stdout.splitlines() if not line.startswith("ok  ")]
+    print("\n".join(lines), flush=True)
+    return not done.returncode
+
+
 def main() -> int:
     """Builds, runs, prints; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -51,33 +65,22 @@ def main() -> int:
     parser.add_argument("--check", nargs="+", default=[], metavar="TOOL", help="of compute-sanitizer")
     parser.add_argument("--only", nargs="+", default=[], metavar="PROGRAM")
     parser.add_argument("--build", type=Path, metavar="DIR")
-    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--jobs", type=int, default=2, help="how many at once; on a GPU they run one by one")
     parser.add_argument("cases", nargs="*", help="cases to run, of all programs without")
     args = parser.parse_args()
     name = "-".join(["cuda-tests", args.device, *filter(None, args.sanitize.split(","))])
     folder = args.build or HERE.parents[1] / "build" / name
     programs = build(folder, args.device, args.sanitize, args.only, args.jobs)
     tools = [["compute-sanitizer", "--error-exitcode", "9", "--tool", tool] for tool in args.check] or [[]]
-    failed = []
-    for program in programs:
-        for schedule, environment in environments(args.device):
-            for tool in tools:
-                label = " ".join(filter(None, [program.name, schedule, *tool[-1:]]))
-                start = time.perf_counter()
-                done = subprocess.run(
-                    [*tool, str(program), *args.cases],
-                    env={**os.environ, **environment},
-                    text=True,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.STDOUT,
-                )
-                print(
-                    f"{'FAIL' if done.returncode else 'ok  '} {label} ({time.perf_counter() - start:.1f} s)", flush=True
-                )
-                if done.returncode:
-                    failed.append(label)
-                    print("\n".join(line for line in done.stdout.splitlines() if not line.startswith("ok  ")))
-    return int(bool(failed))
+    runs = [
+        (" ".join(filter(None, [program.name, schedule, *tool[-1:]])), [*tool, str(program), *args.cases], environment)
+        for program in programs
+        for schedule, environment in environments(args.device)
+        for tool in tools
+    ]
+    with ThreadPoolExecutor(1 if args.device == "gpu" else args.jobs) as pool:
+        passed = list(pool.map(lambda run: passes(*run), runs))
+    return int(not all(passed))
 
 
 if __name__ == "__main__":

@@ -23,10 +23,10 @@ struct Blocking {
 };
 
 namespace blocking {
-constexpr Blocking sse4{6, 2, 4, 3, 1024, 256 << 10, 4096 << 10, 64, 24, 2};        // 12 sums in 16 registers
-constexpr Blocking avx2{6, 2, 4, 3, 1024, 256 << 10, 4096 << 10, 64, 24, 2};        // 12 in 16
-constexpr Blocking avx512{14, 2, 6, 4, 1024, 448 << 10, 4096 << 10, 32, 768, 768};  // 28 in 32
-constexpr Blocking neon{6, 4, 6, 4, 512, 256 << 10, 4096 << 10, 32, 24, 2};         // 24 in 32
+constexpr Blocking sse4{6, 2, 4, 3, 1024, 256 << 10, 4096 << 10, 64, 24, 2};       // 12 sums in 16 registers
+constexpr Blocking avx2{6, 2, 4, 3, 1024, 256 << 10, 4096 << 10, 64, 24, 2};       // 12 in 16
+constexpr Blocking avx512{14, 2, 6, 4, 1024, 448 << 10, 4096 << 10, 32, 768, 64};  // 28 in 32
+constexpr Blocking neon{6, 4, 6, 4, 512, 256 << 10, 4096 << 10, 32, 24, 2};        // 24 in 32
 }  // namespace blocking
 
 constexpr int64_t min(int64_t a, int64_t b) { return a < b ? a : b; }

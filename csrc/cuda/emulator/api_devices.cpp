@@ -91,6 +91,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
 
 cudaError_t cudaDeviceSynchronize() {
   return call([](State& s) {
+    if (const cudaError_t error = s.captures.check_wait(current_device())) return error;
     s.queues.finish_device(current_device());
     return cudaSuccess;
   });

@@ -34,9 +34,8 @@ void launch(const char* op, const void* kernel, dim3 grid, dim3 block, size_t sh
     const auto stream = s.find(handle);
     if (!stream || stream->device != current_device()) return cudaErrorInvalidResourceHandle;
     const auto allowed = s.most_shared.find(kernel);
-    const cudaError_t error =
-        check_configuration(*work, allowed == s.most_shared.end() ? kMaxStaticShared : allowed->second);
-    if (error == cudaSuccess) s.queues.push(stream, [work, device = stream->device] { return run(*work, device); });
+    cudaError_t error = check_configuration(*work, allowed == s.most_shared.end() ? kMaxStaticShared : allowed->second);
+    if (error == cudaSuccess) error = s.queue(stream, [work, device = stream->device] { return run(*work, device); });
     return error;
   });
 }

@@ -46,6 +46,11 @@ cudaError_t queue_copy(State& s, void* to, const void* from, size_t bytes, cudaM
       differs(cudaMemcpyDeviceToHost, false, true) || differs(cudaMemcpyDeviceToDevice, true, true))
     return cudaErrorInvalidValue;
   if (bytes == 0) return cudaSuccess;
+  if (const cudaError_t error = s.captures.check(s.queues, stream)) return error;
+  if (stream->capture) {  // whatever memory it is: it is looked at when the graph is launched
+    s.queues.push(stream, [=] { return copy(to, from, bytes); });
+    return cudaSuccess;
+  }
   if (!source.region && !s.is_pinned(from)) {
     // Pageable memory is read before the call returns.
     const char* begin = static_cast<const char*>(from);
@@ -61,8 +66,9 @@ cudaError_t queue_copy(State& s, void* to, const void* from, size_t bytes, cudaM
 }  // namespace
 
 cudaError_t cudaMalloc(void** p, size_t bytes) {
-  return call([=](State&) {
+  return call([=](State& s) {
     *p = nullptr;
+    if (const cudaError_t error = s.captures.check_unsafe()) return error;
     if (bytes == 0) return cudaSuccess;
     *p = device_memory().allocate(current_device(), bytes);
     return *p ? cudaSuccess : cudaErrorMemoryAllocation;
@@ -74,6 +80,7 @@ cudaError_t cudaFree(void* p) {
   return call([=](State& s) {
     const DeviceMemory::Region* region = device_memory().find(p);
     if (!region || region->data != p) return cudaErrorInvalidValue;
+    if (const cudaError_t error = s.captures.check_unsafe()) return error;
     for (int i = 0; i < settings().devices; ++i) s.queues.finish_device(i);
     device_memory().open(*region);
     const std::string damage = device_memory().damage(*region);
@@ -88,6 +95,7 @@ cudaError_t cudaMallocHost(void** p, size_t bytes) { return cudaHostAlloc(p, byt
 cudaError_t cudaHostAlloc(void** p, size_t bytes, unsigned) {
   return call([=](State& s) {
     *p = nullptr;
+    if (const cudaError_t error = s.captures.check_unsafe()) return error;
     if (bytes == 0) return cudaSuccess;
     void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED) return cudaErrorMemoryAllocation;
@@ -102,6 +110,7 @@ cudaError_t cudaFreeHost(void* p) {
   return call([=](State& s) {
     const auto found = s.pinned.find(reinterpret_cast<uintptr_t>(p));
     if (found == s.pinned.end()) return cudaErrorInvalidValue;
+    if (const cudaError_t error = s.captures.check_unsafe()) return error;
     for (int i = 0; i < settings().devices; ++i) s.queues.finish_device(i);
     munmap(p, found->second);
     s.pinned.erase(found);
@@ -146,6 +155,7 @@ cudaError_t cudaMemcpyPeerAsync(void* to, int to_device, const void* from, int f
 
 cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind kind) {
   return call([=](State& s) {
+    if (const cudaError_t error = s.captures.check_unsafe()) return error;
     const cudaError_t error = queue_copy(s, to, from, bytes, kind, nullptr);
     // Between places on devices the host does not wait.
     if (error == cudaSuccess && !(side(to, 0).region && side(from, 0).region))
@@ -160,12 +170,11 @@ cudaError_t cudaMemsetAsync(void* p, int value, size_t bytes, cudaStream_t handl
     if (!stream) return cudaErrorInvalidResourceHandle;
     const Side target = side(p, bytes);
     if (!target.region || !target.fits) return cudaErrorInvalidValue;
-    s.queues.push(stream, [=]() -> Outcome {
+    return s.queue(stream, [=]() -> Outcome {
       open(p);
       std::memset(p, value, bytes);
       return {};
     });
-    return cudaSuccess;
   });
 }
 

@@ -34,6 +34,7 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags) {
 cudaError_t cudaStreamDestroy(cudaStream_t handle) {
   if (!handle || handle == cudaStreamLegacy) return report(cudaErrorInvalidResourceHandle);
   return call_with(handle, [=](State& s, const auto& stream) {
+    if (const cudaError_t error = s.captures.check_wait(s.queues, stream)) return error;
     s.queues.destroy(stream);
     s.streams.erase(handle);
     return cudaSuccess;
@@ -42,6 +43,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t handle) {
 
 cudaError_t cudaStreamSynchronize(cudaStream_t handle) {
   return call_with(handle, [](State& s, const auto& stream) {
+    if (const cudaError_t error = s.captures.check_wait(s.queues, stream)) return error;
     s.queues.finish(*stream);
     return cudaSuccess;
   });
@@ -49,6 +51,7 @@ cudaError_t cudaStreamSynchronize(cudaStream_t handle) {
 
 cudaError_t cudaStreamQuery(cudaStream_t handle) {
   return call_with(handle, [](State& s, const auto& stream) {
+    if (const cudaError_t error = s.captures.check_wait(s.queues, stream)) return error;
     if (stream->tasks.empty()) return cudaSuccess;
     s.queues.progress(*stream);
     return cudaErrorNotReady;
@@ -59,6 +62,8 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t handle, cudaEvent_t event, unsigned
   return call_with(handle, [=](State& s, const auto& stream) {
     const auto found = s.find(event);
     if (!found) return cudaErrorInvalidResourceHandle;
+    if (const cudaError_t error = s.captures.check(s.queues, stream)) return error;
+    if (stream->capture || found->capture) return s.captures.wait(stream, *found);
     s.queues.wait(stream, found);
     return cudaSuccess;
   });
@@ -89,6 +94,7 @@ cudaError_t cudaEventRecord(cudaEvent_t handle, cudaStream_t stream) {
   return call_with(handle, [=](State& s, const auto& event) {
     const auto found = s.find(stream);
     if (!found || found->device != event->device) return cudaErrorInvalidResourceHandle;
+    if (const cudaError_t error = s.captures.check(s.queues, found)) return error;
     s.queues.record(event, found);
     return cudaSuccess;
   });
@@ -96,6 +102,8 @@ cudaError_t cudaEventRecord(cudaEvent_t handle, cudaStream_t stream) {
 
 cudaError_t cudaEventQuery(cudaEvent_t handle) {
   return call_with(handle, [](State& s, const auto& event) {
+    if (event->capture) return cudaErrorCapturedEvent;
+    if (const cudaError_t error = s.captures.check_unsafe()) return error;
     if (event->done >= event->recorded) return cudaSuccess;
     s.queues.progress(*event->stream);
     return cudaErrorNotReady;
@@ -104,6 +112,8 @@ cudaError_t cudaEventQuery(cudaEvent_t handle) {
 
 cudaError_t cudaEventSynchronize(cudaEvent_t handle) {
   return call_with(handle, [](State& s, const auto& event) {
+    if (event->capture) return cudaErrorCapturedEvent;
+    if (const cudaError_t error = s.captures.check_unsafe()) return error;
     s.queues.finish(*event);
     return cudaSuccess;
   });

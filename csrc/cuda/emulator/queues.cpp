@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "capture.h"
 #include "fault.h"
 #include "memory.h"
 
@@ -36,7 +37,7 @@ Queues::Queues() : lost_(size_t(settings().devices)) {
 }
 
 std::shared_ptr<Stream> Queues::create(int device, bool blocking) {
-  all_.push_back(std::make_shared<Stream>(Stream{device, blocking, {}}));
+  all_.push_back(std::make_shared<Stream>(Stream{device, blocking, {}, 0, nullptr, {}}));
   return all_.back();
 }
 
@@ -46,6 +47,7 @@ void Queues::destroy(const std::shared_ptr<Stream>& stream) {
 }
 
 uint64_t Queues::push(const std::shared_ptr<Stream>& stream, std::function<Outcome()> run, size_t held_bytes) {
+  if (stream->capture) return Captures::add(*stream, std::move(run)), number_;
   stream->tasks.push_back({++number_, std::move(run), held_bytes});
   stream->held_bytes += held_bytes;
   const uint64_t number = number_;
@@ -57,7 +59,20 @@ uint64_t Queues::push(const std::shared_ptr<Stream>& stream, std::function<Outco
   return number;
 }
 
+void Queues::launch(const std::shared_ptr<Stream>& stream, const std::shared_ptr<Graph>& graph) {
+  const auto task = [this, graph, before = graph->last, number = graph->number]() -> Outcome {
+    if (before) run_until(*before, number);
+    return run(*graph, schedule_);
+  };
+  graph->last = stream;
+  graph->number = number_ + 1;
+  push(stream, task);
+}
+
 void Queues::record(const std::shared_ptr<Event>& event, const std::shared_ptr<Stream>& stream) {
+  event->capture = stream->capture;
+  event->behind = stream->behind;
+  if (stream->capture) return;
   event->stream = stream;
   event->recorded = number_ + 1;
   push(stream, [event, number = number_ + 1]() -> Outcome {

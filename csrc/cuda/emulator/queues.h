@@ -12,6 +12,9 @@
 
 namespace steep::cuda::emulator {
 
+struct Capture;  // capture.h
+struct Graph;
+
 struct Task {
   uint64_t number;  // in the order in which everything was queued
   std::function<Outcome()> run;
@@ -23,6 +26,8 @@ struct Stream {
   bool blocking;  // waits for the default stream, and it for this one
   std::deque<Task> tasks;
   size_t held_bytes = 0;
+  std::shared_ptr<Capture> capture;  // that it takes part in; then `behind` are the nodes that the next one waits for
+  std::vector<size_t> behind;
 };
 
 struct Event {
@@ -31,6 +36,8 @@ struct Event {
   std::shared_ptr<Stream> stream;   // where it was last recorded
   uint64_t recorded = 0, done = 0;  // numbers of tasks
   std::chrono::steady_clock::time_point time;
+  std::shared_ptr<Capture> capture;  // where it was last recorded in one: behind these nodes
+  std::vector<size_t> behind;
 };
 
 class Queues {
@@ -38,9 +45,12 @@ class Queues {
   Queues();
   std::shared_ptr<Stream> create(int device, bool blocking);
   void destroy(const std::shared_ptr<Stream>& stream);
-  const std::shared_ptr<Stream>& default_stream(int device) { return defaults_[size_t(device)]; }
+  const std::shared_ptr<Stream>& default_stream(int device) const { return defaults_[size_t(device)]; }
 
+  /// On a stream that captures it becomes a node of the graph.
   uint64_t push(const std::shared_ptr<Stream>& stream, std::function<Outcome()> run, size_t held_bytes = 0);
+  /// Queues all the nodes of a graph, behind those of its last launch.
+  void launch(const std::shared_ptr<Stream>& stream, const std::shared_ptr<Graph>& graph);
   void record(const std::shared_ptr<Event>& event, const std::shared_ptr<Stream>& stream);
   void wait(const std::shared_ptr<Stream>& stream, const std::shared_ptr<Event>& event);
 

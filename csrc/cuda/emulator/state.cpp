@@ -33,6 +33,12 @@ std::shared_ptr<Event> State::find(cudaEvent_t handle) {
   return found == events.end() ? nullptr : found->second->event;
 }
 
+cudaError_t State::queue(const std::shared_ptr<Stream>& stream, std::function<Outcome()> run, size_t held_bytes) {
+  const cudaError_t error = captures.check(queues, stream);
+  if (error == cudaSuccess) queues.push(stream, std::move(run), held_bytes);
+  return error;
+}
+
 bool State::is_pinned(const void* p) const {
   const uintptr_t address = reinterpret_cast<uintptr_t>(p);
   const auto after = pinned.upper_bound(address);

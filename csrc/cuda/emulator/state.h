@@ -5,6 +5,7 @@
 #include <mutex>
 #include <unordered_map>
 
+#include "capture.h"
 #include "memory.h"
 #include "queues.h"
 
@@ -15,14 +16,24 @@ struct CUevent_st {
   std::shared_ptr<steep::cuda::emulator::Event> event;
 };
 
+struct CUgraph_st {
+  std::shared_ptr<steep::cuda::emulator::Graph> graph;
+};
+struct CUgraphExec_st {
+  std::shared_ptr<steep::cuda::emulator::Graph> graph;
+};
+
 namespace steep::cuda::emulator {
 
 struct State {
   std::mutex mutex;
   bool forked = false;  // the process was forked from one that used the runtime: it has no device
   Queues queues;
+  Captures captures;
   std::unordered_map<const void*, std::unique_ptr<CUstream_st>> streams;
   std::unordered_map<const void*, std::unique_ptr<CUevent_st>> events;
+  std::unordered_map<const void*, std::unique_ptr<CUgraph_st>> graphs;
+  std::unordered_map<const void*, std::unique_ptr<CUgraphExec_st>> instances;
   std::map<uintptr_t, size_t> pinned;                   // host memory of cudaMallocHost
   std::unordered_map<const void*, size_t> most_shared;  // by kernel, from cudaFuncSetAttribute
 
@@ -30,6 +41,8 @@ struct State {
   std::shared_ptr<Stream> find(cudaStream_t handle);
   std::shared_ptr<Event> find(cudaEvent_t handle);
   bool is_pinned(const void* p) const;
+  /// Queues work, if that is allowed on the stream.
+  cudaError_t queue(const std::shared_ptr<Stream>& stream, std::function<Outcome()> run, size_t held_bytes = 0);
 };
 State& state();
 

@@ -92,7 +92,7 @@ def _seed(output: Tensor, gradient: Tensor | None, name: str) -> Tensor:
                 f"{name}: the output has shape {output.shape}, and only a single number has a gradient of its own: "
                 "reduce it first, with .sum() or .mean(), or pass a gradient of that shape"
             )
-        return _core.full(output.dtype, output.shape, 1.0, output.device)
+        return _core.seed(output)
     if not isinstance(gradient, Tensor):
         raise TypeError(f"{name}: the gradient must be a Tensor, not {type(gradient).__name__}")
     if gradient.shape != output.shape:

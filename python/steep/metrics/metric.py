@@ -154,5 +154,9 @@ class Metric(ABC):
         defaults = {name: p.default for name, p in inspect.signature(type(self)).parameters.items()}
         defaults["name"] = self._default_name()
         values = {name: getattr(self, name) for name in defaults if hasattr(self, name)}
-        shown = [f"{name}={value!r}" for name, value in values.items() if value != defaults[name]]
+        shown = [
+            f"{name}={getattr(value, '__name__', repr(value))}"
+            for name, value in values.items()
+            if value != defaults[name]
+        ]
         return f"{type(self).__name__}({', '.join(shown)})"

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from .. import autocasting, ops, random
+from .._core import suits
 from ..ops._apply import as_tensor
 from ..ops.linalg import FUSED_ACTIVATIONS
 from ..tensor import Parameter, Tensor
@@ -69,7 +70,7 @@ class Linear(Module):
     def forward(self, x: Any) -> Tensor:
         """The layer's output for x (…, in_features)."""
         weight = self.weight
-        if type(x) is not Tensor or x.dtype is not weight.dtype or x.ndim == 0 or x.shape[-1] != self.in_features:
+        if not suits(x, weight):
             x = self._admit(x)
         y = ops.linear(x, weight, self.bias, self._fused)
         return y if self._then is None else self._then(y)

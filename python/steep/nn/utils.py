@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from .. import _core
 from ..autograd import no_grad
 from ..dtypes import float32
-from ..ops import clip, isfinite, stack, to_device, vector_norm, zeros
+from ..ops import isfinite, to_device, zeros
+from ..structure import gradients_by_device
 from ..tensor import Tensor
 
 __all__ = ["clip_grad_norm_", "clip_grad_value_"]
@@ -18,10 +20,11 @@ def clip_grad_norm_(
 ) -> Tensor:
     """Scales the gradients of ``parameters`` in place so that their total norm is at most ``max_norm``; returns it.
 
-    The norm, as it was before, is that of all gradients as one vector: (Σ |g|^norm_type)^(1/norm_type), or the largest
-    |g| for inf; of 16-bit floats it is a float32. The factor is max_norm / (norm + 1e-6) if that is below 1, as
-    PyTorch's; nothing waits for a CUDA device, so a norm that is NaN makes every gradient NaN. Pascanu et al. 2013,
-    arXiv:1211.5063.
+    The norm, as it was before, is that of all gradients as one vector: (Σ |g|^norm_type)^(1/norm_type), the largest
+    and the smallest |g| for inf and −inf, the number of nonzeros for 0; it doesn't overflow as long as it is finite
+    itself. It is a float64 if one of the gradients is, else a float32. The factor is max_norm / (norm + 1e-6) if that
+    is below 1, as PyTorch's; nothing waits for a CUDA device, so a norm that is NaN makes every gradient NaN. A
+    gradient that several parameters share counts once. Pascanu et al. 2013, arXiv:1211.5063.
 
     Raises ValueError for max_norm < 0, and, with ``error_if_nonfinite``, RuntimeError for a norm that is NaN or
     infinite, with nothing changed.
@@ -36,24 +39,20 @@ def clip_grad_norm_(
     """
     if not max_norm >= 0:
         raise ValueError(f"clip_grad_norm_: max_norm={max_norm} must not be negative")
-    gradients = _gradients(parameters)
-    if not gradients:
+    groups = gradients_by_device([parameters] if isinstance(parameters, Tensor) else parameters)
+    if not groups:
         return zeros(())
-    place = gradients[0].device
-    norms = [to_device(vector_norm(wide(g), ord=norm_type), place) for g in gradients]
-    total = vector_norm(stack(norms), ord=norm_type)
+    norms = [_core.total_norm(group, norm_type) for group in groups]
+    total = norms[0]
+    if len(norms) > 1:  # those of each device as one vector; numbers of nonzeros are added
+        total = _core.total_norm([to_device(norm, total.device) for norm in norms], norm_type or 1.0)
     if error_if_nonfinite and not bool(isfinite(total)):
         raise RuntimeError(
             f"clip_grad_norm_: the total norm of the gradients is {float(total)}: they hold NaN or infinities. "
             "Without error_if_nonfinite=True they are scaled by it all the same"
         )
-    factor = clip(max_norm / (total + 1e-6), max=1.0)
-    for g in gradients:
-        scale = to_device(factor, g.device)
-        if g.dtype.itemsize == 2:  # in which the factor itself may vanish
-            g.copy_(wide(g) * scale)
-        else:
-            g.mul_(scale.astype(g.dtype))
+    for group in groups:
+        _core.clip_norm_(group, to_device(total, group[0].device), max_norm)
     return total
 
 
@@ -72,15 +71,10 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -
     """
     if not clip_value >= 0:
         raise ValueError(f"clip_grad_value_: clip_value={clip_value} must not be negative")
-    for g in _gradients(parameters):
-        g.copy_(clip(g, -clip_value, clip_value))
+    for group in gradients_by_device([parameters] if isinstance(parameters, Tensor) else parameters):
+        _core.clip_values_(group, clip_value)
 
 
 def wide(x: Tensor) -> Tensor:
     """x in a dtype in which sums of its squares stay finite, and many small changes add up."""
     return x.astype(float32) if x.dtype.itemsize == 2 else x
-
-
-def _gradients(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
-    entries = [parameters] if isinstance(parameters, Tensor) else parameters
-    return [p.grad for p in entries if p.grad is not None and p.size]

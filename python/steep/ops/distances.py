@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from .. import autocasting
+from .. import _core, autocasting
 from .._core import is_recording, record
+from ..devices import cpu
+from ..dtypes import float32
 from ..tensor import Tensor
 from . import elementwise, linalg, logic, manipulation, reduction
 from ._apply import as_tensors
 
 __all__ = ["cdist"]
 
-BLOCK = 1 << 18  # differences of points at a time
+BLOCK = 1 << 18  # differences of points at a time, where they are formed in memory
 
 
 def cdist(a: Any, b: Any, p: float = 2.0) -> Tensor:
@@ -36,10 +38,41 @@ def cdist(a: Any, b: Any, p: float = 2.0) -> Tensor:
         raise ValueError(f"cdist: p={p} must not be negative")
     if a.dtype is not b.dtype or not a.dtype.is_floating_point:
         raise TypeError(f"cdist: both tensors must have one floating-point dtype, not {a.dtype.name}, {b.dtype.name}")
-    other = b.detach()
-    blocks = [linalg.vector_norm(_differences(part, other), -3, ord=p) for part in _blocks(a.detach(), other)]
-    y = blocks[0] if len(blocks) == 1 else manipulation.concat(blocks, -2)
-    return record(y, _cdist_vjp, (a, b), (a, b, y, p)) if p > 0 else y
+    if a.dtype.itemsize == 2:  # whose squares may not be finite
+        return cdist(a.astype(float32), b.astype(float32), p).astype(a.dtype)
+    y = (_core.cdist if _on_cpu(a, b) else _composed)(a.detach(), b.detach(), float(p))
+    return record(y, _cdist_vjp, (a, b), (a, b, y, float(p))) if p > 0 else y
+
+
+def _on_cpu(*tensors: Tensor) -> bool:
+    return all(x.device is cpu for x in tensors)
+
+
+def _cdist_vjp(g: Tensor, a: Tensor, b: Tensor, y: Tensor, p: float) -> tuple[Tensor, Tensor]:
+    if is_recording():
+        dx = _slopes(g, a, b, y, p)
+        return reduction.sum(dx, -1).mT, -reduction.sum(dx, -2).mT
+    if _on_cpu(a):
+        return _core.cdist_backward(g.mT, b, a, y.mT, p), _core.cdist_backward(g, a, b, y, p)
+    return _composed_vjp(g, a, b, y, p)
+
+
+def _composed(a: Tensor, b: Tensor, p: float) -> Tensor:
+    if a.shape[-1] == 0:
+        p = 1.0  # all the distances are 0, the largest of no differences too
+    blocks = [linalg.vector_norm(_differences(part, b), -3, ord=p) for part in _blocks(a, b)]
+    return blocks[0] if len(blocks) == 1 else manipulation.concat(blocks, -2)
+
+
+def _composed_vjp(g: Tensor, a: Tensor, b: Tensor, y: Tensor, p: float) -> tuple[Tensor, Tensor]:
+    da, db = [], None
+    for part, g_part, y_part in _blocks(a, b, g, y):
+        dx = _slopes(g_part, part, b, y_part, p)
+        da.append(reduction.sum(dx, -1).mT)
+        total = reduction.sum(dx, -2).mT
+        db = total if db is None else db + total
+    assert db is not None
+    return manipulation.concat(da, -2), -db
 
 
 def _differences(a: Tensor, b: Tensor) -> Tensor:
@@ -53,20 +86,6 @@ def _blocks(a: Tensor, b: Tensor, *others: Tensor) -> list[Any]:
     each = max(1, BLOCK // max(1, math.prod(b.shape) * math.prod(a.shape[:-2])))
     keys = [(..., slice(begin, begin + each), slice(None)) for begin in range(0, max(n, 1), each)]
     return [tuple(x[key] for x in (a, *others)) if others else a[key] for key in keys]
-
-
-def _cdist_vjp(g: Tensor, a: Tensor, b: Tensor, y: Tensor, p: float) -> tuple[Tensor, Tensor]:
-    if is_recording():
-        dx = _slopes(g, a, b, y, p)
-        return reduction.sum(dx, -1).mT, -reduction.sum(dx, -2).mT
-    da, db = [], None
-    for part, g_part, y_part in _blocks(a, b, g, y):
-        dx = _slopes(g_part, part, b, y_part, p)
-        da.append(reduction.sum(dx, -1).mT)
-        total = reduction.sum(dx, -2).mT
-        db = total if db is None else db + total
-    assert db is not None
-    return manipulation.concat(da, -2), -db
 
 
 def _slopes(g: Tensor, a: Tensor, b: Tensor, y: Tensor, p: float) -> Tensor:

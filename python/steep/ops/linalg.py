@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from .. import _core, autocasting, dtypes
-from .._core import is_recording, record, record_binary
+from .._core import record_binary
 from ..tensor import Tensor
 from . import diagonals, elementwise, manipulation, reduction
 from ._apply import UNARY, as_tensor, as_tensors, check_floating, first_tensor
@@ -67,6 +67,11 @@ def linear(x: Any, weight: Any, bias: Any = None, activation: str | None = None)
     >>> st.linear(st.ones((1, 2)), st.tensor([[1.0, -3.0]]), st.tensor([1.0]), activation="relu")
     tensor([[0.]])
     """
+    return _core.linear(x, weight, bias, activation)
+
+
+def _linear(x: Any, weight: Any, bias: Any, activation: str | None) -> Tensor:
+    """The same for operands of any kind."""
     x = as_tensor(x, weight)
     weight = as_tensor(weight, x)
     bias = None if bias is None else as_tensor(bias, x)
@@ -74,22 +79,12 @@ def linear(x: Any, weight: Any, bias: Any = None, activation: str | None = None)
         raise ValueError(f"linear: activation={activation!r} must be None or one of {', '.join(FUSED_ACTIVATIONS)}")
     if autocasting.blocks:
         x, weight, bias = autocasting.in_low_precision(x, weight, bias)
-    y = _core.linear(x, weight, bias, activation)
-    saved = (
-        x if weight.requires_grad else None,
-        weight if x.requires_grad else None,
-        y if activation else None,
-        activation,
-        bias is not None and bias.requires_grad,
-    )
-    return record(y, _linear_vjp, (x, weight, bias), saved)
+    return _core.linear_of_tensors(x, weight, bias, activation)
 
 
-def _linear_vjp(
+def _recorded_linear_vjp(
     g: Tensor, x: Tensor | None, weight: Tensor | None, y: Tensor | None, activation: str | None, needs_bias: bool
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    if not is_recording():
-        return _core.linear_backward(g, x, weight, needs_bias, y, activation)
     if activation is not None:
         (g,) = UNARY[activation].vjp(g, None, y, ())
     dx = None if weight is None else matmul(g, weight)
@@ -97,6 +92,9 @@ def _linear_vjp(
         g = manipulation.reshape(g, (math.prod(g.shape[:-1]), g.shape[-1]))
         x = None if x is None else manipulation.reshape(x, (g.shape[0], x.shape[-1]))
     return dx, None if x is None else matmul(g.mT, x), reduction.sum(g, 0) if needs_bias else None
+
+
+_core.set_linear(_linear, _recorded_linear_vjp)
 
 
 # --- composed of the others -------------------------------------------------------------------------------------------

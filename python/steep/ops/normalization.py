@@ -1,7 +1,4 @@
-"""Normalisation over a batch, over groups of channels, and by the root of the mean square.
-
-Layer norm, which has kernels of its own, is in rows.py.
-"""
+"""Normalisation over a batch and over groups of channels. What normalises rows is in rows.py."""
 
 from __future__ import annotations
 
@@ -19,7 +16,6 @@ from .dtype_functions import result_type
 __all__ = [
     "batch_norm",
     "group_norm",
-    "rms_norm",
 ]
 
 
@@ -147,38 +143,6 @@ def group_norm(x: Any, num_groups: int, weight: Any = None, bias: Any = None, ep
     size = math.prod(x.shape[1:]) // num_groups
     y = rows.layer_norm(manipulation.reshape(x, (x.shape[0] * num_groups, size)), size, eps=eps)
     return _scaled(manipulation.reshape(y, x.shape), weight, bias)
-
-
-def rms_norm(x: Any, normalized_shape: Any, weight: Any = None, eps: float | None = None) -> Tensor:
-    """x / √(mean of x² + eps) · weight over the last axes, which must have ``normalized_shape``.
-
-    weight has that shape, or is None. ``eps`` is by default the distance from 1 to the next number (as in PyTorch).
-    Zhang and Sennrich 2019, arXiv:1910.07467. Raises ValueError if a shape differs, TypeError unless x is
-    floating-point.
-
-    >>> import steep as st
-    >>> st.rms_norm(st.tensor([[3.0, 4.0]]), 2, eps=0.0).numpy().round(3)
-    array([[0.849, 1.131]], dtype=float32)
-    """
-    x = as_tensor(x, weight)
-    if autocasting.blocks:
-        x = autocasting.in_float32(x)
-    shape = manipulation.as_shape(normalized_shape)
-    if not shape or x.shape[-len(shape) :] != shape:
-        raise ValueError(f"rms_norm: the last axes of input shape {x.shape} must be normalized_shape={shape}")
-    check_floating("rms_norm", x)
-    if eps is None:
-        eps = 2.0**-52 if x.dtype.itemsize == 8 else 2.0**-23
-    axes = tuple(range(-len(shape), 0))
-    wide = x.astype(float32) if x.dtype.itemsize == 2 else x  # for squares that overflow or vanish
-    y = wide * elementwise.rsqrt(reduction.mean(elementwise.square(wide), axes, keepdims=True) + eps)
-    y = y.astype(x.dtype)
-    if weight is None:
-        return y
-    weight = as_tensor(weight, x)
-    if weight.shape != shape:
-        raise ValueError(f"rms_norm: weight of shape {weight.shape} must have normalized_shape={shape}")
-    return y * weight
 
 
 def _by_channel(name: str, x: Tensor, **values: Any) -> list[Tensor | None]:

@@ -6,14 +6,16 @@ from typing import Any
 
 from .. import _core, autocasting, random
 from .._core import is_recording, record
+from ..dtypes import float32
 from ..tensor import Tensor
 from . import elementwise, manipulation, reduction
-from ._apply import as_tensor, first_tensor
+from ._apply import as_tensor, check_floating, first_tensor
 
 __all__ = [
     "dropout",
     "layer_norm",
     "log_softmax",
+    "rms_norm",
     "softmax",
 ]
 
@@ -103,6 +105,50 @@ def _layer_norm_vjp(
     dx = (h - reduction.mean(h, last, keepdims=True) - normal * reduction.mean(h * normal, last, keepdims=True)) * scale
     # The tape sums the gradients of weight and bias over the other axes.
     return dx, g * normal if weight is not None else None, g if has_bias else None
+
+
+def rms_norm(x: Any, normalized_shape: Any, weight: Any = None, eps: float | None = None) -> Tensor:
+    """x / √(mean of x² + eps) · weight over the last axes, which must have ``normalized_shape``.
+
+    weight has that shape, or is None. ``eps`` is by default the distance from 1 to the next number (as in PyTorch).
+    Zhang and Sennrich 2019, arXiv:1910.07467. Raises ValueError if a shape differs, TypeError unless x is
+    floating-point.
+
+    >>> import steep as st
+    >>> st.rms_norm(st.tensor([[3.0, 4.0]]), 2, eps=0.0).numpy().round(3)
+    array([[0.849, 1.131]], dtype=float32)
+    """
+    x = as_tensor(x, weight)
+    if autocasting.blocks:
+        x = autocasting.in_float32(x)
+    shape = manipulation.as_shape(normalized_shape)
+    if not shape or x.shape[-len(shape) :] != shape:
+        raise ValueError(f"rms_norm: the last axes of input shape {x.shape} must be normalized_shape={shape}")
+    check_floating("rms_norm", x)
+    if eps is None:
+        eps = 2.0**-52 if x.dtype.itemsize == 8 else 2.0**-23
+    weight = None if weight is None else as_tensor(weight, x)
+    if weight is not None and weight.shape != shape:
+        raise ValueError(f"rms_norm: weight of shape {weight.shape} must have normalized_shape={shape}")
+    own = weight if weight is not None and weight.dtype is x.dtype else None
+    y, rstd = _core.rms_norm(x, len(shape), own, eps)
+    y = record(y, _rms_norm_vjp, (x, own), (x, own, rstd, len(shape), eps))
+    return y if weight is own else y * weight
+
+
+def _rms_norm_vjp(
+    g: Tensor, x: Tensor, weight: Tensor | None, rstd: Tensor, axes: int, eps: float
+) -> tuple[Tensor | None, Tensor | None]:
+    if not is_recording():
+        return _core.rms_norm_backward(g, x, axes, weight, rstd)
+    last = tuple(range(-axes, 0))
+    if x.dtype.itemsize == 2:  # whose squares may overflow or vanish; the tape brings gradients back
+        g, x = g.astype(float32), x.astype(float32)
+    scale = (reduction.mean(x * x, last, keepdims=True) + eps) ** -0.5
+    normal = x * scale
+    h = g if weight is None else g * weight
+    dx = (h - normal * reduction.mean(h * normal, last, keepdims=True)) * scale
+    return dx, None if weight is None else g * normal
 
 
 def dropout(x: Any, p: float = 0.5, training: bool = True) -> Tensor:

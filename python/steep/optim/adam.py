@@ -41,20 +41,15 @@ class Adam(Optimizer):
         options = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
         super().__init__(params, {**options, "master_weights": master_weights})
 
-    def _update(self, group: Group, state: dict[str, list[Tensor]], steps: list[int]) -> None:
-        beta1, beta2 = group["betas"]
-        _core.adam(
-            group["params"],
-            self._kept(group, state, "exp_avg"),
-            self._kept(group, state, "exp_avg_sq"),
-            steps,
-            group["lr"],
-            beta1,
-            beta2,
-            group["eps"],
-            group["weight_decay"],
-            self._decoupled,
-        )
+    def _update(self, group: Group, state: dict[str, list[Tensor]], steps: list[int]) -> Any:
+        means, squares = self._kept(group, state, "exp_avg"), self._kept(group, state, "exp_avg_sq")
+        return _core.adam(group["params"], means, squares, steps, *self._numbers(group))
+
+    def _rewrite(self, recorded: Any, group: Group, steps: list[int]) -> None:
+        _core.rewrite_adam(recorded, steps, *self._numbers(group))
+
+    def _numbers(self, group: Group) -> tuple[Any, ...]:
+        return group["lr"], *group["betas"], group["eps"], group["weight_decay"], self._decoupled
 
 
 class AdamW(Adam):

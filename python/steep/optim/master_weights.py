@@ -55,6 +55,17 @@ class MasterWeights:
                 kept[0].grad = None
                 self._kept[i] = kept[0], p._version
 
+    def is_current(self, i: int, p: Tensor) -> bool:
+        """Whether the next step goes on from the copy of parameter i, as nobody else has changed the parameter."""
+        kept = self._kept[i] if i < len(self._kept) else None
+        return kept is None or kept[1] == p._version
+
+    def follow(self, i: int, p: Tensor) -> None:
+        """Parameter i has just been rounded from its copy, by a replay of a CUDA graph."""
+        kept = self._kept[i]
+        if kept is not None:
+            self._kept[i] = kept[0], p._version
+
     def kept(self, i: int) -> Tensor | None:
         """The copy of parameter i, if there is one."""
         kept = self._kept[i] if i < len(self._kept) else None

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .. import _core, capturing
 from ..ops import to_device, zeros, zeros_like
 from ..ops._apply import host_tensor
 from ..stack import level_outside
@@ -137,20 +139,24 @@ class Optimizer:
         """Updates every parameter that has a gradient. Warns if none has one, or if zero_grad seems forgotten."""
         updated = False
         groups = self.param_groups
+        recording = capturing.recording()
         for group in groups:
             if callable(group.get("lr")):
                 groups = self._current_groups()
                 break
         for i, group in enumerate(groups):
             params = group["params"]
-            present = [p.grad is not None for p in params]
-            if True in present:
+            before = self._steps[i]
+            steps = _core.counted(params, before)
+            if steps is not None:
                 updated = True
-                steps = [n + has for n, has in zip(self._steps[i], present, strict=True)]
+                if recording is not None:
+                    self._record(recording, i, group, steps, [p.grad is not None for p in params])
+                    continue
                 if group.get("master_weights"):
                     params = self._masters[i].of(params)
                     group = {**group, "params": params}
-                if 0 in self._steps[i]:
+                if 0 in before:
                     self._begin(i, params, steps)
                 try:
                     self._update(group, self._state[i], steps)
@@ -167,8 +173,77 @@ class Optimizer:
                 "optimizer holds the parameters of another model, or of this one before they were replaced",
                 stacklevel=level_outside(),
             )
-        elif self._watch is not None:
+        elif self._watch is not None and recording is None:
             self._look(self._watch)
+
+    # --- in a step that is recorded as a CUDA graph ----------------------------------------------------------------
+
+    @property
+    def capturable(self) -> bool:
+        """Whether ``step`` may be part of a step that ``steep.cuda.graph`` captures."""
+        return type(self)._rewrite is not Optimizer._rewrite
+
+    def _record(
+        self, recording: capturing.Recording, i: int, group: Group, steps: list[int], present: list[bool]
+    ) -> None:
+        """The step of group i, which the graph does from now on, with numbers that are written before each replay."""
+        if not self.capturable:
+            raise RuntimeError(
+                f"{self._name()}.step: a step that is captured as a CUDA graph would repeat numbers of this optimizer, "
+                "such as its learning rate: use SGD, Adam or AdamW, or call step() outside of the captured step"
+            )
+        masters, params, state = self._masters[i], group["params"], self._state[i]
+        if any(n == 1 and has for n, has in zip(steps, present, strict=True)):
+            raise capturing.Postponed(f"{self._name()}: a parameter's first step makes its state")
+        if not all(masters.is_current(k, p) for k, p in enumerate(params)):
+            raise capturing.Postponed(f"{self._name()}: a parameter has been changed since its last step")
+        before, names = self._steps[i], {*state}
+
+        def undo() -> None:
+            self._steps[i] = before
+            for name in {*state} - names:
+                del state[name]
+
+        recording.undo.append(undo)
+        layout, copies = self._layout(group), [masters.kept(k) for k in range(len(params))]
+        group = {**group, "params": masters.of(params) if group.get("master_weights") else params}
+        steps_recorded = self._update(group, state, steps)
+        if {*state} != names:
+            raise capturing.Postponed(f"{self._name()}: an option that was changed needs more state")
+        if steps_recorded is None:
+            raise RuntimeError(f"{self._name()}.step: the parameters are not on the device of the captured step")
+        self._steps[i] = steps
+        if group.get("master_weights"):
+            masters.round_into(params)
+
+        def fits() -> bool:
+            if i >= len(self.param_groups) or self._state[i] is not state or self._masters[i] is not masters:
+                return False
+            now = self.param_groups[i]
+            return (
+                len(now["params"]) == len(params)
+                and self._layout(now) == layout
+                and all(masters.kept(k) is copy and masters.is_current(k, p) for k, (p, copy) in enumerate(kept))
+            )
+
+        kept = [*zip(params, copies, strict=True)] if any(copy is not None for copy in copies) else []
+        recording.fits.append(fits)
+        recording.before.append(partial(self._replay, i, steps_recorded, present))
+        for k, (p, _) in enumerate(kept):
+            recording.after.append(partial(masters.follow, k, p))
+
+    def _replay(self, i: int, recorded: Any, present: list[bool]) -> None:
+        steps = [n + has for n, has in zip(self._steps[i], present, strict=True)]
+        self._rewrite(recorded, self._current_groups()[i], steps)
+        self._steps[i] = steps
+
+    def _layout(self, group: Group) -> tuple[bool, ...]:
+        """The options that a captured step cannot follow: which tensors are kept."""
+        return bool(group.get("master_weights")), *(bool(group.get(option, True)) for _, option in self._optional)
+
+    def _rewrite(self, recorded: Any, group: Group, steps: list[int]) -> None:
+        """Writes the numbers of the next step to where ``_update`` has said that a graph reads them."""
+        raise NotImplementedError
 
     def _look(self, watch: Watch) -> None:
         forgotten = watch.sees(self.param_groups)
@@ -280,8 +355,11 @@ class Optimizer:
             raise ValueError(f"{self._name()}.load_state_dict: step={step!r} must be a number of steps")
         return count
 
-    def _update(self, group: Group, state: dict[str, list[Tensor]], steps: list[int]) -> None:
-        """Updates the parameters of one group that have gradients; ``steps[i]`` counts this step already."""
+    def _update(self, group: Group, state: dict[str, list[Tensor]], steps: list[int]) -> Any:
+        """Updates the parameters of one group that have gradients; ``steps[i]`` counts this step already.
+
+        What it returns in a CUDA graph that is recorded is for ``_rewrite``, if there is that.
+        """
         raise NotImplementedError(f"{self._name()} needs a method _update(self, group, state, steps)")
 
     def _check_options(self, group: Group) -> None:

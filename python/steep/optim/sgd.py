@@ -60,16 +60,12 @@ class SGD(Optimizer):
         if group["nesterov"] and (group["momentum"] == 0 or group["dampening"] != 0):
             raise ValueError("SGD: nesterov=True needs a momentum above 0 and no dampening")
 
-    def _update(self, group: Group, state: dict[str, list[Tensor]], steps: list[int]) -> None:
-        momentum = group["momentum"]
-        velocities = self._kept(group, state, "momentum_buffer") if momentum else []
-        _core.sgd(
-            group["params"],
-            velocities,
-            [n == 1 for n in steps],
-            group["lr"],
-            momentum,
-            group["dampening"],
-            group["weight_decay"],
-            group["nesterov"],
-        )
+    def _update(self, group: Group, state: dict[str, list[Tensor]], steps: list[int]) -> Any:
+        velocities = self._kept(group, state, "momentum_buffer") if group["momentum"] else []
+        return _core.sgd(group["params"], velocities, [n == 1 for n in steps], *self._numbers(group))
+
+    def _rewrite(self, recorded: Any, group: Group, steps: list[int]) -> None:
+        _core.rewrite_sgd(recorded, [n == 1 for n in steps], *self._numbers(group))
+
+    def _numbers(self, group: Group) -> tuple[Any, ...]:
+        return tuple(group[name] for name in ("lr", "momentum", "dampening", "weight_decay", "nesterov"))

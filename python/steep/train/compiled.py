@@ -95,6 +95,7 @@ class Compiled:
         self.parts: dict[str, Tensor] = {}  # the losses of several outputs in the last batch
         self.regularizer: Function | None = None  # of all weights
         self.clip_norm: float | None = None
+        self.jit_compile = False  # unless fit is told otherwise
         self.precision: Precision | None = None  # of the last fit; None for that of the parameters
         self.group: Group | None = None
 

@@ -18,6 +18,7 @@ from ..ops import isfinite
 from ..stack import level_outside
 from ..structure import first_tensor, named_tensors
 from ..tensor import Tensor
+from .captured import CapturedSteps
 from .compiled import Compiled, Group
 from .means import Means
 from .objectives import Streamed
@@ -51,6 +52,7 @@ class Loop:
         history: History,
         epochs: int,
         accumulate: int,
+        captures: bool = False,
     ) -> None:
         self.model, self.state = model, state
         self.training, self.validation, self.validated = training, validation, validated
@@ -58,6 +60,8 @@ class Loop:
         self.epochs, self.accumulate = epochs, accumulate
         self.batch = 0
         self.means = Means()
+        train = CapturedSteps(model, state) if captures else within(state, model.train_step)
+        self._step: Callable[[Any], Mapping[str, Any]] = train
         self._rest: Iterator[Marked] | None = None  # the batches of an epoch that is resumed in its midst
         self._finite = True
 
@@ -114,7 +118,7 @@ class Loop:
     def _train(self) -> None:
         model, state, means = self.model, self.state, self.means
         begin, end = self.callbacks.hooks("on_train_batch_begin"), self.callbacks.hooks("on_train_batch_end")
-        step, accumulates = within(state, model.train_step), self.accumulate > 1
+        step, accumulates = self._step, self.accumulate > 1
         batches, self._rest = self._rest or self.training.epoch(), None
         for batch, last in batches:
             for hook in begin:

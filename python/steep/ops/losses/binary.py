@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ... import autocasting
+from ... import _core, autocasting
 from ..._core import record
 from ...tensor import Tensor
 from .. import elementwise, logic
 from .._apply import UNARY, as_tensor
-from ..linalg import _linear_vjp
 from .common import (
     beside,
     check_input,
@@ -84,7 +83,7 @@ def binary_cross_entropy_with_logits(
     check_probabilities(name, "targets", t, YES_NO)
     check_order(name, x, t)
     if (node := getattr(input, "_node", None)) is not None and (
-        node.vjp is _SIGMOID or (node.vjp is _linear_vjp and node.saved[3] == "sigmoid")
+        node.vjp is _SIGMOID or (node.vjp is _core.linear_vjp and node.saved[3] == "sigmoid")
     ):
         warn_double(name, "sigmoid", "sigmoid")
     if pos_weight is None:

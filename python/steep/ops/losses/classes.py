@@ -60,6 +60,11 @@ def cross_entropy(
     >>> st.cross_entropy(st.zeros(3, 2), st.tensor([1, 0, -100]), "none", ignore_index=-100)
     tensor([0.6931472, 0.6931472, 0.       ])
     """
+    plain = weight is None and ignore_index is None and not label_smoothing
+    if plain and reduction == "mean" and axis == 1:
+        loss = _core.mean_cross_entropy(input, target)
+        if loss is not None:
+            return loss
     input = as_tensor(input, target)
     target = as_tensor(target, input)
     shape = input.shape
@@ -69,7 +74,7 @@ def cross_entropy(
         warn_double("cross_entropy", "softmax", "softmax")
     if autocasting.blocks:
         input = autocasting.in_float32(input)
-    if weight is not None or ignore_index is not None or label_smoothing or target.shape == shape:
+    if not plain or target.shape == shape:
         return _general_cross_entropy(input, target, reduction, axis, weight, ignore_index, label_smoothing)
     logits, labels, places = _lines("cross_entropy", input, target, axis)
     try:
@@ -80,17 +85,56 @@ def cross_entropy(
     return manipulation.reshape(loss, places) if reduction == "none" else loss
 
 
-def _fused(logits: Tensor, labels: Tensor, divisor: float | None) -> Tensor:
-    loss, lse = _core.cross_entropy(logits, labels, divisor)
-    return record(loss, _cross_entropy_vjp, (logits,), (logits, labels, lse, divisor))
+def _fused(
+    logits: Tensor,
+    labels: Tensor,
+    divisor: float | None,
+    weights: Tensor | None = None,
+    total: Tensor | None = None,
+    smoothing: float = 0.0,
+) -> Tensor:
+    """The loss of each row, or, with a divisor, their sum. If it will be differentiated, the sum's gradient comes with
+    it: the row is in registers or in a cache then. Only there is what follows the divisor: weights of the rows, another
+    divisor on the device, and the smoothing of targets."""
+    if divisor is None or not _computes_gradient(logits):
+        loss, lse = _core.cross_entropy(logits, labels, divisor)
+        return record(loss, _core.cross_entropy_vjp, (logits,), (logits, labels, lse, divisor))
+    loss, gradient = _core.cross_entropy_gradient(logits, labels, weights, total, divisor, smoothing)
+    saved = (logits, labels, None, divisor, gradient, weights, total, smoothing)
+    return record(loss, _core.cross_entropy_vjp, (logits,), saved)
 
 
-def _cross_entropy_vjp(g: Tensor, logits: Tensor, labels: Tensor, lse: Tensor, divisor: float | None) -> tuple[Tensor]:
-    if is_recording():
-        hit = indexing.one_hot(labels, logits.shape[1], logits.dtype)
-        g = g.expand_dims(-1) if divisor is None else g / divisor
-        return (g * (rows.softmax(logits) - hit),)
-    return (_core.cross_entropy_backward(g, logits, labels, lse, divisor),)
+def _computes_gradient(logits: Tensor) -> bool:
+    # Of 16-bit logits it would be rounded, and might vanish, before it is multiplied by what a scaler has put behind.
+    return is_recording() and logits.requires_grad and logits.dtype.itemsize > 2
+
+
+def _cross_entropy_vjp(
+    g: Tensor,
+    logits: Tensor,
+    labels: Tensor,
+    lse: Tensor | None,
+    divisor: float | None,
+    gradient: Tensor | None = None,
+    weights: Tensor | None = None,
+    total: Tensor | None = None,
+    smoothing: float = 0.0,
+) -> tuple[Tensor]:
+    """Of what the forward pass has no gradient for, and, recorded, of all."""
+    if not is_recording():
+        return (_core.cross_entropy_backward(g, logits, labels, lse, divisor),)
+    classes = logits.shape[1]
+    target = indexing.one_hot(labels, classes, logits.dtype)
+    if smoothing:
+        target = target * (1 - smoothing) + smoothing / classes
+    g = g.expand_dims(-1) if divisor is None else g / divisor
+    if weights is not None:
+        share = weights if total is None else elementwise.where(logic.equal(weights, 0), 0.0, weights / total)
+        g = g * share.expand_dims(-1)
+    return (g * (rows.softmax(logits) - target),)
+
+
+_core.set_cross_entropy(_cross_entropy_vjp, rows._softmax_vjp)
 
 
 def _general_cross_entropy(
@@ -106,12 +150,26 @@ def _general_cross_entropy(
         return _probability_cross_entropy(input, target, how, axis, weight, smoothing)
     logits, labels, places = _lines(name, input, target, axis)
     labels, kept = _checked(name, labels, classes, ignore_index)
+    count = divisor(name, labels.size, how)
+    if count is not None and _computes_gradient(logits) and (weight is None or not (smoothing or weight.requires_grad)):
+        own = _own_weights(weight, labels, kept, logits)
+        if own is None or how == "sum":
+            return _fused(logits, labels, count, own, None, smoothing)
+        return _fused(logits, labels, 1.0, own, reductions.sum(own), smoothing)
     loss = _fused(logits, labels, None)
     if not smoothing:
         return _by_label(name, loss, labels, kept, weight, how, places)
     each = rows.log_softmax(logits) if weight is None else rows.log_softmax(logits) * weight
     spread = reductions.sum(each, 1) * (-smoothing / classes)
     return _by_label(name, loss * (1 - smoothing), labels, kept, weight, how, places, spread)
+
+
+def _own_weights(weight: Tensor | None, labels: Tensor, kept: Tensor | None, logits: Tensor) -> Tensor | None:
+    """The weight of each label, 0 where it is ignored; None where all are 1."""
+    if weight is None:
+        return None if kept is None else kept.astype(logits.dtype)
+    own = indexing.take(weight, labels)
+    return own if kept is None else elementwise.where(kept, own, 0.0)
 
 
 def _probability_cross_entropy(

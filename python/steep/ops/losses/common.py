@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ... import autocasting
+from ... import _core, autocasting, capturing
 from ...stack import level_outside
 from ...tensor import Tensor
 from .. import elementwise, logic, manipulation
@@ -96,11 +96,22 @@ def check_probabilities(name: str, what: str, x: Tensor, otherwise: str) -> None
     """Raises ValueError for values outside [0, 1], and says what they may be ``otherwise``."""
     if x.size == 0:
         return
+    x = x.detach()
+    if later(name, logic.logical_or(logic.less(x, 0), logic.greater(x, 1)), f"{what} lay outside of [0, 1]"):
+        return
     low, high = extremes(x)
     if low < 0 or high > 1:  # NaN is the loss's to show
         raise ValueError(
             f"{name}: {what} must lie in [0, 1], but they range from {low:g} to {high:g}; {SWAPPED} {otherwise}"
         )
+
+
+def later(name: str, wrong: Tensor, what: str) -> bool:
+    """In a step that is captured as a CUDA graph, the device looks for an element that is ``wrong``, and True."""
+    if capturing.recording() is None:
+        return False
+    _core.cuda.expect(wrong, f"{name}: in a replay of a CUDA graph {what}")
+    return True
 
 
 def extremes(x: Tensor) -> tuple[float, float]:
@@ -136,7 +147,7 @@ def signs(name: str, target: Any, input: Tensor, shape: tuple[int, ...]) -> Tens
             f"{name}: for input of shape {input.shape}, target must have the shape {shape}, not {target.shape}"
         )
     odd = logic.not_equal(elementwise.abs(target.detach().astype(input.dtype)), 1)
-    if bool(reductions.any(odd)):
+    if not later(name, odd, "a target was neither 1 nor -1") and bool(reductions.any(odd)):
         low, high = extremes(target)
         raise ValueError(
             f"{name}: targets must be 1 or -1 (of yes/no targets t, pass 2 * t - 1), but they range from {low:g} to "

@@ -8,7 +8,7 @@ from typing import Any
 from ...tensor import Tensor
 from .. import elementwise, logic, manipulation
 from .. import reduction as reductions
-from .common import SWAPPED, beside, check_not_negative, check_order, operand, pair, reduced
+from .common import SWAPPED, beside, check_not_negative, check_order, later, operand, pair, reduced
 
 __all__ = [
     "gaussian_nll_loss",
@@ -86,7 +86,9 @@ def kl_div(input: Any, target: Any, reduction: str = "mean", *, log_target: bool
     if log_target:
         loss = elementwise.exp(t) * (t - x)
     else:
-        if t.size and (low := float(reductions.min(t.detach()))) < 0:
+        negative = logic.less(t.detach(), 0)
+        if not later("kl_div", negative, "a target was negative") and bool(reductions.any(negative)):
+            low = float(reductions.min(t.detach()))
             raise ValueError(f"kl_div: targets are probabilities, but the smallest is {low:g}; {SWAPPED} {LOGS}")
         zero = logic.equal(t, 0)
         loss = t * (elementwise.log(elementwise.where(zero, 1.0, t)) - x)
@@ -147,7 +149,8 @@ def gaussian_nll_loss(
     if v.shape != x.shape and x.ndim and v.shape == x.shape[:-1]:
         v = manipulation.expand_dims(v, -1)
     v = beside(name, "var", v, x)
-    if v.size and float(reductions.min(v.detach())) < 0:
+    negative = logic.less(v.detach(), 0)
+    if not later(name, negative, "a variance was negative") and bool(reductions.any(negative)):
         raise ValueError(f"{name}: variances must not be negative, but the smallest is {float(reductions.min(v)):g}")
     v = v + (elementwise.clip(v.detach(), min=eps) - v.detach())
     loss = 0.5 * (elementwise.log(v) + elementwise.square(x - t) / v)
