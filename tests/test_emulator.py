@@ -18,7 +18,10 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SOURCES = [
     *sorted((ROOT / "csrc/cuda/emulator").glob("*.cpp")),
-    *(ROOT / "csrc/cuda" / f"{name}.cpp" for name in ("allocator", "copy", "devices", "graph", "runtime", "tensor_map")),
+    *(
+        ROOT / "csrc/cuda" / f"{name}.cpp"
+        for name in ("allocator", "copy", "devices", "graph", "runtime", "tensor_map")
+    ),
 ]
 SCHEDULES = ["forward", "reverse", "random:1", "random:2"]
 

@@ -41,9 +41,8 @@ void launch(const char* op, const void* kernel, dim3 grid, dim3 block, dim3 clus
     const auto stream = s.find(handle);
     if (!stream || stream->device != current_device()) return cudaErrorInvalidResourceHandle;
     const auto allowed = s.most_shared.find(kernel);
-    cudaError_t error =
-        check_configuration(*work, allowed == s.most_shared.end() ? kMaxStaticShared : allowed->second,
-                            s.large_clusters.contains(kernel) ? kMaxClusterAllowed : kMaxCluster);
+    cudaError_t error = check_configuration(*work, allowed == s.most_shared.end() ? kMaxStaticShared : allowed->second,
+                                            s.large_clusters.contains(kernel) ? kMaxClusterAllowed : kMaxCluster);
     if (error == cudaSuccess) error = s.queue(stream, [work, device = stream->device] { return run(*work, device); });
     return error;
   });
