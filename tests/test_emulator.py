@@ -65,7 +65,7 @@ ASYNCHRONOUS = {
     "block_not_begun": "shared memory of a block of the cluster that has not begun or has ended",
     "block_has_ended": "shared memory of a block of the cluster that has not begun or has ended",
 }
-# Which of them are races, and the kernel where ThreadSanitizer sees it.
+# Which of them are races, and the function where ThreadSanitizer sees it.
 RACES = {
     "barrier_before_read": "shift<true>",
     "barrier_before_overwrite": "sum_of_tiles<true>",
@@ -73,7 +73,7 @@ RACES = {
     "warp_barrier": "warp_sum<true>",
     "non_atomic_add": "count<true>",
     "order_of_blocks": "after_block_0<true>",
-    "matrices_before_barrier": "shift_matrices<true>",
+    "matrices_before_barrier": "steep::cuda::emulator::load_matrices",
 }
 ASYNCHRONOUS_RACES = {
     "missing_init": "uses_before_init<true>",

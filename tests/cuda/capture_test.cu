@@ -17,7 +17,7 @@ __global__ void multiply(int* p, int by) { *p *= by; }
 template <class... Parameter, class... Argument>
 void queue(void (*kernel)(Parameter...), cudaStream_t stream, const Argument&... arguments) {
 #ifdef STEEP_CUDA_EMULATED
-  emulator::launch("test", reinterpret_cast<const void*>(kernel), 1, 1, 0, stream,
+  emulator::launch("test", reinterpret_cast<const void*>(kernel), 1, 1, 1, 0, stream,
                    [=] { kernel(Parameter(arguments)...); });
 #else
   kernel<<<1, 1, 0, stream>>>(Parameter(arguments)...);

@@ -121,7 +121,7 @@ def _cross_entropy_vjp(
     smoothing: float = 0.0,
 ) -> tuple[Tensor]:
     """Of what the forward pass has no gradient for, and, recorded, of all."""
-    if not is_recording():
+    if lse is not None and not is_recording():
         return (_core.cross_entropy_backward(g, logits, labels, lse, divisor),)
     classes = logits.shape[1]
     target = indexing.one_hot(labels, classes, logits.dtype)
