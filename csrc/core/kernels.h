@@ -157,8 +157,8 @@ struct OptimizerKernels {
   void (*adam)(int64_t n, T* p, const T* g, T* m, T* v, const AdamStep& s);  // correction = 1 - beta^t
 };
 
-/// What is done to all gradients together, for a piece of one.
 struct NormPlan;
+/// What is done to all gradients together, for a piece of one.
 template <class T>
 struct GradientKernels {
   double (*norm)(int64_t n, const T* x, const NormPlan& plan, double unit);  // what the elements are combined to

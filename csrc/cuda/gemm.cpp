@@ -84,13 +84,6 @@ Access mma_access(const Operand<T>& x, const Batch& batch, const int64_t (&steps
 
 bool is_read(Access access) { return access == Access::vectors || access == Access::vectors_along_k; }
 
-/// The matrices of an operand, each once if it is one for the whole batch.
-int64_t matrices_of(const Batch& batch, const int64_t (&steps)[kMaxNdim]) {
-  for (int i = 0; i < batch.axes; ++i)
-    if (steps[i]) return batch.matrices;
-  return 1;
-}
-
 /// An operand as tensor cores' kernels read it: itself, or a copy.
 template <class T>
 class Readable {

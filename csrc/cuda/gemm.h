@@ -42,6 +42,13 @@ struct Batch {
   __device__ Offsets operator[](int64_t matrix) const;
 };
 
+/// The matrices of an operand, each once if it is one for the whole batch.
+inline int64_t matrices_of(const Batch& batch, const int64_t (&steps)[kMaxNdim]) {
+  for (int i = 0; i < batch.axes; ++i)
+    if (steps[i]) return batch.matrices;
+  return 1;
+}
+
 /// What becomes of a sum.
 template <class T>
 struct Epilogue {

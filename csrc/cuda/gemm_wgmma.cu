@@ -111,9 +111,6 @@ class Copied {
   static Major major_of(const Operand<float>& x, int pieces) {
     return pieces > 1 && std::abs(x.stride) < std::abs(x.k_stride) ? Major::mn : Major::k;
   }
-  static int64_t matrices_of(const Batch& batch, const int64_t (&steps)[kMaxNdim]) {
-    return std::all_of(steps, steps + batch.axes, [](int64_t step) { return step == 0; }) ? 1 : batch.matrices;
-  }
   static size_t bytes(const Operand<float>& x, int64_t k, const Batch& batch, const int64_t (&steps)[kMaxNdim],
                       int pieces) {
     const int64_t elements = major_of(x, pieces) == Major::mn ? k * pitch(x.length) : x.length * pitch(k);

@@ -6,7 +6,8 @@ using namespace steep;
 using namespace steep::cuda;
 using namespace steep::testing;
 
-namespace {
+// It has a name, as nvcc mistakes one without for that of the kernel that it is a template argument of.
+namespace row_plan_test {
 
 /// Overwrites its input in the first sweep, and stores in the second what it still has of it.
 template <class T>
@@ -133,4 +134,4 @@ TEST(plans_of_rows) {
     }
 }
 
-}  // namespace
+}  // namespace row_plan_test
