@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import gc
+import pickle
+import sys
 import threading
 import warnings
 from collections.abc import Callable
@@ -417,6 +420,83 @@ def test_more_signatures_than_the_limit_run_as_they_are(cuda: str) -> None:
     assert [str(w.message)[:60] for w in caught] == [
         "graph: the step was called with more than 2 combinations of s"[:60]
     ]
+
+
+def test_numbers_that_are_equal_but_not_the_same(cuda: str) -> None:
+    step, x = st.cuda.graph(lambda x, factor: 1 / (x * factor)), st.ones(1, device=cuda)
+    for factor in (0.0, -0.0) * 4:
+        assert step(x, factor).tolist() == [np.copysign(np.inf, factor)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(40):  # one combination
+            assert np.isnan(step(x, float("nan")).numpy()).all()
+    assert "3 recorded" in repr(step)
+
+
+def test_methods(cuda: str) -> None:
+    class Scale:
+        """A step that is a method."""
+
+        def __init__(self, factor: float) -> None:
+            self.factor = factor
+
+        @st.cuda.graph
+        def step(self, x: st.Tensor) -> st.Tensor:
+            return x * self.factor
+
+    for scale in (Scale(2.0), Scale(3.0)):
+        for i in range(4):
+            assert scale.step(st.full(2, float(i), device=cuda)).tolist() == [i * scale.factor] * 2
+    assert "2 recorded" in repr(Scale.step)
+
+
+def test_the_precision_of_products_is_part_of_a_graph(cuda: str, rng: np.random.Generator) -> None:
+    x = st.tensor(rng.standard_normal((256, 256), np.float32), device=cuda)
+    step = st.cuda.graph(lambda x: x @ x)
+    try:
+        for precision in ("highest", "medium", "high") * 3:
+            st.set_float32_matmul_precision(precision)
+            np.testing.assert_array_equal(step(x).numpy(), (x @ x).numpy())
+    finally:
+        st.set_float32_matmul_precision("highest")
+    assert "3 recorded" in repr(step)
+
+
+def test_a_copy_has_no_graphs(cuda: str) -> None:
+    step = st.cuda.graph(st.exp, device=cuda, limit=3)
+    for _ in range(3):
+        step(st.zeros(2, device=cuda))
+    for other in (copy.deepcopy(step), pickle.loads(pickle.dumps(step))):
+        assert "0 recorded" in repr(other)
+        for _ in range(3):
+            assert other(st.zeros(2, device=cuda)).tolist() == [1.0] * 2
+        assert "1 recorded" in repr(other)
+
+
+def test_threads_share_a_step(cuda: str) -> None:
+    """Each gets the results of its own arguments, while one captures and others replay."""
+    step = st.cuda.graph(lambda x: (x * 2).sum())
+    wrong: list[Any] = []
+
+    def work(i: int) -> None:
+        for k in range(50):
+            n = 100 + k // 10
+            got = float(step(st.full(n, float(i), device=cuda)))
+            if got != 2.0 * i * n:
+                wrong.append((i, n, got))
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert not wrong
+    assert "5 recorded" in repr(step)
 
 
 # --- checks of values -------------------------------------------------------------------------------------------------
