@@ -523,6 +523,10 @@ def test_labels_are_looked_at_by_the_device(cuda: str, rng: np.random.Generator)
         st.cuda.synchronize()
     captured(x, y)
     st.cuda.synchronize()
+    captured(x, wrong * 0 - 1)
+    st.cuda.current_stream(cuda).query()
+    with pytest.raises(ValueError, match=r"had the label -1, .* class 0 was taken in its place$"):
+        st.cross_entropy(x[:, :3], y)  # whose own labels are right
 
 
 def test_indices_are_looked_at_by_the_device(cuda: str) -> None:
