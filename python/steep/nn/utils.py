@@ -29,8 +29,8 @@ def clip_grad_norm_(
     is below 1, as PyTorch's; nothing waits for a CUDA device, so a norm that is NaN makes every gradient NaN. A
     gradient that several parameters share counts once. Pascanu et al. 2013, arXiv:1211.5063.
 
-    Raises ValueError for max_norm < 0 or a norm_type that is NaN, TypeError for what is no number or no tensor, and, with
-    ``error_if_nonfinite``, RuntimeError for a norm that is NaN or infinite; nothing is changed then.
+    Raises ValueError for max_norm < 0 or a norm_type that is NaN, TypeError for what is no number or no tensor, and,
+    with ``error_if_nonfinite``, RuntimeError for a norm that is NaN or infinite; nothing is changed then.
 
     >>> import steep as st
     >>> w = st.tensor([3.0, 4.0], requires_grad=True)
