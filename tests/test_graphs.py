@@ -201,6 +201,30 @@ def test_other_changes_in_between_are_noticed(rng: np.random.Generator) -> None:
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.parametrize("change", ["freeze", "add", "replace"])
+def test_changes_of_what_is_trained_are_noticed(rng: np.random.Generator, change: str) -> None:
+    data = batches(rng, 16)
+
+    def train(wrap: Callable[[Step], Step]) -> list[Any]:
+        st.manual_seed(0)
+        model = network(0.0)
+        first, last = model[0], model[2]
+        step, optimizer = training(lambda p: st.optim.Adam(last.parameters() if change == "add" else p, lr=0.05), model)
+        step = wrap(step)
+        for i, (x, y) in enumerate(data):
+            if change == "freeze":
+                first.weight.requires_grad = not 4 <= i < 9
+            elif change == "add" and i == 4:
+                optimizer.add_param_group({"params": first.parameters(), "lr": 0.1})
+            elif change == "replace" and i == 4:
+                first.weight = optimizer.param_groups[0]["params"][0] = nn.Parameter(first.weight.detach() / 2)
+            step(x, y)
+        return [p.detach().numpy() for p in model.parameters()]
+
+    for a, b in zip(train(st.cuda.graph), train(lambda step: step), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_master_weights(rng: np.random.Generator, dtype: str) -> None:
     data = [(x.astype(dtype), y) for x, y in batches(rng, 16)]

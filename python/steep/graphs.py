@@ -202,7 +202,7 @@ class _Replay:
 
     def fits(self) -> bool | None:
         """Whether a replay does what the step would; None if it never will again."""
-        if self._gradients.moved() or not all(fits() for fits in self._recording.fits):
+        if self._gradients.changed() or not all(fits() for fits in self._recording.fits):
             return None
         return self._gradients.fit()
 
