@@ -293,6 +293,20 @@ def test_mixed_precision_and_batch_norm(rng: np.random.Generator) -> None:
             np.testing.assert_array_equal(a, b)
 
 
+def test_gradients_of_gradients(cuda: str) -> None:
+    def penalty(x: st.Tensor) -> st.Tensor:
+        x = x.detach()
+        x.requires_grad = True
+        (g,) = st.autograd.grad((x**3 + st.where(True, x, 0.5)).sum(), [x], create_graph=True)
+        (g * g).sum().backward()
+        assert x.grad is not None
+        return x.grad
+
+    step = st.cuda.graph(penalty)
+    for i in range(4):
+        assert step(st.full(2, float(i), device=cuda)).tolist() == [2 * (3.0 * i**2 + 1) * 6 * i] * 2
+
+
 def test_casts_of_an_outer_block_are_made_again(cuda: str) -> None:
     w = st.ones((2, 2), device=cuda, requires_grad=True)
 
