@@ -233,3 +233,24 @@ def test_errors_change_nothing() -> None:
     with pytest.raises(ValueError, match="there are no arrays"):
         _core.total_norm([], 2)
     assert g.tolist() == [3, 4]
+
+
+def test_wrong_arguments_change_nothing() -> None:
+    (w,) = parameters([np.array([3.0, 4.0], "f4")])
+    model = st.nn.Sequential(st.nn.Linear(2, 1))
+    for wrong in ("1", None, [1.0], st.ones(2)):
+        with pytest.raises(TypeError, match="clip_grad_norm_: max_norm must be a number"):
+            clip_grad_norm_([w], wrong)  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="clip_grad_norm_: norm_type must be a number"):
+            clip_grad_norm_([w], 1.0, wrong)  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="clip_grad_value_: clip_value must be a number"):
+            clip_grad_value_([w], wrong)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="norm_type is NaN: use 2"):
+        clip_grad_norm_([w], 1.0, nan)
+    for wrong in (model, model[0], None, "w", [w, None], [[w]]):
+        for clip in (clip_grad_norm_, clip_grad_value_):
+            with pytest.raises(TypeError, match=rf"{clip.__name__}: expected tensors, such as model.parameters\(\)"):
+                clip(wrong, 1.0)  # type: ignore[arg-type]
+    assert w.grad.tolist() == [3, 4]
+    assert float(clip_grad_norm_([w], st.tensor(2.5))) == 5  # type: ignore[arg-type]
+    np.testing.assert_allclose(w.grad.numpy(), [1.5, 2], rtol=1e-6)

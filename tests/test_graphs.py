@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import gc
+import pickle
+import sys
 import threading
 import warnings
 from collections.abc import Callable
@@ -198,6 +201,30 @@ def test_other_changes_in_between_are_noticed(rng: np.random.Generator) -> None:
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.parametrize("change", ["freeze", "add", "replace"])
+def test_changes_of_what_is_trained_are_noticed(rng: np.random.Generator, change: str) -> None:
+    data = batches(rng, 16)
+
+    def train(wrap: Callable[[Step], Step]) -> list[Any]:
+        st.manual_seed(0)
+        model = network(0.0)
+        first, last = model[0], model[2]
+        step, optimizer = training(lambda p: st.optim.Adam(last.parameters() if change == "add" else p, lr=0.05), model)
+        step = wrap(step)
+        for i, (x, y) in enumerate(data):
+            if change == "freeze":
+                first.weight.requires_grad = not 4 <= i < 9
+            elif change == "add" and i == 4:
+                optimizer.add_param_group({"params": first.parameters(), "lr": 0.1})
+            elif change == "replace" and i == 4:
+                first.weight = optimizer.param_groups[0]["params"][0] = nn.Parameter(first.weight.detach() / 2)
+            step(x, y)
+        return [p.detach().numpy() for p in model.parameters()]
+
+    for a, b in zip(train(st.cuda.graph), train(lambda step: step), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_master_weights(rng: np.random.Generator, dtype: str) -> None:
     data = [(x.astype(dtype), y) for x, y in batches(rng, 16)]
@@ -264,6 +291,20 @@ def test_mixed_precision_and_batch_norm(rng: np.random.Generator) -> None:
     for outside in (False, True):
         for a, b in zip(train(st.cuda.graph, outside), train(lambda step: step, outside), strict=True):
             np.testing.assert_array_equal(a, b)
+
+
+def test_gradients_of_gradients(cuda: str) -> None:
+    def penalty(x: st.Tensor) -> st.Tensor:
+        x = x.detach()
+        x.requires_grad = True
+        (g,) = st.autograd.grad((x**3 + st.where(True, x, 0.5)).sum(), [x], create_graph=True)
+        (g * g).sum().backward()
+        assert x.grad is not None
+        return x.grad
+
+    step = st.cuda.graph(penalty)
+    for i in range(4):
+        assert step(st.full(2, float(i), device=cuda)).tolist() == [2 * (3.0 * i**2 + 1) * 6 * i] * 2
 
 
 def test_casts_of_an_outer_block_are_made_again(cuda: str) -> None:
@@ -419,6 +460,83 @@ def test_more_signatures_than_the_limit_run_as_they_are(cuda: str) -> None:
     ]
 
 
+def test_numbers_that_are_equal_but_not_the_same(cuda: str) -> None:
+    step, x = st.cuda.graph(lambda x, factor: 1 / (x * factor)), st.ones(1, device=cuda)
+    for factor in (0.0, -0.0) * 4:
+        assert step(x, factor).tolist() == [np.copysign(np.inf, factor)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(40):  # one combination
+            assert np.isnan(step(x, float("nan")).numpy()).all()
+    assert "3 recorded" in repr(step)
+
+
+def test_methods(cuda: str) -> None:
+    class Scale:
+        """A step that is a method."""
+
+        def __init__(self, factor: float) -> None:
+            self.factor = factor
+
+        @st.cuda.graph
+        def step(self, x: st.Tensor) -> st.Tensor:
+            return x * self.factor
+
+    for scale in (Scale(2.0), Scale(3.0)):
+        for i in range(4):
+            assert scale.step(st.full(2, float(i), device=cuda)).tolist() == [i * scale.factor] * 2
+    assert "2 recorded" in repr(Scale.step)
+
+
+def test_the_precision_of_products_is_part_of_a_graph(cuda: str, rng: np.random.Generator) -> None:
+    x = st.tensor(rng.standard_normal((256, 256), np.float32), device=cuda)
+    step = st.cuda.graph(lambda x: x @ x)
+    try:
+        for precision in ("highest", "medium", "high") * 3:
+            st.set_float32_matmul_precision(precision)
+            np.testing.assert_array_equal(step(x).numpy(), (x @ x).numpy())
+    finally:
+        st.set_float32_matmul_precision("highest")
+    assert "3 recorded" in repr(step)
+
+
+def test_a_copy_has_no_graphs(cuda: str) -> None:
+    step = st.cuda.graph(st.exp, device=cuda, limit=3)
+    for _ in range(3):
+        step(st.zeros(2, device=cuda))
+    for other in (copy.deepcopy(step), pickle.loads(pickle.dumps(step))):
+        assert "0 recorded" in repr(other)
+        for _ in range(3):
+            assert other(st.zeros(2, device=cuda)).tolist() == [1.0] * 2
+        assert "1 recorded" in repr(other)
+
+
+def test_threads_share_a_step(cuda: str) -> None:
+    """Each gets the results of its own arguments, while one captures and others replay."""
+    step = st.cuda.graph(lambda x: (x * 2).sum())
+    wrong: list[Any] = []
+
+    def work(i: int) -> None:
+        for k in range(50):
+            n = 100 + k // 10
+            got = float(step(st.full(n, float(i), device=cuda)))
+            if got != 2.0 * i * n:
+                wrong.append((i, n, got))
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert not wrong
+    assert "5 recorded" in repr(step)
+
+
 # --- checks of values -------------------------------------------------------------------------------------------------
 
 
@@ -443,6 +561,10 @@ def test_labels_are_looked_at_by_the_device(cuda: str, rng: np.random.Generator)
         st.cuda.synchronize()
     captured(x, y)
     st.cuda.synchronize()
+    captured(x, wrong * 0 - 1)
+    st.cuda.current_stream(cuda).query()
+    with pytest.raises(ValueError, match=r"had the label -1, .* class 0 was taken in its place$"):
+        st.cross_entropy(x[:, :3], y)  # whose own labels are right
 
 
 def test_indices_are_looked_at_by_the_device(cuda: str) -> None:

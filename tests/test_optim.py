@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import steep as st
-from steep import nn, optim
+from steep import _core, nn, optim
 
 CASES: list[tuple[str, dict[str, Any]]] = [
     ("SGD", {"lr": 0.1}),
@@ -219,6 +219,46 @@ def test_bad_options_raise() -> None:
     ):
         with pytest.raises(ValueError, match=message):
             make()
+
+
+@pytest.mark.parametrize("make", [optim.SGD, optim.Adam, optim.RMSprop])
+def test_groups_that_were_changed_by_hand(make: Any) -> None:
+    params = [st.ones(3, requires_grad=True) for _ in range(2)]
+    for p in params:
+        p.grad = st.ones(3)
+    optimizer = make([{"params": params[:1]}, {"params": params[1:]}], lr=0.1)
+    optimizer.step()
+    groups, before = [*optimizer.param_groups], [p.tolist() for p in params]
+    for changed in ([*params], [], tuple(params[:1]), iter(params[:1]), params[0]):
+        groups[0]["params"] = changed
+        with pytest.raises(ValueError, match=r"step: the params of group 0 .* list of 1 tensors .* add_param_group"):
+            optimizer.step()
+    groups[0]["params"] = params[:1]
+    for lr in ("0.1", None):
+        groups[0]["lr"] = lr
+        with pytest.raises(TypeError, match=f"{make.__name__}: lr must be a number"):
+            optimizer.step()
+    groups[0]["lr"] = 0.1
+    for kept in (groups[1:], [*groups, groups[0]]):  # the second would be trained with the state of the first
+        optimizer.param_groups[:] = kept
+        with pytest.raises(ValueError, match=rf"param_groups holds {len(kept)} groups, and state is kept for 2"):
+            optimizer.step()
+    assert [p.tolist() for p in params] == before
+    optimizer.param_groups[:] = groups
+    optimizer.step()
+
+
+def test_the_engine_counts_what_belongs_to_parameters() -> None:
+    p = st.ones(3, requires_grad=True)
+    p.grad = st.ones(3)
+    kept, params = [st.zeros(3), st.zeros(3)], [p, p]
+    for lists in ((kept[:1], kept, [1, 1]), (kept, [], [1, 1]), (kept, kept, []), (kept, kept, [1] * 3)):
+        with pytest.raises(ValueError, match="for 2 parameters"):
+            _core.adam(params, *lists, 0.1, 0.9, 0.9, 1e-8, 0.0, False)
+    for momenta, first in ((kept[:1], [True, True]), (kept, [True])):
+        with pytest.raises(ValueError, match="for 2 parameters"):
+            _core.sgd(params, momenta, first, 0.1, 0.9, 0.0, 0.0, False)
+    assert p.tolist() == [1.0] * 3
 
 
 def test_load_state_dict_changes_nothing_if_it_does_not_fit() -> None:

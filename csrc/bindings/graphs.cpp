@@ -26,6 +26,8 @@ py::object gradient(PyObject* leaf) {
   return py::reinterpret_borrow<py::object>(grad_of(leaf) ? grad_of(leaf) : Py_None);
 }
 
+bool requires_grad(const py::object& leaf) { return reinterpret_cast<TensorObject*>(leaf.ptr())->requires_grad; }
+
 void set_gradient(const py::object& leaf, const py::object& value) {
   if (gradient(leaf.ptr()).is(value)) return;
   auto* const tensor = reinterpret_cast<TensorObject*>(leaf.ptr());
@@ -49,6 +51,7 @@ class Gradients {
     for (GradientNote& note : notes_) {
       note.after = gradient(note.leaf.ptr());
       note.data = array_of(note.leaf.ptr()).data;
+      note.requires_grad = requires_grad(note.leaf);
     }
   }
   /// The step has failed.
@@ -61,10 +64,11 @@ class Gradients {
     return std::ranges::all_of(
         notes_, [](const GradientNote& note) { return !note.reads || gradient(note.leaf.ptr()).is(note.before); });
   }
-  /// Has a leaf been given other memory?
-  bool moved() const {
-    return std::ranges::any_of(notes_,
-                               [](const GradientNote& note) { return array_of(note.leaf.ptr()).data != note.data; });
+  /// Has a leaf been given other memory, or been frozen, or no longer?
+  bool changed() const {
+    return std::ranges::any_of(notes_, [](const GradientNote& note) {
+      return array_of(note.leaf.ptr()).data != note.data || requires_grad(note.leaf) != note.requires_grad;
+    });
   }
   /// As the step leaves them.
   void set() const {
@@ -104,7 +108,7 @@ void register_graphs(py::module_& module) {
       .def("finish", &Gradients::finish)
       .def("undo", &Gradients::undo)
       .def("fit", &Gradients::fit)
-      .def("moved", &Gradients::moved)
+      .def("changed", &Gradients::changed)
       .def("set", &Gradients::set);
   m.def(
       "expect",

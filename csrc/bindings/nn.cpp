@@ -87,6 +87,11 @@ Array to_compute(const Array& a, Array& stored) {
   return in_dtype(a, t);
 }
 
+void check_count(const char* op, const py::list& params, size_t n) {
+  if (n != params.size())
+    throw std::invalid_argument(message(op, ": a list of ", n, " for ", params.size(), " parameters"));
+}
+
 /// The parameters that have a gradient. All is checked here, so that an error leaves every parameter as it was.
 std::vector<Update> updates(const char* op, const py::list& params, std::initializer_list<const py::list*> states) {
   std::vector<Update> out;
@@ -224,6 +229,8 @@ struct SgdSteps {
 };
 
 RecordedSteps sgd(const py::list& params, const py::list& momenta, SgdSteps step_of) {
+  for (const size_t n : {momenta.size(), step_of.first.size()})
+    if (n) check_count("SGD", params, n);
   return run_updates<SgdStep>(
       "SGD", updates("SGD", params, {&momenta}), step_of,
       [](int64_t n, auto* p, const auto* g, auto* buffer, auto*, const SgdStep& s) {
@@ -272,6 +279,7 @@ struct AdamSteps {
 };
 
 RecordedSteps adam(const py::list& params, const py::list& means, const py::list& squares, AdamSteps step_of) {
+  for (const size_t n : {means.size(), squares.size(), step_of.steps.size()}) check_count("Adam", params, n);
   return run_updates<AdamStep>(
       "Adam", updates("Adam", params, {&means, &squares}), step_of,
       [](int64_t n, auto* p, const auto* g, auto* m, auto* v, const AdamStep& s) {

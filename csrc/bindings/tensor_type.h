@@ -50,6 +50,7 @@ struct GradientNote {
   bool reads;  // what was there before
   pybind11::object after;
   const char* data = nullptr;  // the leaf's memory
+  bool requires_grad = false;
 };
 extern thread_local std::vector<GradientNote>* gradient_notes;
 void add_gradient_note(PyObject* leaf, bool reads);

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
+import threading
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
+from types import MethodType
 from typing import Any
 
 from . import _core, autocasting, capturing, devices, random
@@ -73,6 +75,7 @@ class CapturedStep:
         self._calls: dict[Any, int] = {}  # by signature: how often it ran as it is
         self._graphs: dict[Any, _Replay] = {}
         self._warned = False
+        self._lock = threading.Lock()  # a graph has one set of arguments and results, whichever thread calls
         functools.update_wrapper(self, function, updated=())
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -84,11 +87,19 @@ class CapturedStep:
         for x in tensors:
             if x.device is not device or x.requires_grad:
                 raise ValueError(_unfit(x, device))
-        key = (device, is_recording(), autocasting.policy(), arguments)
-        replay = self._replay_for(key, device, args, kwargs)
-        if replay is None:
-            return _detached(self._function(*args, **kwargs))
-        return replay(tensors)
+        key = (device, is_recording(), autocasting.policy(), _core.float32_matmul_precision(), arguments)
+        with self._lock:
+            replay = self._replay_for(key, device, args, kwargs)
+            if replay is not None:
+                return replay(tensors)
+        return _detached(self._function(*args, **kwargs))
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        """As a method, of which each object has graphs of its own."""
+        return self if instance is None else MethodType(self, instance)
+
+    def __reduce__(self) -> Any:  # copies begin without graphs
+        return CapturedStep, (self._function, self._device, self._warmup, self._limit)
 
     def __repr__(self) -> str:
         name = getattr(self._function, "__name__", repr(self._function))
@@ -191,7 +202,7 @@ class _Replay:
 
     def fits(self) -> bool | None:
         """Whether a replay does what the step would; None if it never will again."""
-        if self._gradients.moved() or not all(fits() for fits in self._recording.fits):
+        if self._gradients.changed() or not all(fits() for fits in self._recording.fits):
             return None
         return self._gradients.fit()
 
@@ -222,6 +233,8 @@ def _described(x: Any, tensors: list[Tensor]) -> Any:
         return type(x), *[_described(part, tensors) for part in x]
     if isinstance(x, Mapping):
         return type(x), *[(key, _described(part, tensors)) for key, part in x.items()]
+    if isinstance(x, float | complex):
+        return type(x), repr(x)  # 0.0 and -0.0 are equal, and a NaN isn't to itself
     return type(x), x  # 1, 1.0 and True are equal
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
+from numbers import Real
+from typing import Any
 
 from .. import _core
 from ..autograd import no_grad
@@ -26,8 +29,8 @@ def clip_grad_norm_(
     is below 1, as PyTorch's; nothing waits for a CUDA device, so a norm that is NaN makes every gradient NaN. A
     gradient that several parameters share counts once. Pascanu et al. 2013, arXiv:1211.5063.
 
-    Raises ValueError for max_norm < 0, and, with ``error_if_nonfinite``, RuntimeError for a norm that is NaN or
-    infinite, with nothing changed.
+    Raises ValueError for max_norm < 0 or a norm_type that is NaN, TypeError for what is no number or no tensor, and,
+    with ``error_if_nonfinite``, RuntimeError for a norm that is NaN or infinite; nothing is changed then.
 
     >>> import steep as st
     >>> w = st.tensor([3.0, 4.0], requires_grad=True)
@@ -37,9 +40,11 @@ def clip_grad_norm_(
     >>> w.grad.numpy().round(3)
     array([0.6, 0.8], dtype=float32)
     """
-    if not max_norm >= 0:
+    if not _number("clip_grad_norm_: max_norm", max_norm) >= 0:
         raise ValueError(f"clip_grad_norm_: max_norm={max_norm} must not be negative")
-    groups = gradients_by_device([parameters] if isinstance(parameters, Tensor) else parameters)
+    if math.isnan(_number("clip_grad_norm_: norm_type", norm_type)):
+        raise ValueError("clip_grad_norm_: norm_type is NaN: use 2, another number, inf or -inf")
+    groups = _gradients("clip_grad_norm_", parameters)
     if not groups:
         return zeros(())
     norms = [_core.total_norm(group, norm_type) for group in groups]
@@ -60,7 +65,7 @@ def clip_grad_norm_(
 def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -> None:
     """Limits every element of the gradients of ``parameters`` to ±``clip_value``, in place.
 
-    Raises ValueError for clip_value < 0.
+    Raises ValueError for clip_value < 0; TypeError for what is no number, or no tensor.
 
     >>> import steep as st
     >>> w = st.tensor([3.0, 0.5], requires_grad=True)
@@ -69,10 +74,27 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -
     >>> w.grad
     tensor([2., 1.])
     """
-    if not clip_value >= 0:
+    if not _number("clip_grad_value_: clip_value", clip_value) >= 0:
         raise ValueError(f"clip_grad_value_: clip_value={clip_value} must not be negative")
-    for group in gradients_by_device([parameters] if isinstance(parameters, Tensor) else parameters):
+    for group in _gradients("clip_grad_value_", parameters):
         _core.clip_values_(group, clip_value)
+
+
+def _number(label: str, value: Any) -> float:
+    """Raises TypeError, which begins with ``label``, for what is no number."""
+    if isinstance(value, Real) or (isinstance(value, Tensor) and value.size == 1):
+        return float(value)
+    raise TypeError(f"{label} must be a number, not {value!r:.60}")
+
+
+def _gradients(name: str, parameters: Any) -> list[list[Tensor]]:
+    """Those of each device."""
+    parameters = [parameters] if isinstance(parameters, Tensor) else parameters
+    parameters = [*parameters] if isinstance(parameters, Iterable) else [parameters]
+    for p in parameters:
+        if not isinstance(p, Tensor):
+            raise TypeError(f"{name}: expected tensors, such as model.parameters(), not {p!r:.60}")
+    return gradients_by_device(parameters)
 
 
 def wide(x: Tensor) -> Tensor:

@@ -10,9 +10,11 @@ import numpy as np
 from .. import _core, autocasting
 from .._core import is_recording, record, record_binary
 from ..devices import cpu, get_default_device
-from ..dtypes import DType, uint64
+from ..dtypes import DType, float32, uint64
+from ..dtypes import bool as bool_
 from ..tensor import Tensor
 
+_FILLED = {bool: bool_, float: float32}
 NUMBERS = (bool, int, float)  # NumPy's float64 scalars are floats too
 TENSOR_OR_NUMBER = (Tensor, *NUMBERS)
 READS_X, READS_Y, IS_ONE = 1, 4, 8
@@ -31,6 +33,8 @@ def as_tensor(x: Any, beside: Any = None, dtype: DType | None = None) -> Tensor:
     if isinstance(x, Tensor):
         return x
     device = beside.device if isinstance(beside, Tensor) else get_default_device()
+    if device is not cpu and dtype is None and type(x) in _FILLED:  # no copy, which no CUDA graph could have
+        return _core.full(_FILLED[type(x)], (), x, device)
     made = host_tensor(x, dtype)
     return made if device is cpu else _core.to_device(made, device)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,7 @@ def record_step(optimizer: Optimizer, recording: Recording, i: int, group: Group
         )
     before, state, masters = optimizer._steps[i], optimizer._state[i], optimizer._masters[i]
     advances = [now - n for now, n in zip(steps, before, strict=True)]  # 0 for parameters without a gradient
-    params, names = group["params"], {*state}
+    params, names, groups = [*group["params"]], {*state}, len(optimizer.param_groups)
 
     def undo() -> None:
         optimizer._steps[i] = before
@@ -51,10 +52,13 @@ def record_step(optimizer: Optimizer, recording: Recording, i: int, group: Group
     layout = _layout(optimizer, group)
 
     def fits() -> bool:
-        if i >= len(optimizer.param_groups) or optimizer._state[i] is not state or optimizer._masters[i] is not masters:
+        if len(optimizer.param_groups) != groups:
+            return False
+        if optimizer._state[i] is not state or optimizer._masters[i] is not masters:
             return False
         now = optimizer.param_groups[i]
-        same = len(now["params"]) == len(params) and _layout(optimizer, now) == layout
+        same = len(now["params"]) == len(params) and all(map(operator.is_, now["params"], params))
+        same = same and _layout(optimizer, now) == layout
         return same and all(masters.kept(k) is copy and masters.is_current(k, p) for k, p, copy in copies)
 
     def rewrite() -> None:

@@ -140,6 +140,11 @@ class Optimizer:
         updated = False
         groups = self.param_groups
         recording = capturing.recording()
+        if len(groups) != len(self._steps):
+            raise ValueError(
+                f"{self._name()}.step: param_groups holds {len(groups)} groups, and state is kept for "
+                f"{len(self._steps)}: add groups by add_param_group, and make another optimizer to leave some out"
+            )
         for group in groups:
             if callable(group.get("lr")):
                 groups = self._current_groups()
@@ -147,6 +152,11 @@ class Optimizer:
         for i, group in enumerate(groups):
             params = group["params"]
             before = self._steps[i]
+            if not isinstance(params, list) or len(params) != len(before):
+                raise ValueError(
+                    f"{self._name()}.step: the params of group {i} are no longer the list of {len(before)} tensors "
+                    "that state is kept for: add tensors by add_param_group, or make another optimizer"
+                )
             steps = _core.counted(params, before)
             if steps is not None:
                 updated = True
@@ -160,6 +170,9 @@ class Optimizer:
                     self._begin(i, params, steps)
                 try:
                     self._update(group, self._state[i], steps)
+                except TypeError:
+                    self._check_options(group)  # they may have been set since, to anything
+                    raise
                 except ValueError:  # raised before anything has changed
                     if not self._follow(params, self._state[i]):
                         raise

@@ -315,6 +315,8 @@ def _remedy(labels: Tensor) -> str:
 def _explained(error: ValueError, labels: Tensor, classes: int) -> ValueError:
     """The error of labels out of range, with what to do."""
     low, high = int(reductions.min(labels)), int(reductions.max(labels))
+    if low >= 0 and high < classes:  # it is about other labels: those of a CUDA graph that was launched before
+        return error
     if low >= 1 and high == classes:
         return ValueError(f"{error}. If they count from 1, use target - 1")
     if low < 0:
