@@ -4,9 +4,10 @@
 // loads for one set are issued before the products of the other, and end while these run. The wait for the next tile is
 // between the tile's two steps, so that its first fragments are loaded under the last products of this one.
 //
-// Two more things, at the edges. Tiles are taken in an order that L2 likes (tile_place). And sums go to C by way of
-// shared memory: a lane's sums are pairs, 8 lanes have 8 rows, so that stores from registers are of 16 bytes in each of
-// 8 rows, half of a 32-byte piece; what comes back from shared memory are rows of 256 bytes, 16 bytes a lane.
+// Registers are scarce now, 255 at the most, so that what a copy's addresses have in common is computed once (Copy).
+// Two more things are at the edges. Tiles are taken in an order that L2 likes (tile_place). And sums go to C by way of
+// shared memory: four lanes hold eight elements of a row, so that a store from registers is of 16 bytes in each of 8
+// rows, half of a 32-byte piece; what comes back from shared memory are rows of 256 bytes, 16 bytes a lane.
 //
 // Bytes: as before. Bound by: the tensor cores, one hopes.
 #pragma once
@@ -20,16 +21,26 @@ constexpr int kChunks = kDepth / 8, kStage = 2 * kTile * kDepth;  // of a row; e
 /// Where a chunk of a tile lies, in elements.
 static __device__ int place(int row, int chunk) { return row * kDepth + (chunk ^ row / 2 % 4) * 8; }
 
-/// Begins to copy rows from `first` on, of which `rows` exist in all, and kDepth steps of k.
-static __device__ void start_copy(bfloat16* tile, const bfloat16* x, int rows, int first, int k, int depth) {
-#pragma unroll
-  for (int i = int(threadIdx.x); i < kTile * kChunks; i += kThreads) {
-    const int row = i / kChunks, chunk = i % kChunks;
-    const bool inside = first + row < rows && k + 8 * chunk < depth;
-    copy_async<16>(tile + place(row, chunk), inside ? x + int64_t(first + row) * depth + k + 8 * chunk : x,
-                   inside ? 16 : 0);
+/// A thread's part of the copies of an operand's tiles, one chunk of every 32nd row. What it can know is computed once.
+struct Copy {
+  static constexpr int kEvery = kThreads / kChunks;
+
+  const bfloat16* from;  // the first chunk, of the next tile
+  int64_t step;          // to the next chunk
+  int to, rows, depth;   // its place in the tile; rows and steps of k that exist from it on
+
+  __device__ Copy(const bfloat16* x, int all_rows, int first, int k) {
+    const int row = int(threadIdx.x) / kChunks, chunk = int(threadIdx.x) % kChunks;
+    from = x + int64_t(first + row) * k + 8 * chunk, step = int64_t(kEvery) * k;
+    to = place(row, chunk), rows = all_rows - first - row, depth = k - 8 * chunk;
   }
-}
+  __device__ void start(bfloat16* tile) {
+#pragma unroll
+    for (int i = 0; i < kTile / kEvery; ++i)
+      copy_async<16>(tile + to + i * kEvery * kDepth, from + i * step, i * kEvery < rows && depth > 0 ? 16 : 0);
+    from += kDepth, depth -= kDepth;
+  }
+};
 
 /// 16 rows of 16 steps of k: words 0 and 1 are rows g and g + 8, words 2 and 3 the same of the next eight steps.
 static __device__ void load_fragment(uint32_t (&words)[4], const bfloat16* tile, int row, int step) {
@@ -64,11 +75,12 @@ static __global__ void __launch_bounds__(kThreads, 2) multiply(const MatmulBf16 
     const TilePlace at = tile_place(int(blockIdx.x), ceil_div(p.m, kTile), ceil_div(p.n, kTile));
     const int first_row = at.row * kTile, first_column = at.column * kTile;
     const int tiles = ceil_div(p.k, kDepth);
+    Copy copy_a(p.a, p.m, first_row, p.k), copy_b(p.b, p.n, first_column, p.k);
     const auto start = [&](int tile) {
       if (tile < tiles) {
         bfloat16* const to = stages + tile % kStages * kStage;
-        start_copy(to, p.a, p.m, first_row, tile * kDepth, p.k);
-        start_copy(to + kStage / 2, p.b, p.n, first_column, tile * kDepth, p.k);
+        copy_a.start(to);
+        copy_b.start(to + kStage / 2);
       }
       commit_async();  // an empty group too, so that the number of groups says which tile has come
     };
@@ -103,7 +115,7 @@ static __global__ void __launch_bounds__(kThreads, 2) multiply(const MatmulBf16 
       if (tile + 1 < tiles) load(tile + 1, 0);
       multiply(1);
     }
-    __syncthreads();  // nobody reads a tile any more
+    // The last wait came after the last load: nobody reads a tile any more.
 #pragma unroll
     for (int i = 0; i < 4; ++i)
 #pragma unroll

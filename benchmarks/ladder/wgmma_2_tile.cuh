@@ -28,6 +28,7 @@ static __global__ void __launch_bounds__(kWarpgroup)
     const int row = int(blockIdx.y) * kTile, column = int(blockIdx.x) * kTile;
     float sums[2][kTile / 2];  // of rows 0 to 63, and 64 to 127
     uint32_t phase = 0;
+#pragma unroll 1  // unrolled, sums are moved between registers, and products wait for that
     for (int k = 0; k < p.k; k += kSteps, phase ^= 1) {
       if (threadIdx.x == 0) {
         mbarrier_arrive_expect(full, 2 * kTileBytes);

@@ -41,6 +41,7 @@ static __global__ void __launch_bounds__(kThreads, 2)
       }
     } else {
       float sums[2][kTile / 2];  // of rows 0 to 63, and 64 to 127
+#pragma unroll 1                 // unrolled, sums are moved between registers, and products wait for that
       for (int k = 0; k < p.k; k += kSteps, ring.next()) {
         const unsigned char *const tile_a = buffers + ring.stage * kStageBytes, *const tile_b = tile_a + kTileBytes;
         mbarrier_wait(full + ring.stage, ring.phase);

@@ -55,6 +55,7 @@ static __global__ void __launch_bounds__(kThreads, 1)
         const TilePlace at = tile_place(tile, row_tiles, column_tiles);
         float sums[kColumns / 2];
         int before = 0;
+#pragma unroll 1  // unrolled, sums are moved between registers, and products wait for that
         for (int k = 0; k < p.k; k += kSteps, ring.next()) {
           const unsigned char* const tile_a = buffers + ring.stage * kStageBytes;
           mbarrier_wait(full + ring.stage, ring.phase);

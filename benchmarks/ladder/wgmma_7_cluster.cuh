@@ -64,6 +64,7 @@ static __global__ void __launch_bounds__(kThreads, 1)
         const int row = (at.row * kCluster + rank) * kRows, column = at.column * kColumns;
         float sums[kColumns / 2];
         int before = 0;
+#pragma unroll 1  // unrolled, sums are moved between registers, and products wait for that
         for (int k = 0; k < p.k; k += kSteps, ring.next()) {
           const unsigned char* const tile_a = buffers + ring.stage * kStageBytes;
           mbarrier_wait(full + ring.stage, ring.phase);
