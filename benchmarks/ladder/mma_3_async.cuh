@@ -5,7 +5,7 @@
 // tile has come for all, and that nobody reads the one before any more, which is the one to be overwritten.
 //
 // Bytes: as before. Bound by: shared memory's latency. A warp loads the fragments of 16 steps of k and can't multiply
-// before they are there; the 4 or 8 warps of a multiprocessor are too few to hide that.
+// before they are there; the 8 warps that a multiprocessor has registers for are too few to hide that.
 #pragma once
 #include "bf16.h"
 
