@@ -28,6 +28,15 @@ Matmul problem(const int64_t* sizes, void* const* data) {
           int(sizes[2])};
 }
 template <>
+MatmulBf16 problem(const int64_t* sizes, void* const* data) {
+  return {static_cast<bfloat16*>(data[0]),
+          static_cast<bfloat16*>(data[1]),
+          static_cast<bfloat16*>(data[2]),
+          int(sizes[0]),
+          int(sizes[1]),
+          int(sizes[2])};
+}
+template <>
 Softmax problem(const int64_t* sizes, void* const* data) {
   return {static_cast<float*>(data[0]), static_cast<float*>(data[1]), int(sizes[0]), int(sizes[1])};
 }
@@ -57,6 +66,8 @@ const std::vector<AnyRung>& rungs() {
   static const std::vector<AnyRung> all = [] {
     std::vector<AnyRung> rungs;
     add(rungs, "simt", kSimt);
+    add(rungs, "mma", kBf16Mma);
+    add(rungs, "wgmma", kBf16Wgmma);
     add(rungs, "relu", kRelu);
     add(rungs, "sum", kSum);
     add(rungs, "softmax", kSoftmax);

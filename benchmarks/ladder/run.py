@@ -30,11 +30,13 @@ from steep.benchmarks.timing import Failure, Plan, Runner, race, ratio, summary
 
 ROOT = Path(__file__).resolve().parents[2]
 CUDA = ROOT / "csrc" / "cuda"
-RUNTIME = ["allocator", "copy", "devices", "graph", "runtime"]
+RUNTIME = ["allocator", "copy", "devices", "graph", "runtime", "tensor_map"]
 PLAN = Plan(rounds=9, seconds=0.02)
 TRIAL = Plan(rounds=2, seconds=0.0)
 MOST_PARTIALS = 1024  # kMostPartials in ladder.h
 TOLERANCE = 1e-5  # of the largest value
+TOLERANCE_OF_BFLOAT16 = 2**-8 + 1e-4  # of which 2^-8 is the result's rounding
+PRODUCTS = ("simt", "mma", "wgmma")
 Array = np.ndarray[Any, Any]
 
 
@@ -109,9 +111,9 @@ class Library:
     def free(self, p: ctypes.c_void_p) -> None:
         self._c.ladder_free(p)
 
-    def values(self, p: ctypes.c_void_p, shape: tuple[int, ...]) -> Array:
+    def values(self, p: ctypes.c_void_p, shape: tuple[int, ...], dtype: Any) -> Array:
         """A copy on the host."""
-        out = np.empty(shape, np.float32)
+        out = np.empty(shape, dtype)
         self._call("to_host", ctypes.c_void_p(out.ctypes.data), p, ctypes.c_size_t(out.nbytes))
         return out
 
@@ -138,16 +140,28 @@ class Ladder:
     right: Callable[..., Array]  # every step-th row of the result, from float64 inputs
     torch: Callable[..., Any]  # of the module, and the inputs
     step: int = 1
+    in_bfloat16: bool = False  # inputs and result, not float32
 
     @property
     def name(self) -> str:
         return f"{self.group} {'x'.join(map(str, self.sizes))}"
 
 
+def to_bfloat16(x: Array) -> Array:
+    """The bits of the nearest bfloat16 numbers, of two the even one."""
+    bits = x.view(np.uint32)
+    return np.asarray((bits + 0x7FFF + (bits >> 16 & 1)) >> 16, np.uint16)
+
+
+def from_bfloat16(bits: Array) -> Array:
+    """The float32 numbers that these bits are."""
+    return (bits.astype(np.uint32) << 16).view(np.float32)
+
+
 def ladders(shrink: int = 1) -> list[Ladder]:
     """All of them; for a trial, with axes ``shrink`` times shorter."""
     side, count = 4096 // shrink, (1 << 28) // shrink**2
-    step = max(1, side // 64)
+    step, eights = max(1, side // 64), max(8, side // 8 * 8)
 
     def softmax(x: Array) -> Array:
         e = np.exp(x[::step] - x[::step].max(-1, keepdims=True))
@@ -165,6 +179,21 @@ def ladders(shrink: int = 1) -> list[Ladder]:
             lambda a, b: a[::step] @ b,
             lambda torch, a, b: a @ b,
             step,
+        ),
+        *(
+            Ladder(
+                group,
+                (eights, eights, eights),
+                ((eights, eights), (eights, eights)),
+                (eights, eights),
+                3 * eights * eights * 2,
+                2 * eights**3,
+                lambda a, b: a[::step] @ b.T,
+                lambda torch, a, b: a @ b.T,
+                step,
+                in_bfloat16=True,
+            )
+            for group in ("mma", "wgmma")
         ),
         Ladder(
             "relu",
@@ -213,16 +242,23 @@ def measure(library: Library, ladder: Ladder, torch: Any, plan: Plan) -> Figures
     """Compares the rungs, PyTorch too, with float64, and times those that are right beside a copy."""
     rng = np.random.default_rng(0)
     inputs = [rng.standard_normal(shape, np.float32) for shape in ladder.inputs]
+    if ladder.in_bfloat16:
+        inputs = [from_bfloat16(to_bfloat16(x)) for x in inputs]
     wide = [x.astype(np.float64) for x in inputs]
     right = np.asarray(ladder.right(*wide))
     scale = np.abs(right).max() if ladder.result else np.abs(wide[0]).sum()  # a sum may be small by chance
-    nothing = np.full(ladder.result, np.nan, np.float32)
+    stored = to_bfloat16 if ladder.in_bfloat16 else np.asarray
+    nothing = stored(np.full(ladder.result, np.nan, np.float32))
     result = library.array(nothing)
-    arrays = [*(library.array(x) for x in inputs), result, library.empty(MOST_PARTIALS * 4)]
+    arrays = [*(library.array(stored(x)) for x in inputs), result, library.empty(MOST_PARTIALS * 4)]
     copied = [library.empty(ladder.moved // 2) for _ in range(2)]
     sizes = (ctypes.c_int64 * len(ladder.sizes))(*ladder.sizes)
     data = (ctypes.c_void_p * len(arrays))(*(p.value for p in arrays))
     figures, runners = Figures(), {}
+
+    def value() -> Array:
+        got = library.values(result, ladder.result, nothing.dtype)
+        return from_bfloat16(got) if ladder.in_bfloat16 else got
 
     def add(name: str, call: Callable[[], Any], synchronize: Callable[[], Any], value: Callable[[], Array]) -> None:
         try:
@@ -233,7 +269,7 @@ def measure(library: Library, ladder: Ladder, torch: Any, plan: Plan) -> Figures
             return
         error = np.abs((got[:: ladder.step] if got.ndim else got).astype(np.float64) - right).max() / scale
         figures.errors[name] = float(error)
-        if not error <= TOLERANCE:
+        if not error <= (TOLERANCE_OF_BFLOAT16 if ladder.in_bfloat16 else TOLERANCE):
             figures.failures[name] = f"its result differs from the right one by {error:.1e} of its size"
             return
         runners[name] = Runner(lambda: (call(), synchronize()), 0.0)
@@ -247,15 +283,16 @@ def measure(library: Library, ladder: Ladder, torch: Any, plan: Plan) -> Figures
                 name,
                 lambda number=number: library.run(number, sizes, data),
                 library.synchronize,
-                lambda: library.values(result, ladder.result),
+                value,
             )
         if torch is not None:
-            tensors = [torch.from_numpy(x).cuda() for x in inputs]
+            dtype = torch.bfloat16 if ladder.in_bfloat16 else torch.float32
+            tensors = [torch.from_numpy(x).cuda().to(dtype) for x in inputs]
             add(
                 "PyTorch",
                 lambda: ladder.torch(torch, *tensors),
                 torch.cuda.synchronize,
-                lambda: np.asarray(ladder.torch(torch, *tensors).cpu().numpy()),
+                lambda: np.asarray(ladder.torch(torch, *tensors).float().cpu().numpy()),
             )
         half = ladder.moved // 2
         runners["copy"] = Runner(lambda: (library.copy(*copied, half), library.synchronize()), 0.0)
@@ -271,8 +308,8 @@ def measure(library: Library, ladder: Ladder, torch: Any, plan: Plan) -> Figures
 def show(ladder: Ladder, figures: Figures) -> None:
     """Prints a ladder's table."""
     own = figures.times
-    bound = "TFLOP/s" if ladder.group == "simt" else "GB/s"
-    work = ladder.operations / 1e12 if ladder.group == "simt" else ladder.moved / 1e9
+    bound = "TFLOP/s" if ladder.group in PRODUCTS else "GB/s"
+    work = ladder.operations / 1e12 if ladder.group in PRODUCTS else ladder.moved / 1e9
     print(
         f"\n{ladder.name:28}{'µs':>12}{'±':>9}{bound:>10}{'of copy':>9}{'of PyTorch':>12}{'× before':>10}{'error':>10}"
     )
