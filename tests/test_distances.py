@@ -126,3 +126,13 @@ def test_norm_at_zero_has_derivative_zero(p: float) -> None:
     assert y.tolist() == [0, pytest.approx(3)]
     y.sum().backward()
     assert x.grad.tolist()[0] == [0, 0]
+
+
+def test_wrong_norms() -> None:
+    x = st.ones((2, 3))
+    for wrong in ("2", None, [2.0]):
+        with pytest.raises(TypeError, match="cdist: p must be a number"):
+            st.cdist(x, x, wrong)  # type: ignore[arg-type]
+    for p in (-1.0, float("nan")):
+        with pytest.raises(ValueError, match=f"cdist: p={p} must not be negative"):
+            st.cdist(x, x, p)

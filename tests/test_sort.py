@@ -188,7 +188,7 @@ def test_errors() -> None:
     for k in (-1, 4):
         with pytest.raises(ValueError, match=rf"topk: k={k} must be from 0 to 3, the number of elements on axis 1"):
             st.topk(x, k)
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match=r"topk: k must be an integer, not 1\.5"):
         st.topk(x, 1.5)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="searchsorted: side='middle' must be 'left' or 'right'"):
         st.searchsorted(x[0], x, "middle")

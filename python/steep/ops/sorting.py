@@ -73,7 +73,10 @@ def topk(x: Any, k: int, axis: int = -1, largest: bool = True, sorted: bool = Tr
     """
     x = as_tensor(x)
     axis = as_axis("topk", axis, x.ndim)
-    count = max(-1, min(operator.index(k), 2**62))  # what the engine can say is out of range
+    try:
+        count = max(-1, min(operator.index(k), 2**62))  # what the engine can say is out of range
+    except TypeError:
+        raise TypeError(f"topk: k must be an integer, not {k!r:.60}") from None
     values, indices = _core.topk(x, count, axis, bool(largest))
     return ValuesAndIndices(record(values, take_along_axis_vjp, (x,), (indices, axis, x.shape)), indices)
 
