@@ -5,13 +5,20 @@
 namespace steep::STEEP_ISA_NS {
 namespace {
 
+/// The class of a row, read once: 0 in the place of one out of range. Labels have been checked, but another thread, or
+/// the owner of memory that is shared, may have changed them since.
+inline int64_t class_of(const int64_t& label, int64_t n) {
+  const int64_t found = __atomic_load_n(&label, __ATOMIC_RELAXED);
+  return uint64_t(found) < uint64_t(n) ? found : 0;
+}
+
 /// The loss is log Σ exp(x - max) - (x[label] - max): the same as lse - x[label], but exact where both are large.
 template <class T>
 void cross_entropy(int64_t rows, int64_t n, const T* x, const int64_t* label, T* loss, T* lse) {
   for (; rows > 0; --rows, x += n, ++label, ++loss, ++lse) {
     const T max = extreme<Max>(n, x);
     const double log_sum = __builtin_log(sum_exp<T>(n, x, max, nullptr));
-    *loss = T(log_sum - (double(x[*label]) - max));
+    *loss = T(log_sum - (double(x[class_of(*label, n)]) - max));
     *lse = log_sum_exp(max, log_sum);
   }
 }
@@ -21,10 +28,11 @@ void cross_entropy_backward(int64_t rows, int64_t n, const T* g, const T* x, con
                             T* dx) {
   const OutputRows<T> out(rows, n);
   for (; rows > 0; --rows, ++g, x += n, ++label, ++lse, dx += n) {
-    const T at_label = x[*label];            // dx may be x
+    const int64_t at = class_of(*label, n);
+    const T at_label = x[at];                // dx may be x
     const T log_sum = *lse + (*lse - *lse);  // NaN where there is no softmax
     out.each(dx, [&](int64_t j, auto span) { span.store(dx + j, exp(span.load(x + j) - log_sum) * *g); });
-    dx[*label] = *g * (exp(Vec<T>(at_label - log_sum))[0] - 1);
+    dx[at] = *g * (exp(Vec<T>(at_label - log_sum))[0] - 1);
   }
   out.end();
 }
@@ -37,17 +45,18 @@ void cross_entropy_gradient(int64_t rows, int64_t n, const T* x, const int64_t* 
   Terms<T> waiting(out, n);
   const double cold = smoothing / double(n), hot = 1 - smoothing + cold;  // of the target
   for (int64_t i = 0; i < rows; ++i, x += n, dx += n) {
+    const int64_t at = class_of(label[i], n);
     const T max = extreme<Max>(n, x), own = weight ? weight[i] : T(1);
     T* const e = waiting.row(dx);
     const double sum = sum_exp(n, x, max, e);
-    double likelihood = (1 - smoothing) * (double(x[label[i]]) - max);
+    double likelihood = (1 - smoothing) * (double(x[at]) - max);
     if (smoothing > 0)
       likelihood += cold * sum_of<T>(n, [&](int64_t j, auto span) { return span.load(x + j, max) - max; });
     loss[i] = own == 0 ? T(0) : T(own * (__builtin_log(sum) - likelihood));
     const double factor = own == 0 ? 0 : own / divisor / (total ? double(*total) : 1);
-    const T at_label = e[label[i]], scale = T(factor / sum), below = T(factor * cold);
+    const T at_label = e[at], scale = T(factor / sum), below = T(factor * cold);
     out.each(dx, [&](int64_t j, auto span) { span.store(dx + j, span.load(e + j) * scale - below); });
-    dx[label[i]] = T(factor * (double(at_label) / sum - hot));
+    dx[at] = T(factor * (double(at_label) / sum - hot));
   }
   out.end();
 }
