@@ -170,15 +170,15 @@ void Warpgroups::execute_before(Block& block, int group) {
 
 void Warpgroups::start(Block& block, const Wgmma& operation, float* d, const uint32_t* a, const Site& site) {
   int group;
+  bool at_once;  // as early as can be; the forward schedule: as late
   {
     const Hidden hidden;
     group = warps_[block.current().number / warpSize].groups[block.lane()];
     join(block, operation, d, a);
     block.warp_operation(WarpOperation::barrier, ~0u, 0, 0, site);
+    at_once = cluster().schedule().order() == Order::reverse || cluster().schedule().chance(32);
   }
-  // As early as can be; the forward schedule: as late.
-  if (cluster().schedule().order() == Order::reverse || cluster().schedule().chance(32))
-    execute_before(block, group + 1);
+  if (at_once) execute_before(block, group + 1);
 }
 
 void Warpgroups::fence(Block& block) {
