@@ -2,6 +2,7 @@
 #include "gemm.h"
 
 #include <cstdlib>
+#include <stdexcept>
 
 #include "runtime.h"
 
@@ -178,7 +179,7 @@ void multiply_by_tensor_cores(const Gemm<T>& g, const GemmBatch& matrices, Activ
   switch (choose_cores(operands, sizes, copies, limits.multiprocessors, limits.architecture, takes ? wgmma : nullptr)) {
     case Cores::simt:
       if constexpr (std::is_same_v<T, float>) return multiply(g, matrices, activation);
-      [[fallthrough]];
+      throw std::logic_error("matmul: 16-bit products need tensor cores");  // the engine asks has_tensor_cores first
     case Cores::mma:
       return multiply_by_mma(g, matrices, activation, operands);
     case Cores::wgmma:

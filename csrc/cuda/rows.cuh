@@ -191,6 +191,7 @@ class Row {
 #pragma unroll
       for (int i = 0; i < kNumbers; ++i) *map_shared(all + cluster_rank() * kMostSums + i, uint32_t(to)) = x[i];
     }
+    __syncwarp();  // the warp must arrive as one
     cluster_arrive();
     cluster_wait();
     for (int block = 0; block < blocks; ++block) f(all + block * kMostSums);

@@ -13,8 +13,9 @@ struct Size {
   int m, n, k;
 };
 constexpr Size kSizes[] = {{1, 1, 8}, {17, 9, 24}, {129, 130, 72}, {64, 264, 200}};
-/// Some more tiles than the emulated device has multiprocessors, or pairs of them; several rounds of every ring.
-constexpr Size kMany[] = {{260, 530, 40}, {100, 48, 712}};
+constexpr Size kManySteps = {100, 48, 712};  // several rounds of every ring
+/// More tiles than the emulated device has multiprocessors, or pairs of them.
+constexpr Size kManyTiles = {260, 530, 40}, kManyPairs = {300, 800, 64};
 
 std::vector<bfloat16> random_bf16(size_t n, unsigned seed) {
   std::vector<bfloat16> out;
@@ -105,9 +106,9 @@ bool has_wgmma() { return has(device_limits().has_wgmma, "compute capability 9.0
 TEST(mma) {
   if (has_mma()) check_products(kBf16Mma);
 }
-TEST(mma_many_tiles) {
-  if (has_mma())
-    for (const Size s : kMany) check_product(kBf16Mma[3], s);
+TEST(mma_many) {
+  if (!has_mma()) return;
+  for (const Size s : {kManySteps, kManyTiles}) check_product(kBf16Mma[3], s);
 }
 TEST(mma_edges) {
   if (!has_mma()) return;
@@ -118,11 +119,11 @@ TEST(mma_edges) {
 TEST(wgmma) {
   if (has_wgmma()) check_products(kBf16Wgmma);
 }
-TEST(wgmma_many_tiles) {
+TEST(wgmma_many) {
   if (!has_wgmma()) return;
-  for (const int rung : {2, 5, 7})
-    for (const Size s : kMany) check_product(kBf16Wgmma[rung], s);
-  check_product(kBf16Wgmma[7], {300, 800, 64});
+  for (const Rung<MatmulBf16>& rung : kBf16Wgmma) check_product(rung, kManySteps);
+  check_product(kBf16Wgmma[5], kManyTiles);
+  for (const int rung : {6, 7}) check_product(kBf16Wgmma[rung], kManyPairs);
 }
 TEST(wgmma_edges) {
   if (!has_wgmma()) return;

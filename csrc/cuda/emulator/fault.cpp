@@ -8,6 +8,7 @@
 
 #include "cluster.h"
 #include "memory.h"
+#include "sanitizers.h"
 
 namespace steep::cuda::emulator {
 namespace {
@@ -46,6 +47,7 @@ bool redirect(void* context) {
 }
 
 void on_fault(int signal, siginfo_t* info, void* context) {
+  const Hidden hidden;  // a bulk copy that lands may be the first to touch a page
   const bool in_kernel = pthread_equal(pthread_self(), executing) && cluster().running();
   if (in_kernel) {
     const void* const address = info->si_addr;
