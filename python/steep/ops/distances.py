@@ -35,8 +35,9 @@ def cdist(a: Any, b: Any, p: float = 2.0) -> Tensor:
         a, b = autocasting.in_float32(a), autocasting.in_float32(b)
     if a.ndim < 2 or b.ndim < 2 or a.shape[-1] != b.shape[-1]:
         raise ValueError(f"cdist: shapes {a.shape} and {b.shape} must be (…, n, d) and (…, m, d)")
-    if not isinstance(p, Real):
-        raise TypeError(f"cdist: p must be a number, not {p!r:.60}")
+    number: Any = p
+    if not isinstance(number, Real):
+        raise TypeError(f"cdist: p must be a number, not {number!r:.60}")
     if not p >= 0:
         raise ValueError(f"cdist: p={p} must not be negative")
     if a.dtype is not b.dtype or not a.dtype.is_floating_point:
