@@ -1,15 +1,18 @@
 // What fit asks for with every batch, each by one call: several would take as long as a step of the optimizer.
 #include <pybind11/pybind11.h>
-#include <pybind11/stl.h>
 
 #include <algorithm>
 #include <cmath>
 #include <optional>
+#include <utility>
+#include <vector>
 
 #include "../core/device.h"
 #include "../core/dtype.h"
+#include "../core/errors.h"
 #include "../core/indexing.h"
 #include "../core/views.h"
+#include "python_type.h"
 #include "register.h"
 #include "tensor_type.h"
 #include "unlocked.h"
@@ -47,39 +50,61 @@ double element(const Array& x) {
   return value;
 }
 
-/// totals[name] += number · samples for the numbers of a batch: floats, and 1-element tensors on the CPU. False, and
-/// nothing is changed, if there is anything else.
-bool add_numbers(py::dict& totals, const py::dict& numbers, double samples) {
-  const auto is_number = [](py::handle h) {
-    if (!is_tensor(h.ptr())) return bool(PyFloat_CheckExact(h.ptr()));
-    const Array& a = array_of(h.ptr());
-    return !on_cuda(a) && a.size() == 1;
-  };
-  for (const auto& [name, number] : numbers) {
-    PyObject* const total = PyDict_GetItemWithError(totals.ptr(), name.ptr());
-    if (!total && PyErr_Occurred()) throw py::error_already_set();
-    if (!is_number(number) || (total && !PyFloat_CheckExact(total))) return false;
+/// accuracy(scores, labels): the share of rows whose largest score is the label's, for the most frequent operands:
+/// (N, classes) of floats and (N,) of int64 on the CPU. None for others.
+PyObject* accuracy_of_any(PyObject*, PyObject* const* args, Py_ssize_t n) {
+  if (n != 2 || !is_tensor(args[0]) || !is_tensor(args[1])) throw TypeError("accuracy(scores, labels): two Tensors");
+  const Array &scores = array_of(args[0]), &labels = array_of(args[1]);
+  const bool usual = scores.ndim() == 2 && scores.shape[1] > 1 && labels.shape == Dims{scores.shape[0]} &&
+                     (scores.dtype == DType::float32 || scores.dtype == DType::float64) &&
+                     labels.dtype == DType::int64 && !on_cuda(scores) && !on_cuda(labels);
+  if (!usual) return new_reference(nullptr);
+  const double share = [&] {
+    const Unlocked unlocked(scores.size());
+    return scores.dtype == DType::float32 ? accuracy<float>(scores, labels) : accuracy<double>(scores, labels);
+  }();
+  return PyFloat_FromDouble(share);
+}
+
+/// The number that a batch gives for a name: a float, or a 1-element tensor on the CPU; none for anything else.
+std::optional<double> number_of(PyObject* o) {
+  if (!is_tensor(o)) return PyFloat_CheckExact(o) ? std::optional(PyFloat_AS_DOUBLE(o)) : std::nullopt;
+  const Array& a = array_of(o);
+  return !on_cuda(a) && a.size() == 1 ? std::optional(element(a)) : std::nullopt;
+}
+
+/// add_numbers(totals, numbers, samples): totals[name] += number · samples for the numbers of a batch. False, and
+/// nothing is changed, if there is anything but numbers.
+PyObject* add_numbers(PyObject*, PyObject* const* args, Py_ssize_t n) {
+  if (n != 3 || !PyDict_Check(args[0]) || !PyDict_Check(args[1]))
+    throw TypeError("add_numbers(totals, numbers, samples)");
+  PyObject* const totals = args[0];
+  const double samples = PyFloat_AsDouble(args[2]);
+  if (samples == -1 && PyErr_Occurred()) return nullptr;
+  std::vector<std::pair<PyObject*, double>> sums;
+  PyObject *name, *number;
+  for (Py_ssize_t at = 0; PyDict_Next(args[1], &at, &name, &number);) {
+    PyObject* const total = PyDict_GetItemWithError(totals, name);
+    if (!total && PyErr_Occurred()) return nullptr;
+    const std::optional<double> value = number_of(number);
+    if (!value || (total && !PyFloat_CheckExact(total))) Py_RETURN_FALSE;
+    sums.emplace_back(name, (total ? PyFloat_AS_DOUBLE(total) : 0.0) + *value * samples);
   }
-  for (const auto& [name, number] : numbers) {
-    const double value = is_tensor(number.ptr()) ? element(array_of(number.ptr())) : PyFloat_AS_DOUBLE(number.ptr());
-    PyObject* const total = PyDict_GetItemWithError(totals.ptr(), name.ptr());
-    totals[name] = py::float_((total ? PyFloat_AS_DOUBLE(total) : 0.0) + value * samples);
-  }
-  return true;
+  for (const auto& [key, sum] : sums)
+    if (PyDict_SetItem(totals, key, py::float_(sum).ptr()) != 0) return nullptr;
+  Py_RETURN_TRUE;
 }
 
 }  // namespace
 
 void register_training(py::module_& m) {
-  m.def("accuracy", [](const Array& scores, const Array& labels) -> std::optional<double> {
-    const bool usual = scores.ndim() == 2 && scores.shape[1] > 1 && labels.shape == Dims{scores.shape[0]} &&
-                       (scores.dtype == DType::float32 || scores.dtype == DType::float64) &&
-                       labels.dtype == DType::int64 && !on_cuda(scores) && !on_cuda(labels);
-    if (!usual) return std::nullopt;
-    const Unlocked unlocked(labels, scores.size());
-    return scores.dtype == DType::float32 ? accuracy<float>(scores, labels) : accuracy<double>(scores, labels);
-  });
-  m.def("add_numbers", &add_numbers);
+  static PyMethodDef functions[] = {
+      {"accuracy", fast_function<accuracy_of_any>(), METH_FASTCALL,
+       "accuracy(scores, labels): of (N, classes) and (N,) on the CPU, or None."},
+      {"add_numbers", fast_function<add_numbers>(), METH_FASTCALL,
+       "add_numbers(totals, numbers, samples): adds the numbers of a batch; False if there is anything else."},
+      {}};
+  if (PyModule_AddFunctions(m.ptr(), functions) != 0) throw py::error_already_set();
 }
 
 }  // namespace steep
