@@ -101,7 +101,12 @@ class Library:
     def forward(self, name: str, inputs: Sequence[Array]) -> Call | None:
         """The function, not recorded."""
         function = self.function(name)
-        return partial(function, *map(self.array, inputs)) if function else None
+        if function is None:
+            return None
+        arrays = [self.array(x) for x in inputs]
+        call = partial(function, *arrays)
+        call.__dict__["held"] = arrays  # NumPy computes in the place of an operand that only the arguments hold
+        return call
 
     def taped(self, name: str, inputs: Sequence[Array]) -> Call | None:
         """The function of inputs that require gradients: recorded, without the backward pass."""
