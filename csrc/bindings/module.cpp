@@ -26,6 +26,7 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used(), py::multiple_interpreters::not
   steep::register_indexing(m);
   steep::register_ops(m);
   steep::register_nn(m);
+  steep::register_optimizers(m);
   steep::register_layers(m);
   steep::register_gradients(m);
   steep::register_training(m);

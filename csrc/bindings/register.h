@@ -12,7 +12,8 @@ void register_watch(pybind11::module_& m);        // detect_anomaly and checkpoi
 void register_array(pybind11::module_& m);        // creation, NumPy, views, basic indexing, take
 void register_indexing(pybind11::module_& m);     // index arrays, masks, scatters, diagonals
 void register_ops(pybind11::module_& m);          // the elementwise and reduction tables
-void register_nn(pybind11::module_& m);           // matmul, rows, losses, optimizers
+void register_nn(pybind11::module_& m);           // matmul, rows, losses, distances
+void register_optimizers(pybind11::module_& m);   // their steps
 void register_layers(pybind11::module_& m);       // st.linear, the mean cross-entropy, their derivatives
 void register_gradients(pybind11::module_& m);    // their norm, clipping, unscaling
 void register_training(pybind11::module_& m);     // what fit asks for with every batch
