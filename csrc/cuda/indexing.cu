@@ -8,6 +8,7 @@
 #include "graph.h"
 #include "launch.cuh"
 #include "merge_sort.cuh"
+#include "ptx.cuh"
 #include "table.h"
 
 namespace steep::cuda {
@@ -253,7 +254,7 @@ __global__ void __launch_bounds__(kThreads)
     const int64_t index = x[i], place = from_end && index < 0 ? index + extent : index;
     const bool right = place >= 0 && place < extent;
     y[i] = right ? place : 0;
-    if (!right) *static_cast<volatile int64_t*>(report) = index == kNothingWrong ? index + 1 : index;
+    if (!right) store_relaxed(report, index == kNothingWrong ? index + 1 : index);
   }
 }
 

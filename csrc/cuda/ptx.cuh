@@ -71,4 +71,13 @@ __device__ __forceinline__ void wait_async() {
 #endif
 }
 
+/// st.relaxed: what several threads may store at once, and the host may read meanwhile.
+__device__ __forceinline__ void store_relaxed(int64_t* to, int64_t value) {
+#if defined(STEEP_CUDA_EMULATED)
+  __atomic_store_n(to, value, __ATOMIC_RELAXED);
+#else
+  asm volatile("st.relaxed.sys.global.s64 [%0], %1;" ::"l"(to), "l"(value) : "memory");
+#endif
+}
+
 }  // namespace steep::cuda
