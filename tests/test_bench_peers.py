@@ -33,11 +33,9 @@ def test_peers_are_right(cls: type[peers.Library]) -> None:
         assert lacking == (["add 1 element, with grad"] if cls is peers.Jax else [])
 
 
-@pytest.mark.parametrize("cls", [peers.Steep, peers.NumPy, peers.Torch, peers.Jax], ids=lambda cls: cls.name)
+@pytest.mark.parametrize("cls", [peers.Steep, peers.NumPy], ids=lambda cls: cls.name)
 def test_inputs_stay_as_they_are(cls: type[peers.Library]) -> None:
     """NumPy takes large operands for temporaries if nothing but the call seems to hold them."""
-    if cls in (peers.Torch, peers.Jax):
-        pytest.importorskip("jax" if cls is peers.Jax else "torch")
     library = cls()
     add = library.forward("add", [np.full(10**6, 1.0, np.float32), np.full(10**6, 2.0, np.float32)])
     assert add is not None
