@@ -50,22 +50,17 @@ void each_sum(const Try& t, const Inputs<T>& in, const F& f) {
   const GemmBatch batch = batch_of(t);
   std::vector<double> row(static_cast<size_t>(g.n)), magnitudes(row.size());
   for (int64_t matrix = 0; matrix < matrices(t); ++matrix) {
-    int64_t at_a = 0, at_b = 0, at_c = 0, rest = matrix;
-    for (int d = batch.shape.n - 1; d >= 0; --d) {
-      const int64_t i = rest % batch.shape[d];
-      rest /= batch.shape[d];
-      at_a += i * batch.a[d], at_b += i * batch.b[d], at_c += i * batch.c[d];
-    }
+    const Offsets at = offsets(batch, matrix);
     for (int64_t i = 0; i < g.m; ++i) {
       std::fill(row.begin(), row.end(), 0.0), std::fill(magnitudes.begin(), magnitudes.end(), 0.0);
       for (int64_t k = 0; k < g.k; ++k) {
-        const double x = double(float(g.a[at_a + i * g.a_row + k * g.a_col]));
+        const double x = double(float(g.a[at.a + i * g.a_row + k * g.a_col]));
         for (int64_t j = 0; j < g.n; ++j) {
-          const double p = x * double(float(g.b[at_b + k * g.b_row + j * g.b_col]));
+          const double p = x * double(float(g.b[at.b + k * g.b_row + j * g.b_col]));
           row[size_t(j)] += p, magnitudes[size_t(j)] += std::abs(p);
         }
       }
-      for (int64_t j = 0; j < g.n; ++j) f(row[size_t(j)], magnitudes[size_t(j)], at_c + i * g.c_row + j, j);
+      for (int64_t j = 0; j < g.n; ++j) f(row[size_t(j)], magnitudes[size_t(j)], at.c + i * g.c_row + j, j);
     }
   }
 }

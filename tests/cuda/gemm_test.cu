@@ -61,18 +61,13 @@ void check(const Try& t, const Inputs<T>& in, const char* file, int line) {
   const Gemm<T> g = gemm_of<T>(t, in.a.data(), in.b.data(), in.bias.data(), c.data());
   const GemmBatch batch = batch_of(t);
   for (int64_t matrix = 0; matrix < matrices(t); ++matrix) {
-    int64_t at_a = 0, at_b = 0, at_c = 0, rest = matrix;
-    for (int d = batch.shape.n - 1; d >= 0; --d) {
-      const int64_t i = rest % batch.shape[d];
-      rest /= batch.shape[d];
-      at_a += i * batch.a[d], at_b += i * batch.b[d], at_c += i * batch.c[d];
-    }
+    const Offsets at = offsets(batch, matrix);
     for (int64_t i = 0; i < g.m; ++i)
       for (int64_t j = 0; j < g.n; ++j) {
-        T& out = expected[size_t(at_c + i * g.c_row + j)];
-        const T result = got[size_t(at_c + i * g.c_row + j)];
-        const auto x = [&](int64_t k) { return g.a[at_a + i * g.a_row + k * g.a_col]; };
-        const auto y = [&](int64_t k) { return g.b[at_b + k * g.b_row + j * g.b_col]; };
+        T& out = expected[size_t(at.c + i * g.c_row + j)];
+        const T result = got[size_t(at.c + i * g.c_row + j)];
+        const auto x = [&](int64_t k) { return g.a[at.a + i * g.a_row + k * g.a_col]; };
+        const auto y = [&](int64_t k) { return g.b[at.b + k * g.b_row + j * g.b_col]; };
         if constexpr (std::is_integral_v<T>) {
           uint64_t sum = 0;
           for (int64_t k = 0; k < g.k; ++k) sum += uint64_t(x(k)) * uint64_t(y(k));

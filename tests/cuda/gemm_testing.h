@@ -94,6 +94,19 @@ GemmBatch batch_of(const Try& t) {
   return batch;
 }
 
+/// Where matrix number `matrix` of the batch begins in each operand, in elements.
+struct Offsets {
+  int64_t a = 0, b = 0, c = 0;
+};
+Offsets offsets(const GemmBatch& batch, int64_t matrix) {
+  Offsets at;
+  for (int d = batch.shape.n - 1; d >= 0; matrix /= batch.shape[d--]) {
+    const int64_t i = matrix % batch.shape[d];
+    at.a += i * batch.a[d], at.b += i * batch.b[d], at.c += i * batch.c[d];
+  }
+  return at;
+}
+
 int64_t matrices(const Try& t) {
   int64_t n = 1;
   for (int64_t size : t.batch) n *= size;
