@@ -78,10 +78,7 @@ class Steps:
         if state is None or not state.measured:
             return {}
         if state.unrecorded is not None:
-            values = {}
-            for name, function in state.unrecorded.items():  # in half the time of a comprehension
-                values[name] = function(output, target)
-            return values
+            return {name: function(output, target) for name, function in state.unrecorded.items()}
         with no_grad():
             return state.measures_of(output, target, sample_weight)
 
