@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 import steep as st
 from compare import assert_same
@@ -74,6 +73,7 @@ def test_crops_are_parts_of_the_padded_images(size: tuple[int, int], padding: in
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_rotation_is_that_of_torch(channels: int) -> None:
+    torch = pytest.importorskip("torch")
     x = np.random.default_rng(0).normal(size=(6, channels, 7, 7)).astype(np.float32)
     angles = np.linspace(-math.pi, math.pi, 6, dtype=np.float32)
     matrix = torch.zeros(6, 2, 3)

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch.utils.data
 
 import steep as st
 from compare import assert_same
@@ -51,8 +50,9 @@ def arrays(n: int = 50) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
 @pytest.mark.parametrize("drop_last", [False, True])
 @pytest.mark.parametrize(("n", "size"), [(10, 4), (8, 4), (3, 5), (1, 1), (0, 2)])
 def test_batches_and_their_number_are_those_of_torch(n: int, size: int, drop_last: bool) -> None:
+    torch_data = pytest.importorskip("torch.utils.data")
     x, y = arrays(n)
-    expected = torch.utils.data.DataLoader(Numbers(n), size, drop_last=drop_last)  # type: ignore[arg-type]
+    expected = torch_data.DataLoader(Numbers(n), size, drop_last=drop_last)
     for dataset in ((x, y), Numbers(n), st.data.Subset(Numbers(n), range(n)), [Numbers(n)[i] for i in range(n)]):
         loader = DataLoader(dataset, size, drop_last=drop_last)
         batches = list(loader)
