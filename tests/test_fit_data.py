@@ -319,3 +319,33 @@ def test_measuring_takes_large_batches(data: Any) -> None:
     sizes.clear()
     wide.predict(np.zeros((40, 2**17), np.float32))
     assert sizes == [(32, False), (8, False)]
+
+
+@pytest.mark.parametrize("limit", [None, 30])
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_batches_cut_from_a_group_of_them_are_those_of_the_loop(shuffle: bool, limit: int | None) -> None:
+    """1 MiB of inputs at a time: here 32 batches of 40, of two inputs, targets and weights."""
+    rng = np.random.default_rng(0)
+    x = {"a": rng.standard_normal((1501, 100)).astype("f4"), "b": rng.standard_normal((1501, 100)).astype("f4")}
+    y, weight = np.arange(1501.0, dtype="f4"), rng.random(1501).astype("f4")
+    seen: list[Any] = []
+
+    class Watched(nn.Module):
+        def __init__(self) -> None:
+            self.w = nn.Parameter(st.zeros(1))
+
+        def train_step(self, batch: Any) -> Any:
+            seen.append(batch)
+            return {"loss": 0.0}
+
+    st.manual_seed(3)
+    Watched().fit(x, y, 40, 1, 0, shuffle=shuffle, sample_weight=weight, steps_per_epoch=limit)
+    st.manual_seed(3)
+    order = st.random.permutation(1501).numpy() if shuffle else np.arange(1501)
+    assert len(seen) == (limit or 38)
+    for i, (inputs, targets, weighted) in enumerate(seen):
+        rows = order[i * 40 : i * 40 + 40]
+        np.testing.assert_array_equal(inputs["a"].numpy(), x["a"][rows])
+        np.testing.assert_array_equal(inputs["b"].numpy(), x["b"][rows])
+        np.testing.assert_array_equal(targets.numpy(), y[rows])
+        np.testing.assert_array_equal(weighted.numpy(), weight[rows])

@@ -54,6 +54,27 @@ def test_softmax_axes_and_layouts(name: str, axis: int, dtype: str, rng: np.rand
         assert_same(np.moveaxis(function(x, axis).numpy(), axis, -1), expected)
 
 
+@pytest.mark.parametrize(
+    ("rows", "n"), [(1, 10), (63, 10), (64, 10), (65, 10), (200, 3), (130, 64), (130, 65), (3, 4097)]
+)
+def test_a_rows_logarithm_does_not_depend_on_the_rows_beside_it(
+    rows: int, n: int, dtype: str, rng: np.random.Generator
+) -> None:
+    x = rng.standard_normal((rows, n)).astype(dtype)
+    x[rows // 2] = nan
+    labels = rng.integers(0, n, rows)
+    each = [tensor(x[i : i + 1]) for i in range(rows)]
+    for f in (st.log_softmax, lambda x: st.logsumexp(x, axis=1)):
+        assert_same(f(tensor(x)).numpy(), np.concatenate([f(row).numpy() for row in each]))
+    loss = st.cross_entropy(tensor(x), tensor(labels), reduction="none").numpy()
+    assert np.flatnonzero(np.isnan(loss)).tolist() == [rows // 2]
+    for i, row in enumerate(each):
+        leaf = tensor(row.numpy()).requires_grad_()
+        recorded = st.cross_entropy(leaf, tensor(labels[i : i + 1]))
+        assert_same(recorded.numpy(), st.cross_entropy(row, tensor(labels[i : i + 1])).numpy())
+        assert_same(recorded.numpy(), loss[i])
+
+
 def test_softmax_special_values(dtype: str) -> None:
     lines = {
         (-inf, 0.0, -inf): (0, 1, 0), (1e4, 1e4): (0.5, 0.5), (-1e4, -1e4): (0.5, 0.5), (1e4, -1e4): (1, 0),

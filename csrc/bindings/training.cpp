@@ -95,6 +95,21 @@ PyObject* add_numbers(PyObject*, PyObject* const* args, Py_ssize_t n) {
   Py_RETURN_TRUE;
 }
 
+/// row_views(x, size): x in views of `size` rows each; the last one may have fewer.
+PyObject* row_views(PyObject*, PyObject* const* args, Py_ssize_t n) {
+  if (n != 2 || !is_tensor(args[0]) || array_of(args[0]).ndim() == 0)
+    throw TypeError("row_views(x, size): a Tensor with rows, and how many of them");
+  const int64_t size = PyLong_AsLongLong(args[1]);
+  if (size == -1 && PyErr_Occurred()) return nullptr;
+  if (size < 1) throw std::invalid_argument(message("row_views: size=", size, " must be positive"));
+  const Array& x = array_of(args[0]);
+  const int64_t rows = x.shape[0];
+  py::list views;
+  for (int64_t start = 0; start < rows; start += size)
+    views.append(py::cast(slice(x, 0, start, 1, std::min(size, rows - start))));
+  return views.release().ptr();
+}
+
 }  // namespace
 
 void register_training(py::module_& m) {
@@ -103,6 +118,8 @@ void register_training(py::module_& m) {
        "accuracy(scores, labels): of (N, classes) and (N,) on the CPU, or None."},
       {"add_numbers", fast_function<add_numbers>(), METH_FASTCALL,
        "add_numbers(totals, numbers, samples): adds the numbers of a batch; False if there is anything else."},
+      {"row_views", fast_function<row_views>(), METH_FASTCALL,
+       "row_views(x, size): a list of views of size rows each; the last one may have fewer."},
       {}};
   if (PyModule_AddFunctions(m.ptr(), functions) != 0) throw py::error_already_set();
 }

@@ -15,12 +15,21 @@ inline int64_t class_of(const int64_t& label, int64_t n) {
 /// The loss is log Σ exp(x - max) - (x[label] - max): the same as lse - x[label], but exact where both are large.
 template <class T>
 void cross_entropy(int64_t rows, int64_t n, const T* x, const int64_t* label, T* loss, T* lse) {
-  for (; rows > 0; --rows, x += n, ++label, ++loss, ++lse) {
-    const T max = extreme<Max>(n, x);
-    const double log_sum = __builtin_log(sum_exp<T>(n, x, max, nullptr));
-    *loss = T(log_sum - (double(x[class_of(*label, n)]) - max));
-    *lse = log_sum_exp(max, log_sum);
-  }
+  each_block(rows, n, [&](int64_t first, int64_t count) {
+    T max[kBlock];
+    double at_label[kBlock], log_sum[kBlock];
+    for (int i = 0; i < count; ++i) {
+      const T* row = x + (first + i) * n;
+      max[i] = extreme<Max>(n, row);
+      at_label[i] = double(row[class_of(label[first + i], n)]) - max[i];
+      log_sum[i] = sum_exp<T>(n, row, max[i], nullptr);
+    }
+    logarithms(count, log_sum);
+    for (int i = 0; i < count; ++i) {
+      loss[first + i] = T(log_sum[i] - at_label[i]);
+      lse[first + i] = log_sum_exp(max[i], log_sum[i]);
+    }
+  });
 }
 
 template <class T>
@@ -44,20 +53,27 @@ void cross_entropy_gradient(int64_t rows, int64_t n, const T* x, const int64_t* 
   const OutputRows<T> out(rows, n);
   Terms<T> waiting(out, n);
   const double cold = smoothing / double(n), hot = 1 - smoothing + cold;  // of the target
-  for (int64_t i = 0; i < rows; ++i, x += n, dx += n) {
-    const int64_t at = class_of(label[i], n);
-    const T max = extreme<Max>(n, x), own = weight ? weight[i] : T(1);
-    T* const e = waiting.row(dx);
-    const double sum = sum_exp(n, x, max, e);
-    double likelihood = (1 - smoothing) * (double(x[at]) - max);
-    if (smoothing > 0)
-      likelihood += cold * sum_of<T>(n, [&](int64_t j, auto span) { return span.load(x + j, max) - max; });
-    loss[i] = own == 0 ? T(0) : T(own * (__builtin_log(sum) - likelihood));
-    const double factor = own == 0 ? 0 : own / divisor / (total ? double(*total) : 1);
-    const T at_label = e[at], scale = T(factor / sum), below = T(factor * cold);
-    out.each(dx, [&](int64_t j, auto span) { span.store(dx + j, span.load(e + j) * scale - below); });
-    dx[at] = T(factor * (double(at_label) / sum - hot));
-  }
+  each_block(rows, n, [&](int64_t first, int64_t count) {
+    double likelihood[kBlock], log_sum[kBlock];
+    for (int64_t k = 0; k < count; ++k, x += n, dx += n) {
+      const int64_t at = class_of(label[first + k], n);
+      const T max = extreme<Max>(n, x), own = weight ? weight[first + k] : T(1);
+      T* const e = waiting.row(dx);
+      const double sum = log_sum[k] = sum_exp(n, x, max, e);
+      likelihood[k] = (1 - smoothing) * (double(x[at]) - max);
+      if (smoothing > 0)
+        likelihood[k] += cold * sum_of<T>(n, [&](int64_t j, auto span) { return span.load(x + j, max) - max; });
+      const double factor = own == 0 ? 0 : own / divisor / (total ? double(*total) : 1);
+      const T at_label = e[at], scale = T(factor / sum), below = T(factor * cold);
+      out.each(dx, [&](int64_t j, auto span) { span.store(dx + j, span.load(e + j) * scale - below); });
+      dx[at] = T(factor * (double(at_label) / sum - hot));
+    }
+    logarithms(count, log_sum);
+    for (int64_t k = 0; k < count; ++k) {
+      const T own = weight ? weight[first + k] : T(1);
+      loss[first + k] = own == 0 ? T(0) : T(own * (log_sum[k] - likelihood[k]));
+    }
+  });
   out.end();
 }
 

@@ -26,8 +26,7 @@ STEEP_INLINE double combined(int64_t n, const T* x, T fill, double start, F f, C
   each_vector<T>(n, [&](int64_t i, auto span) {
     each_double(span.load(x + i, fill), [&](Vec<double> v, int k) { all[k] = combine(all[k], f(v)); });
   });
-  return reduce(combine(all[0], all[1]),
-                [&](double a, double b) { return combine(Vec<double>(a), Vec<double>(b))[0]; });
+  return reduce(combine(all[0], all[1]), combine);
 }
 template <class T, class F>
 STEEP_INLINE double summed(int64_t n, const T* x, T fill, F f) {

@@ -186,21 +186,24 @@ STEEP_INLINE double sum_of(int64_t n, F f) {
   return total.value();
 }
 
-/// The largest or smallest element, NaN if there is one. Op: Max, Min.
-template <class Op, class T>
+/// The largest or smallest of floating-point numbers, NaN if there is one. Op: Max, Min.
+template <class Op, std::floating_point T>
 STEEP_INLINE T extreme(int64_t n, const T* x) {
   using V = Vec<T>;
   constexpr int64_t L = V::n, kStreams = 4;
   const T init = Op::template init<T>();
-  V s[kStreams];
-  for (V& v : s) v = V(init);
+  V all = init;
   int64_t i = 0;
-  for (; i + kStreams * L <= n; i += kStreams * L)
-    for (int k = 0; k < kStreams; ++k) s[k] = Op::combine(s[k], V::load(x + i + k * L));
-  for (; i + L <= n; i += L) s[0] = Op::combine(s[0], V::load(x + i));
-  if (i < n) s[1] = Op::combine(s[1], V::load_partial(x + i, int(n - i), init));
-  const V all = Op::combine(Op::combine(s[0], s[1]), Op::combine(s[2], s[3]));
-  return reduce(all, [](T a, T b) { return Op::combine(a, b); });
+  if (n >= kStreams * L) {
+    V s[kStreams] = {all, all, all, all};
+    for (; i + kStreams * L <= n; i += kStreams * L)
+      for (int k = 0; k < kStreams; ++k) s[k] = Op::combine(s[k], V::load(x + i + k * L));
+    all = Op::combine(Op::combine(s[0], s[1]), Op::combine(s[2], s[3]));
+  }
+  for (; i + L <= n; i += L) all = Op::combine(all, V::load(x + i));
+  if (i < n) all = Op::combine(all, V::load_partial(x + i, int(n - i), init));
+  if (isnan(all).any()) return std::numeric_limits<T>::quiet_NaN();
+  return reduce(all, [](V a, V b) { return std::is_same_v<Op, Max> ? max(a, b) : min(a, b); });
 }
 
 }  // namespace

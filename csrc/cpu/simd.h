@@ -333,27 +333,25 @@ STEEP_INLINE Vec<float> scalef(Vec<float> p, Vec<float> k) { return _mm512_maskz
 STEEP_INLINE Vec<double> scalef(Vec<double> p, Vec<double> k) { return _mm512_maskz_scalef_pd(-1, p.v, k.v); }
 #endif
 
-/// The lanes combined by halves, so in the same order whatever the compiler.
+/// The lanes combined by halves, so in the same order whatever the compiler. f takes vectors.
+template <int width, class T, class F>
+STEEP_INLINE T reduce_lanes(Vec<T> x, F f) {
+  if constexpr (width == 0) {
+    return x[0];
+  } else {
+    const Vec<T> upper = [&]<int... i>(std::integer_sequence<int, i...>) -> Vec<T> {
+      return __builtin_shufflevector(x.v, x.v, (i + width) % Vec<T>::n...);
+    }(std::make_integer_sequence<int, Vec<T>::n>());
+    return reduce_lanes<width / 2>(f(x, upper), f);
+  }
+}
 template <class T, class F>
 STEEP_INLINE T reduce(Vec<T> x, F f) {
-  T lanes[Vec<T>::n];
-  __builtin_memcpy(lanes, &x, sizeof x);
-  for (int width = Vec<T>::n / 2; width > 0; width /= 2)
-    for (int i = 0; i < width; ++i) lanes[i] = f(lanes[i], lanes[i + width]);
-  return lanes[0];
+  return reduce_lanes<Vec<T>::n / 2>(x, f);
 }
 template <class T>
 STEEP_INLINE T reduce_add(Vec<T> x) {
-  using Sum = std::conditional_t<std::is_integral_v<T>, typename Lanes<T>::Unsigned, T>;
-  return reduce(x, [](T a, T b) { return T(Sum(a) + Sum(b)); });
-}
-template <class T>
-STEEP_INLINE T reduce_max(Vec<T> x) {
-  return reduce(x, [](T a, T b) { return a > b ? a : b; });
-}
-template <class T>
-STEEP_INLINE T reduce_min(Vec<T> x) {
-  return reduce(x, [](T a, T b) { return a < b ? a : b; });
+  return reduce(x, [](Vec<T> a, Vec<T> b) { return a + b; });
 }
 
 // Changes of width. GCC 12 takes generic vectors apart lane by lane here, hence the intrinsics.

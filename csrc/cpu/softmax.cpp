@@ -32,11 +32,21 @@ void softmax_backward(int64_t rows, int64_t n, const T* g, const T* y, T* dx) {
 template <class T>
 void log_softmax(int64_t rows, int64_t n, const T* x, T* y) {
   const OutputRows<T> out(rows, n);
-  for (; rows > 0; --rows, x += n, y += n) {
-    const T max = extreme<Max>(n, x);
-    const T log_sum = T(__builtin_log(sum_exp<T>(n, x, max, nullptr)));
-    out.each(y, [&](int64_t j, auto span) { span.store(y + j, (span.load(x + j) - max) - log_sum); });
-  }
+  each_block(rows, n, [&](int64_t first, int64_t count) {
+    T max[kBlock];
+    double log_sum[kBlock];
+    for (int i = 0; i < count; ++i) {
+      const T* row = x + (first + i) * n;
+      max[i] = extreme<Max>(n, row);
+      log_sum[i] = sum_exp<T>(n, row, max[i], nullptr);
+    }
+    logarithms(count, log_sum);
+    for (int i = 0; i < count; ++i) {
+      const T *row = x + (first + i) * n, less = T(log_sum[i]);
+      T* to = y + (first + i) * n;
+      out.each(to, [&](int64_t j, auto span) { span.store(to + j, (span.load(row + j) - max[i]) - less); });
+    }
+  });
   out.end();
 }
 
@@ -53,10 +63,16 @@ void log_softmax_backward(int64_t rows, int64_t n, const T* g, const T* y, T* dx
 
 template <class T>
 void logsumexp(int64_t rows, int64_t n, const T* x, T* y) {
-  for (; rows > 0; --rows, x += n, ++y) {
-    const T max = extreme<Max>(n, x);
-    *y = log_sum_exp(max, __builtin_log(sum_exp<T>(n, x, max, nullptr)));
-  }
+  each_block(rows, n, [&](int64_t first, int64_t count) {
+    T* const max = y + first;  // until they become the results
+    double log_sum[kBlock];
+    for (int i = 0; i < count; ++i) {
+      max[i] = extreme<Max>(n, x + (first + i) * n);
+      log_sum[i] = sum_exp<T>(n, x + (first + i) * n, max[i], nullptr);
+    }
+    logarithms(count, log_sum);
+    for (int i = 0; i < count; ++i) max[i] = log_sum_exp(max[i], log_sum[i]);
+  });
 }
 
 template <class T>

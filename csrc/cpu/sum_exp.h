@@ -30,6 +30,19 @@ class Terms {
   alignas(64) T row_[kRow];
 };
 
+/// f(first, count) for blocks of rows, small enough to stay in L1, whose logarithms are taken at once.
+constexpr int kBlock = 64;
+template <class F>
+STEEP_INLINE void each_block(int64_t rows, int64_t n, F f) {
+  const int64_t most = n < 64 ? kBlock : n < 4096 ? 4096 / n : 1;
+  for (int64_t i = 0; i < rows; i += most) f(i, rows - i < most ? rows - i : most);
+}
+
+/// In vectors: one at a time they take longer than the rest of a short row.
+STEEP_INLINE void logarithms(int64_t count, double* x) {
+  each_vector<double>(count, [&](int64_t i, auto span) { span.store(x + i, log(span.load(x + i, 1.0))); });
+}
+
 /// max + log Σ exp(x - max). An infinite maximum is the answer: x - max would be NaN. A NaN is, too.
 template <class T>
 STEEP_INLINE T log_sum_exp(T max, double log_sum) {

@@ -106,39 +106,45 @@ class Arrays(Source):
         return next(self._batches(number))[0]
 
     def _batches(self, start: int) -> Iterator[Marked]:
-        order, device, size, last = self._order, self.device, self.batch_size, self.steps - 1
-        data, group = self.data, self.steps
+        order, size, last = self._order, self.batch_size, self.steps - 1
+        data = self.data
         if order is not None:
             # On a CUDA device once an epoch: each gather there checks its indices, and waits for the result.
             data = _each(data, lambda x: x if x.device is cpu else take(x, to_device(order, x.device), 0))
-            # On the CPU for many small batches at once: slices of what is gathered cost less.
-            group = max(rows_to_measure(data) // size, 1)
+        # On the CPU for many small batches at once: views of what is gathered cost less.
+        group = max(rows_to_measure(data) // size, 1)
         for begin in range(start, self.steps, group):
-            end, first, part = min(begin + group, self.steps), 0, data
-            if order is not None:
+            end = min(begin + group, self.steps)
+            part = data
+            if order is not None or end - begin < math.ceil(self.samples / size):
                 rows = (slice(begin * size, end * size),)
-                chosen, first = _core.basic_index(order, rows), begin
+                chosen = None if order is None else _core.basic_index(order, rows)
                 part = _each(data, partial(_gathered, rows, chosen))
-            for number in range(begin, end):
-                at = (number - first) * size
-                yield tuple([_part(x, (slice(at, at + size),), device) for x in part]), number == last
+            batches = zip(*[_batches_of(x, size, self.device, end - begin) for x in part], strict=True)
+            for number, batch in enumerate(batches, begin):
+                yield batch, number == last
 
 
 def _each(data: Data, f: Callable[[Tensor], Tensor]) -> Data:
     return tuple([map_tensors(f, part) for part in data])
 
 
-def _gathered(rows: Any, chosen: Tensor, x: Tensor) -> Tensor:
-    """The ``chosen`` rows, which on a CUDA device are already in their order."""
-    return _core.take(x, chosen, 0) if x.device is cpu else _core.basic_index(x, rows)
+def _gathered(rows: Any, chosen: Tensor | None, x: Tensor) -> Tensor:
+    """The ``chosen`` rows; those from a CUDA device are already in their order."""
+    return _core.basic_index(x, rows) if chosen is None or x.device is not cpu else _core.take(x, chosen, 0)
 
 
-def _part(x: Any, rows: Any, device: Device) -> Any:
-    """The rows of a batch, on the model's device."""
+def _batches_of(x: Any, size: int, device: Device, count: int) -> list[Any]:
+    """The rows of each batch, on the model's device."""
     if not isinstance(x, Tensor):
-        return map_tensors(lambda part: _part(part, rows, device), x)
-    x = _core.basic_index(x, rows)
-    return x if x.device is device else to_device(x, device)
+        parts = [slice(i * size, (i + 1) * size) for i in range(count)]
+        return [map_tensors(partial(_rows, part, device), x) for part in parts]
+    views = _core.row_views(x, size)
+    return views if x.device is device else [to_device(view, device) for view in views]
+
+
+def _rows(rows: slice, device: Device, x: Tensor) -> Tensor:
+    return to_device(_core.basic_index(x, (rows,)), device)
 
 
 def rows_to_measure(data: Data) -> int:
