@@ -38,6 +38,7 @@ else()
 endif()
 
 set(cuda_kernels
+    bias_gradient.cu
     binary.cu
     cast.cu
     cross_entropy.cu

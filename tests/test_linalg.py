@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import steep as st
-from compare import Array, assert_same
+from compare import Array, assert_same, check_same_function
 
 SIZES = [(1, 1, 1), (2, 3, 4), (5, 1, 7), (1, 64, 1), (1, 33, 300), (300, 33, 1), (17, 19, 23), (6, 16, 8), (7, 17, 9)]
 SIZES += [(64, 64, 64), (65, 129, 63), (128, 300, 40), (3, 1000, 5), (257, 8, 259), (130, 520, 270)]
@@ -217,6 +217,69 @@ def test_linear_in_float32_is_exact_on_integers(rng: np.random.Generator) -> Non
         assert_same(st.linear(tensor(x[:, ::-1]), tensor(w[:, ::-1]), tensor(b[::-1][::-1])).numpy(), y)
     nan = st.linear(tensor(np.full((1, 2), np.nan, "f4")), st.ones((3, 2)), None, "relu")
     assert np.isnan(nan.numpy()).all()
+
+
+@pytest.mark.parametrize("activation", [None, "relu", "sigmoid", "tanh"])
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_residual_is_added_before_the_activation(activation: Any, bias: bool, rng: np.random.Generator) -> None:
+    w, b = random(rng, 4, 5), random(rng, 4) if bias else None
+    for lead in ((3,), (), (2, 3), (0,)):
+        x, r = random(rng, *lead, 5), random(rng, *lead, 4)
+        inputs = [t for t in (x, r, w, b) if t is not None]
+
+        def plain(x: st.Tensor, r: st.Tensor, w: st.Tensor, b: Any = None) -> st.Tensor:
+            y = x @ w.T + r
+            return ACTIVATIONS[activation](y if b is None else y + b)
+
+        def fused(x: st.Tensor, r: st.Tensor, w: st.Tensor, b: Any = None) -> st.Tensor:
+            return st.linear(x, w, b, activation, residual=r)
+
+        if lead != (0,):
+            check_same_function(fused, plain, inputs)
+            assert st.autograd.gradcheck(fused, inputs)
+        else:
+            assert fused(*inputs).shape == (0, 4)
+
+
+@pytest.mark.parametrize(
+    ("m", "k", "n"), [(1, 3, 2), (33, 17, 9), (4, 64, 300), (21, 1200, 61), (40, 5, 1), (130, 700, 90)]
+)
+def test_a_residual_is_exact_on_integers(m: int, k: int, n: int, dtype: str, rng: np.random.Generator) -> None:
+    x, w, b, r = (small(rng, shape, dtype) for shape in ((m, k), (n, k), (n,), (m + 1, n)))
+    y = x @ w.T + b + r[1:]
+    for weight in (tensor(w), tensor(w.T.copy()).T):  # contiguous along k, and across it
+        for residual in (tensor(r)[1:], tensor(r.T.copy()).T[1:]):  # which aren't aligned to the result
+            assert_same(st.linear(tensor(x), weight, tensor(b), residual=residual).numpy(), y)
+            relu = st.linear(tensor(x), weight, tensor(b), "relu", residual=residual).numpy()
+            assert_same(relu, np.maximum(y, 0), zero_sign=False)
+            assert_same(residual.numpy(), r[1:])
+
+
+@pytest.mark.parametrize("half", ["bfloat16", "float16"])
+def test_a_residual_of_halves_is_rounded_once(half: str, rng: np.random.Generator) -> None:
+    x, w, b, r = (tensor(rng.standard_normal(s)).astype(half) for s in ((7, 40), (9, 40), (9,), (7, 9)))
+    y = st.linear(x, w, b, "tanh", residual=r)
+    wide = [v.astype("float64").numpy() for v in (x, w, b, r)]
+    exact = np.tanh(wide[0] @ wide[1].T + wide[2] + wide[3])
+    eps = 2.0**-8 if half == "bfloat16" else 2.0**-11
+    assert y.dtype is getattr(st, half)
+    np.testing.assert_allclose(y.astype("float64").numpy(), exact, rtol=0.51 * 2 * eps, atol=1e-6)
+
+
+def test_layers_take_a_residual(rng: np.random.Generator) -> None:
+    x, r = (tensor(rng.standard_normal(s).astype("f4")) for s in ((6, 5), (6, 4)))
+    for activation in ("relu", "gelu", None):
+        layer = st.nn.Linear(5, 4, activation=activation)
+        then = st.nn.activations.activation_function("Linear", activation) if activation else (lambda y: y)
+        expected = then(x @ layer.weight.T + layer.bias + r).detach().numpy()
+        np.testing.assert_allclose(layer(x, r).detach().numpy(), expected, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(layer(x, r.numpy()).detach().numpy(), expected, rtol=1e-5, atol=1e-6)
+    with pytest.raises(ValueError, match=r"residual of shape \(4,\): it is added to a result of shape \(6, 4\)"):
+        layer(x, r[0])
+    with pytest.raises(TypeError, match="linear: input, weight, bias and residual must have one floating-point dtype"):
+        layer(x, r.astype("float64"))
+    with st.autocast("bfloat16"):
+        assert layer(x, r).dtype is st.bfloat16
 
 
 def test_matmul_against_torch(rng: np.random.Generator) -> None:

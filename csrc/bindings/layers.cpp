@@ -34,18 +34,28 @@ const UnaryKernel* fused_kernel(PyObject* activation) {
 
 const Array* optional_array(PyObject* o) { return o == Py_None ? nullptr : &array_of(o); }
 
-Array linear_checked(const Array& x, const Array& weight, const Array* bias, const UnaryKernel* activation) {
+Array linear_checked(const Array& x, const Array& weight, const Array* bias, const Array* residual,
+                     const UnaryKernel* activation) {
   const bool fits = weight.ndim() == 2 && x.ndim() >= 1 && x.shape[x.ndim() - 1] == weight.shape[1] &&
                     (!bias || (bias->ndim() == 1 && bias->shape[0] == weight.shape[0]));
   if (!fits)
     throw std::invalid_argument(message("linear: input of shape ", to_string(x.shape), ", weight ",
                                         to_string(weight.shape), ", bias ", bias ? to_string(bias->shape) : "None",
                                         ": expected (…, in), (out, in) and (out,)"));
-  if (!is_floating(x.dtype) || x.dtype != weight.dtype || (bias && bias->dtype != x.dtype))
-    throw TypeError(message("linear: input, weight and bias must have one floating-point dtype, not ", name(x.dtype),
-                            ", ", name(weight.dtype), bias ? std::string(" and ") + name(bias->dtype) : ""));
+  if (residual) {
+    Dims shape = x.shape;
+    shape[shape.n - 1] = weight.shape[0];
+    if (residual->shape != shape)
+      throw std::invalid_argument(message("linear: residual of shape ", to_string(residual->shape),
+                                          ": it is added to a result of shape ", to_string(shape)));
+  }
+  const auto differs = [&](const Array* a) { return a && a->dtype != x.dtype; };
+  if (!is_floating(x.dtype) || differs(&weight) || differs(bias) || differs(residual))
+    throw TypeError(message("linear: input, weight, bias and residual must have one floating-point dtype, not ",
+                            name(x.dtype), ", ", name(weight.dtype), bias ? std::string(", ") + name(bias->dtype) : "",
+                            residual ? std::string(", ") + name(residual->dtype) : ""));
   const Unlocked unlocked(work_of(x, weight.shape[0]));
-  return linear(x, weight, bias, activation);
+  return linear(x, weight, bias, residual, activation);
 }
 
 bool is_optional_tensor(PyObject* o) { return o == Py_None || is_tensor(o); }
@@ -55,23 +65,29 @@ PyObject* usage(const char* text) {
   return nullptr;
 }
 
-/// linear(x, weight, bias, activation), where these are tensors and nothing is to be cast.
+bool has_gradient(PyObject* o) { return o != Py_None && tensor(o)->requires_grad; }
+
+/// linear(x, weight, bias, activation, residual), where these are tensors and nothing is to be cast.
 PyObject* linear_of_tensors(PyObject*, PyObject* const* args, Py_ssize_t n) {
-  if (n != 4 || !is_tensor(args[0]) || !is_tensor(args[1]) || !is_optional_tensor(args[2]))
-    return usage("linear_of_tensors(x, weight, bias, activation): x and weight are Tensors, bias a Tensor or None");
-  PyObject *x = args[0], *weight = args[1], *bias = args[2], *activation = args[3];
-  const auto out = py::reinterpret_steal<py::object>(
-      wrap(linear_checked(array_of(x), array_of(weight), optional_array(bias), fused_kernel(activation))));
-  const std::array inputs{x, weight, bias};
-  const std::array saved{tensor(weight)->requires_grad ? x : nullptr, tensor(x)->requires_grad ? weight : nullptr,
+  if (n != 5 || !is_tensor(args[0]) || !is_tensor(args[1]) || !is_optional_tensor(args[2]) ||
+      !is_optional_tensor(args[4]))
+    return usage(
+        "linear_of_tensors(x, weight, bias, activation, residual): x and weight are Tensors, bias and residual are "
+        "Tensors or None");
+  PyObject *x = args[0], *weight = args[1], *bias = args[2], *activation = args[3], *residual = args[4];
+  const auto out = py::reinterpret_steal<py::object>(wrap(linear_checked(
+      array_of(x), array_of(weight), optional_array(bias), optional_array(residual), fused_kernel(activation))));
+  const std::array inputs{x, weight, bias, residual};
+  const std::array saved{has_gradient(weight) ? x : nullptr,          has_gradient(x) ? weight : nullptr,
                          activation == Py_None ? nullptr : out.ptr(), activation,
-                         bias != Py_None && tensor(bias)->requires_grad ? Py_True : Py_False};
+                         has_gradient(bias) ? Py_True : Py_False,     has_gradient(residual) ? Py_True : Py_False};
   return record(out.ptr(), linear_vjp_object, inputs, saved);
 }
 
-/// linear(x, weight, bias, activation)
+/// linear(x, weight, bias, activation, residual)
 PyObject* linear_of_any(PyObject* self, PyObject* const* args, Py_ssize_t n) {
-  if (n == 4 && is_tensor(args[0]) && is_tensor(args[1]) && is_optional_tensor(args[2]) && !is_autocasting()) {
+  if (n == 5 && is_tensor(args[0]) && is_tensor(args[1]) && is_optional_tensor(args[2]) &&
+      is_optional_tensor(args[4]) && !is_autocasting()) {
     try {
       return linear_of_tensors(self, args, n);
     } catch (const std::exception&) {  // the function raises it again, as Python's
@@ -80,21 +96,22 @@ PyObject* linear_of_any(PyObject* self, PyObject* const* args, Py_ssize_t n) {
   return PyObject_Vectorcall(linear_function, args, size_t(n), nullptr);
 }
 
-/// linear_vjp(g, x, weight, y, activation, needs_bias): the gradients of x, weight and bias; None where not wanted.
+/// linear_vjp(g, x, weight, y, activation, needs_bias, needs_residual): the gradients of x, weight, bias and residual;
+/// None where not wanted.
 PyObject* linear_vjp(PyObject*, PyObject* const* args, Py_ssize_t n) {
   if (is_recording()) return PyObject_Vectorcall(recorded_linear_vjp, args, size_t(n), nullptr);
-  if (n != 6 || !is_tensor(args[0]) || !is_optional_tensor(args[1]) || !is_optional_tensor(args[2]) ||
+  if (n != 7 || !is_tensor(args[0]) || !is_optional_tensor(args[1]) || !is_optional_tensor(args[2]) ||
       !is_optional_tensor(args[3]))
-    return usage("linear_vjp(g, x, weight, y, activation, needs_bias)");
+    return usage("linear_vjp(g, x, weight, y, activation, needs_bias, needs_residual)");
   LinearGrads grads = [&] {
     const Array &g = array_of(args[0]), *x = optional_array(args[1]), *weight = optional_array(args[2]);
     const UnaryKernel* const k = fused_kernel(args[4]);
     const Unlocked unlocked(work_of(g, weight ? weight->shape[1] : x ? x->shape[x->ndim() - 1] : 1));
-    return linear_backward(g, x, weight, args[5] == Py_True, optional_array(args[3]), k);
+    return linear_backward(g, x, weight, {args[5] == Py_True, args[6] == Py_True}, optional_array(args[3]), k);
   }();
-  py::tuple out(3);
+  py::tuple out(4);
   Py_ssize_t i = 0;
-  for (Array* a : {&grads.dx, &grads.dweight, &grads.dbias})
+  for (Array* a : {&grads.dx, &grads.dweight, &grads.dbias, &grads.dresidual})
     PyTuple_SET_ITEM(out.ptr(), i++, a->data ? wrap(std::move(*a)) : new_reference(nullptr));
   return out.release().ptr();
 }
@@ -163,11 +180,13 @@ PyObject* suits(PyObject*, PyObject* const* args, Py_ssize_t n) {
 
 void register_layers(py::module_& m) {
   static PyMethodDef functions[] = {
-      {"linear", fast_function<linear_of_any>(), METH_FASTCALL, "linear(x, weight, bias, activation), recorded."},
+      {"linear", fast_function<linear_of_any>(), METH_FASTCALL,
+       "linear(x, weight, bias, activation, residual), recorded."},
       {"linear_of_tensors", fast_function<linear_of_tensors>(), METH_FASTCALL,
-       "linear(x, weight, bias, activation) of tensors of one dtype, recorded."},
+       "linear(x, weight, bias, activation, residual) of tensors of one dtype, recorded."},
       {"linear_vjp", fast_function<linear_vjp>(), METH_FASTCALL,
-       "linear_vjp(g, x, weight, y, activation, needs_bias): the gradients of x, weight and bias, or None."},
+       "linear_vjp(g, x, weight, y, activation, needs_bias, needs_residual): the gradients of x, weight, bias and "
+       "residual, or None."},
       {"mean_cross_entropy", fast_function<mean_cross_entropy>(), METH_FASTCALL,
        "mean_cross_entropy(logits, labels), recorded, or None for other operands than the most frequent."},
       {"cross_entropy_vjp", fast_function<cross_entropy_vjp>(), METH_FASTCALL,

@@ -210,22 +210,47 @@ void matmul(const Array& a, const Array& b, Array& out, double alpha, double bet
   });
 }
 
-Array linear(const Array& x, const Array& weight, const Array* bias, const UnaryKernel* activation) {
+namespace {
+
+/// By one pass on CUDA: the gradient before the activation, to dz, and the sum of its rows.
+Array bias_gradient(const Array& g, const Array& y, const UnaryKernel* activation, Array& dz) {
+  const int64_t n = g.shape[g.ndim() - 1];
+  const Array rows = contiguous(g), result = contiguous(y);
+  Array sum(g.dtype, {n}, g.device());
+  const DeviceScope scope("linear", {&rows, &result, &dz, &sum});
+  cuda::table()->bias_gradient(g.dtype, fused_activation(activation), g.size() / n, n, rows.data, result.data, dz.data,
+                               sum.data);
+  return sum;
+}
+
+/// Its values from rows without gaps, as far from `beside` as vectors are apart: what a kernel can add to a product.
+Array addable(const Array& x, const Array& beside) {
+  Array rows = contiguous(x);
+  return (rows.data - beside.data) % 16 == 0 ? rows : copy(rows);
+}
+
+}  // namespace
+
+Array linear(const Array& x, const Array& weight, const Array* bias, const Array* residual,
+             const UnaryKernel* activation) {
   const int64_t in = weight.shape[1], features = weight.shape[0];
   Dims shape = x.shape;
   shape[shape.n - 1] = features;
-  check_same_device("linear", {&x, &weight, bias});
-  if (!is_multiplied(x)) {
+  check_same_device("linear", {&x, &weight, bias, residual});
+  const bool adds = !residual || !is_half(x.dtype) || on_cuda(x);  // the CPU's products of halves don't
+  if (!is_multiplied(x) || !adds) {
     const DType t = computed_in(x.dtype);
-    const Array b = bias ? astype(*bias, t) : Array();
-    return astype(linear(astype(x, t), astype(weight, t), bias ? &b : nullptr, activation), x.dtype);
+    const Array b = bias ? astype(*bias, t) : Array(), r = residual ? astype(*residual, t) : Array();
+    const Array y = linear(astype(x, t), astype(weight, t), bias ? &b : nullptr, residual ? &r : nullptr, activation);
+    return astype(y, x.dtype);
   }
   Array out(x.dtype, shape, x.device());
   if (out.size() == 0) return out;
   const cuda::Activation fused = fused_activation(activation);
   const bool relu = fused == cuda::Activation::relu;
-  const Array rows = contiguous(x), b = bias ? contiguous(*bias) : Array();
-  const DeviceScope scope("linear", {&rows, &weight, &b, &out});
+  const Array rows = contiguous(x), b = bias ? contiguous(*bias) : Array(),
+              r = residual ? addable(*residual, out) : Array();
+  const DeviceScope scope("linear", {&rows, &weight, &b, &r, &out});
   visit_multiplied(x.dtype, [&](auto zero) {
     using T = decltype(zero);
     Gemm<T> g{};
@@ -233,8 +258,9 @@ Array linear(const Array& x, const Array& weight, const Array* bias, const Unary
     g.a = rows.as<T>(), g.a_row = in, g.a_col = 1;
     g.b = weight.as<T>(), g.b_row = weight.strides[1], g.b_col = weight.strides[0];
     g.c = out.as<T>(), g.c_row = features;
-    g.alpha = T(1), g.beta = T(0);
+    g.alpha = T(1), g.beta = T(residual ? 1 : 0);
     g.bias = bias ? b.as<T>() : nullptr, g.relu = relu;
+    g.d = residual ? r.as<T>() : nullptr;
     on_cuda(out) ? launch(g, {}, fused) : multiply(g);
   });
   if (activation && !relu && !(on_cuda(out) && fused != cuda::Activation::none)) {
@@ -244,19 +270,23 @@ Array linear(const Array& x, const Array& weight, const Array* bias, const Unary
   return out;
 }
 
-LinearGrads linear_backward(const Array& g, const Array* x, const Array* weight, bool bias, const Array* y,
+LinearGrads linear_backward(const Array& g, const Array* x, const Array* weight, LinearWants wants, const Array* y,
                             const UnaryKernel* activation) {
-  Array dz = g;  // of x @ weightᵀ + bias
+  LinearGrads out;
+  Array dz = g;  // of x @ weightᵀ + bias + residual
   if (activation) {
     dz = Array(g.dtype, g.shape, g.device());
-    elementwise("linear", activation->backward[g.dtype], std::array{&g, y, y}, dz);
+    if (wants.bias && on_cuda(g) && fused_activation(activation) != cuda::Activation::none && g.size() > 0)
+      out.dbias = bias_gradient(g, *y, activation, dz);
+    else
+      elementwise("linear", activation->backward[g.dtype], std::array{&g, y, y}, dz);
   }
   const auto rows = [](const Array& a) {
     Dims outer = a.shape;
     outer.n--;
     return a.ndim() == 2 ? a : reshape(a, {product(outer), a.shape[outer.n]});
   };
-  LinearGrads out;
+  if (wants.residual) out.dresidual = dz;
   dz = rows(dz);
   if (weight) {
     Dims shape = g.shape;
@@ -265,7 +295,7 @@ LinearGrads linear_backward(const Array& g, const Array* x, const Array* weight,
   }
   if (x) out.dweight = matmul(permute(dz, {1, 0}), rows(*x));
   static const ReduceKernel& sum = reduction("sum");
-  if (bias) out.dbias = reduce(sum, dz, 1, false);
+  if (wants.bias && !out.dbias.data) out.dbias = reduce(sum, dz, 1, false);
   return out;
 }
 

@@ -49,6 +49,12 @@ struct Block {
   std::vector<cudaStream_t> users;  // other streams
 };
 
+bool is_captured(cudaStream_t stream) {
+  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+  if (cudaStreamIsCapturing(stream, &status) != cudaSuccess) cudaGetLastError();  // it has been destroyed
+  return status != cudaStreamCaptureStatusNone;
+}
+
 /// A freed block that other streams may still use.
 struct Pending {
   void* block;
@@ -149,9 +155,11 @@ class Allocator {
   }
 
  private:
-  /// Records events, after which a freed block is free for all.
+  /// Records events, after which a freed block is free for all; later, if one of its streams is part of a recording, by
+  /// another thread.
   void await_users(void* p) {
     Block& block = blocks_.at(p);
+    if (std::ranges::any_of(block.users, is_captured)) return freed_meanwhile_.push_back(p);
     int before = 0;
     cudaGetDevice(&before);
     cudaSetDevice(std::get<int>(block.pool));  // an event is recorded in streams of the device that it was created on
@@ -270,7 +278,7 @@ class Allocator {
   std::map<Pool, Segment*> open_;                // from which small blocks are cut
   std::map<Pool, std::unordered_map<size_t, std::vector<void*>>> free_;
   std::vector<Pending> pending_;
-  std::vector<void*> freed_meanwhile_;  // while a graph was recorded, and used by several streams
+  std::vector<void*> freed_meanwhile_;  // used by several streams, when a graph was recorded on one or by the thread
   std::vector<void*> set_aside_;        // of graphs: free, but used by several streams in them
   MemoryStats stats_[kMaxDevices] = {};
 };

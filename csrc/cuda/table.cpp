@@ -12,6 +12,7 @@ void fill_reduce(std::span<ReduceKernel> reduce, std::span<ArgReduceKernel> arg_
 void fill_softmax(Table& table);
 void fill_cross_entropy(Table& table);
 void fill_layer_norm(Table& table);
+void fill_bias_gradient(Table& table);
 void fill_rms_norm(Table& table);
 void fill_optimizer(Table& table);
 void fill_gradients(Table& table);
@@ -45,7 +46,7 @@ Table make() {
   t.add_check = [](std::function<void(int64_t)> fail) { return recording()->add_check(std::move(fail)); };
   t.rewrites = []() -> std::vector<Rewrite>& { return recording()->rewrites; };
   fill_softmax(t), fill_cross_entropy(t), fill_layer_norm(t), fill_rms_norm(t), fill_optimizer(t), fill_gemm(t),
-      fill_indexing(t);
+      fill_indexing(t), fill_bias_gradient(t);
   fill_gradients(t), fill_nonzero(t), fill_random(t), fill_scan(t), fill_sort(t);
   return t;
 }

@@ -78,7 +78,12 @@ struct Table {
   RowKernels<float> rows_f32;
   RowKernels<double> rows_f64;
 
-  /// activation(alpha·A·B + beta·C + bias) for every matrix of the batch; Gemm::relu is not read. Integers wrap.
+  /// dz = g·f'(y) for contiguous rows of an activation that isn't `none`, and the sums of its columns. All in the
+  /// dtype, which may be any floating-point one.
+  void (*bias_gradient)(DType, Activation, int64_t rows, int64_t n, const void* g, const void* y, void* dz,
+                        void* dbias);
+
+  /// activation(alpha·A·B + beta·D + bias) for every matrix of the batch; Gemm::relu is not read. Integers wrap.
   void (*gemm_f32)(const Gemm<float>&, const GemmBatch&, Activation, Precision);
   void (*gemm_f64)(const Gemm<double>&, const GemmBatch&, Activation);
   /// Does a device have those of 16 bits? Their sums are float32's, rounded once at the end.

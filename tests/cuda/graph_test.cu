@@ -2,6 +2,8 @@
 #include "cuda/graph.h"
 #include "cuda/launch.cuh"
 #include "testing.h"
+//
+#include <thread>
 
 namespace steep::cuda {
 void fill_optimizer(Table& table);
@@ -205,6 +207,30 @@ TEST(blocks_may_be_freed_while_a_graph_is_recorded) {
     const DeviceArray<int> others(std::vector<int>{1, 2, 3});
     CHECK(cudaGetLastError() == cudaSuccess);
     CHECK(others.host() == (std::vector<int>{1, 2, 3}));
+  }
+  CHECK(memory_stats(0).in_use == before);
+}
+
+TEST(blocks_may_be_freed_by_another_thread_while_their_stream_is_recorded) {
+  const int64_t before = memory_stats(0).in_use;
+  {
+    Graph graph(0);
+    int* const p = static_cast<int*>(allocate(sizeof(int)));
+    graph.begin(0);
+    int* const own = static_cast<int*>(allocate(sizeof(int)));
+    use_on_current_stream(p);
+    std::thread([&] {
+      deallocate(p);
+      const DeviceArray<int> others(std::vector<int>{1, 2, 3});  // looks for blocks that are free by now
+      CHECK(others.host() == (std::vector<int>{1, 2, 3}));
+    }).join();
+    launch("set", set, 1, 1, 0, own, 1);
+    deallocate(own);
+    graph.end();
+    CHECK(graph.size() == 1);
+    graph.launch(0, 0);
+    synchronize(0);
+    CHECK(cudaGetLastError() == cudaSuccess);
   }
   CHECK(memory_stats(0).in_use == before);
 }

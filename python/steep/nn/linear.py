@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from .. import autocasting, ops, random
-from .._core import suits
+from .. import _core, autocasting, ops, random
 from ..ops._apply import as_tensor
 from ..ops.linalg import FUSED_ACTIVATIONS
 from ..tensor import Parameter, Tensor
@@ -19,6 +18,9 @@ __all__ = ["Bilinear", "Linear"]
 
 class Linear(Module):
     """activation(x @ weightᵀ + bias), for x of shape (…, in_features), giving (…, out_features).
+
+    ``layer(x, residual)`` adds a tensor of the result's shape before the activation, in the same pass: what a network
+    carries past its layers.
 
     ``weight`` is (out_features, in_features), ``bias`` (out_features,). Both start uniform in ±1/√in_features, as
     PyTorch's do (``kaiming_uniform_`` with a = √5). ``activation`` is a name ("relu", "sigmoid", "tanh", "gelu", …) or
@@ -67,12 +69,12 @@ class Linear(Module):
             if constraint is not None:
                 self.constrain(name, constraint)
 
-    def forward(self, x: Any) -> Tensor:
-        """The layer's output for x (…, in_features)."""
+    def forward(self, x: Any, residual: Any = None) -> Tensor:
+        """The layer's output for x (…, in_features), and a residual (…, out_features) if there is one."""
         weight = self.weight
-        if not suits(x, weight):
+        if not _core.suits(x, weight):
             x = self._admit(x)
-        y = ops.linear(x, weight, self.bias, self._fused)
+        y = _core.linear(x, weight, self.bias, self._fused, residual)
         return y if self._then is None else self._then(y)
 
     def _expects(self) -> Spec:

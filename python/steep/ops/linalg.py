@@ -57,41 +57,53 @@ def _matmul_vjp(
     return matmul(g, b.mT) if b is not None else None, matmul(a.mT, g) if needs_b else None
 
 
-def linear(x: Any, weight: Any, bias: Any = None, activation: str | None = None) -> Tensor:
-    """activation(x @ weightᵀ + bias) in one pass, for x (…, in), weight (out, in) and bias (out,) or None.
+def linear(x: Any, weight: Any, bias: Any = None, activation: str | None = None, *, residual: Any = None) -> Tensor:
+    """activation(x @ weightᵀ + bias + residual) in one pass, for x (…, in), weight (out, in) and bias (out,) or None.
 
-    ``activation`` is None, "relu", "sigmoid" or "tanh". All operands have one floating-point dtype. Raises ValueError
-    and TypeError with the shapes and dtypes.
+    ``activation`` is None, "relu", "sigmoid" or "tanh"; ``residual``, of the result's shape (…, out), is what a network
+    carries past a layer. All operands have one floating-point dtype. Raises ValueError and TypeError with the shapes
+    and dtypes.
 
     >>> import steep as st
-    >>> st.linear(st.ones((1, 2)), st.tensor([[1.0, -3.0]]), st.tensor([1.0]), activation="relu")
+    >>> x, weight, bias = st.ones((1, 2)), st.tensor([[1.0, -3.0]]), st.tensor([1.0])
+    >>> st.linear(x, weight, bias, activation="relu")
     tensor([[0.]])
+    >>> st.linear(x, weight, bias, activation="relu", residual=st.tensor([[5.0]]))
+    tensor([[4.]])
     """
-    return _core.linear(x, weight, bias, activation)
+    return _core.linear(x, weight, bias, activation, residual)
 
 
-def _linear(x: Any, weight: Any, bias: Any, activation: str | None) -> Tensor:
+def _linear(x: Any, weight: Any, bias: Any, activation: str | None, residual: Any) -> Tensor:
     """The same for operands of any kind."""
     x = as_tensor(x, weight)
     weight = as_tensor(weight, x)
     bias = None if bias is None else as_tensor(bias, x)
+    residual = None if residual is None else as_tensor(residual, x)
     if activation is not None and activation not in FUSED_ACTIVATIONS:
         raise ValueError(f"linear: activation={activation!r} must be None or one of {', '.join(FUSED_ACTIVATIONS)}")
     if autocasting.blocks:
-        x, weight, bias = autocasting.in_low_precision(x, weight, bias)
-    return _core.linear_of_tensors(x, weight, bias, activation)
+        x, weight, bias, residual = autocasting.in_low_precision(x, weight, bias, residual)
+    return _core.linear_of_tensors(x, weight, bias, activation, residual)
 
 
 def _recorded_linear_vjp(
-    g: Tensor, x: Tensor | None, weight: Tensor | None, y: Tensor | None, activation: str | None, needs_bias: bool
-) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    g: Tensor,
+    x: Tensor | None,
+    weight: Tensor | None,
+    y: Tensor | None,
+    activation: str | None,
+    needs_bias: bool,
+    needs_residual: bool,
+) -> tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None]:
     if activation is not None:
         (g,) = UNARY[activation].vjp(g, None, y, ())
     dx = None if weight is None else matmul(g, weight)
+    dresidual = g if needs_residual else None
     if g.ndim != 2:  # the other axes are all rows of one matrix
         g = manipulation.reshape(g, (math.prod(g.shape[:-1]), g.shape[-1]))
         x = None if x is None else manipulation.reshape(x, (g.shape[0], x.shape[-1]))
-    return dx, None if x is None else matmul(g.mT, x), reduction.sum(g, 0) if needs_bias else None
+    return dx, None if x is None else matmul(g.mT, x), reduction.sum(g, 0) if needs_bias else None, dresidual
 
 
 _core.set_linear(_linear, _recorded_linear_vjp)
