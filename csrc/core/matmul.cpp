@@ -246,6 +246,11 @@ Array linear(const Array& x, const Array& weight, const Array* bias, const Unary
 
 LinearGrads linear_backward(const Array& g, const Array* x, const Array* weight, bool bias, const Array* y,
                             const UnaryKernel* activation) {
+  const bool fits = g.ndim() > 0 && (!x || x->ndim() > 0) && (!weight || weight->ndim() == 2) && is_floating(g.dtype) &&
+                    (!activation || (y && y->shape == g.shape && y->dtype == g.dtype));
+  if (!fits)
+    throw std::invalid_argument(message("linear: a gradient of shape ", to_string(g.shape), " and ", name(g.dtype),
+                                        " with operands or a result of others"));
   Array dz = g;  // of x @ weightᵀ + bias
   if (activation) {
     dz = Array(g.dtype, g.shape, g.device());
