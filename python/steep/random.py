@@ -17,7 +17,7 @@ from typing import Any
 import steep
 
 from . import _core, capturing, dtypes
-from .checks import shown
+from .checks import check_real, shown
 from .devices import cpu, resolve
 from .dtypes import as_dtype
 from .tensor import Tensor
@@ -239,6 +239,7 @@ def randint(low: int, high: int, shape: Any = (), dtype: Any = dtypes.int64, dev
 
 def bernoulli(shape: Any, p: float = 0.5, device: Any = None) -> Tensor:
     """True with probability p, as a bool tensor. Raises ValueError unless 0 ≤ p ≤ 1."""
+    check_real("random.bernoulli: p", p)
     if not 0 <= p <= 1:
         raise ValueError(f"random.bernoulli: p={p} must be a probability, from 0 to 1")
     shape, target = steep.ops.manipulation.as_shape(shape), resolve(device)

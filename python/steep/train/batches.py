@@ -39,6 +39,8 @@ def as_rows(name: str, x: Any, dtype: DType) -> Tensor:
     Takes tensors, arrays, lists, DataFrames and whatever else NumPy does. Raises TypeError for anything that is not
     numbers, ValueError for a single number and for no samples.
     """
+    if x is None:
+        raise TypeError(f"{name} is None: it must be an array or a tensor, whose first axis counts the samples")
     if isinstance(x, Tensor):
         rows = x.detach() if x.requires_grad else x
     else:

@@ -13,7 +13,7 @@ from ..autograd import is_grad_enabled
 from ..checks import shown
 from ..ops._apply import as_tensor
 from ..tensor import Tensor
-from .objectives import UNRECORDED, Function, Streamed, loss_function, metric_functions
+from .objectives import LOSSES, SWAPPED, UNRECORDED, Function, Streamed, loss_function, metric_functions
 
 if TYPE_CHECKING:
     from ..optim import Optimizer
@@ -239,7 +239,8 @@ def make_optimizer(optimizer: Any, parameters: Iterable[Tensor]) -> tuple[Optimi
         names = ("SGD", "Adam", "AdamW", *sorted({*optim.__all__} - {"SGD", "Adam", "AdamW", "Optimizer"}))
         by_name = {name.lower(): getattr(optim, name) for name in names if isinstance(getattr(optim, name), type)}
         if optimizer.lower() not in by_name:
-            raise ValueError(f"compile: there is no optimizer {optimizer!r}; there are {', '.join(by_name)}")
+            hint = SWAPPED if optimizer.lower() in LOSSES else ""
+            raise ValueError(f"compile: there is no optimizer {optimizer!r}; there are {', '.join(by_name)}{hint}")
         make = by_name[optimizer.lower()]
     if not callable(make):
         raise TypeError(f"compile: the optimizer must be a name, an Optimizer or a function, not {optimizer!r}")
