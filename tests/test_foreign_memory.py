@@ -157,3 +157,99 @@ def test_labels_that_another_thread_changes_after_the_check(wrong: int) -> None:
         results.append([loss, lse, _core.cross_entropy_backward(one, x, labels, lse, None), *gradients])
     for got, expected in zip(*results, strict=True):
         np.testing.assert_array_equal(got.numpy(), expected.numpy())
+
+
+@pytest.mark.parametrize("wrong", [1 << 40, -(1 << 40), 4, -5])
+def test_indices_that_another_thread_changes_after_the_check(wrong: int) -> None:
+    """The CPU's kernels read and write nothing outside of the axis: they take its element 0. Indices that are said to
+    be nonzero's are not checked."""
+    x = st.tensor(np.arange(12, dtype=np.float32).reshape(4, 3), device="cpu")
+    results = []
+    for place in (0, wrong):
+        rows, columns = st.tensor([1, place, 3], device="cpu"), st.tensor([2, 1, 0], device="cpu")
+        found = []
+        for indices in ([rows], [rows, columns]):
+            y = _core.gather(x, indices, 0, [], True)
+            into = x.copy()
+            _core.scatter_(into, indices, 0, [], True, y + 1)
+            found += [y, into, _core.gather_backward(y, indices, 0, (4, 3), True)]
+        results.append(found)
+    for got, expected in zip(*results, strict=True):
+        np.testing.assert_array_equal(got.numpy(), expected.numpy())
+
+
+RACE = """
+import threading, time
+import numpy as np
+import steep as st
+
+memory = np.zeros(1 << 16, np.int64)
+index = st.from_dlpack(memory)
+lines, line, square, out = st.ones(1 << 16, 4), st.ones(1 << 16), st.ones(100, 100), st.zeros(100, 4)
+going = True
+
+
+def change():
+    while going:
+        for place in (1 << 40, -5 << 40, 0, -1):
+            memory[1 << 15 :] = place
+
+
+thread = threading.Thread(target=change)
+thread.start()
+for call in (
+    lambda: line[index],
+    lambda: square[index, index],
+    lambda: st.take(lines, index, axis=0),
+    lambda: st.take_along_axis(line, index, axis=0),
+    lambda: out.__setitem__(index, lines),
+    lambda: st.scatter(line, 0, index, line),
+    lambda: st.scatter_add(line, 0, index, line),
+):
+    end = time.perf_counter() + 0.2
+    while time.perf_counter() < end:
+        try:
+            call()
+        except IndexError:
+            pass
+going = False
+thread.join()
+print("there")
+"""
+
+
+@pytest.mark.host(reason="of memory shared with NumPy")
+def test_a_thread_that_changes_indices_all_the_time() -> None:
+    done = subprocess.run([sys.executable, "-c", RACE], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "there\n"), done.stderr
+
+
+def test_negative_indices_of_every_way_to_read_and_write() -> None:
+    a = np.arange(24, dtype=np.float32).reshape(4, 3, 2)
+    x, rows, columns = st.tensor(a), np.array([-1, 0, -4, 3, 2]), np.array([2, -3, -1, 0, 1])
+    i, j = st.tensor(rows), st.tensor(columns)
+    along = np.array([[[-1, 0], [2, -3], [1, -4]]])
+    for got, expected in [
+        (x[i], a[rows]),
+        (x[i, j], a[rows, columns]),
+        (x[:, :, 1][i], a[:, :, 1][rows]),
+        (st.flip(x)[i, j], a[::-1, ::-1, ::-1][rows, columns]),
+        (st.take_along_axis(x, st.tensor(along), axis=0), np.take_along_axis(a, along, 0)),
+        (st.take_along_axis(x.mT, st.tensor(along).mT, axis=0), np.take_along_axis(a, along, 0).swapaxes(1, 2)),
+    ]:
+        np.testing.assert_array_equal(got.numpy(), expected)
+    y, b = x.copy(), a.copy()
+    y[i[:3]], b[rows[:3]] = -1.0, -1.0
+    y[i, j], b[rows, columns] = x[0, :1], a[0, :1]
+    np.testing.assert_array_equal(y.numpy(), b)
+
+
+@pytest.mark.parametrize("index", [[0, 4], [-5, 0]])
+def test_an_index_out_of_range_is_named(index: list[int]) -> None:
+    x, wrong = st.ones((4, 3)), next(i for i in index if i)
+    message = f"index {wrong} is out of range for axis 0 with 4 elements"
+    for call in (lambda: x[st.tensor(index)], lambda: x[st.tensor(index), 0], lambda: st.take(x, index, axis=0)):
+        with pytest.raises(IndexError, match=message):
+            call()
+    with pytest.raises(IndexError, match=message):
+        st.take_along_axis(x, st.tensor(index).reshape(2, 1).broadcast_to((2, 3)).copy(), axis=0)

@@ -223,6 +223,8 @@ void register_backward(py::module_& m) {
   m.def(
       "backpropagate",
       [](const py::list& roots, bool retain_graph, bool create_graph, py::object wanted, py::object fit) {
+        if (!wanted.is_none() && !PyDict_Check(wanted.ptr()))
+          throw py::type_error("backpropagate: wanted is None or a dict");
         const Recording recording(create_graph);
         Walk walk(retain_graph, create_graph, std::move(wanted), std::move(fit));
         for (py::handle root : roots) {

@@ -14,6 +14,8 @@ namespace py = pybind11;
 namespace steep {
 namespace {
 
+int64_t places(const std::vector<Array>& indices) { return indices.empty() ? 0 : indices[0].size(); }
+
 /// A copy of x, changed by write(copy).
 template <class F>
 Array changed(const Array& x, const Array& values, const F& write) {
@@ -27,7 +29,7 @@ Array changed(const Array& x, const Array& values, const F& write) {
 
 void register_indexing(py::module_& m) {
   m.def("gather", [](const Array& a, std::vector<Array> indices, int axis, std::vector<int> names, bool distinct) {
-    const Unlocked unlocked(a, indices[0].size());
+    const Unlocked unlocked(a, places(indices));
     return gather(a, {"indexing", std::move(indices), axis, std::move(names), distinct});
   });
   m.def("gather_backward", [](const Array& g, std::vector<Array> indices, int axis, const Dims& shape, bool distinct) {
@@ -39,7 +41,7 @@ void register_indexing(py::module_& m) {
   });
   m.def("scatter_", [](Array& to, std::vector<Array> indices, int axis, std::vector<int> names, bool distinct,
                        const Array& values) {
-    const Unlocked unlocked(to.device() == values.device() ? indices[0].size() : Unlocked::kAlways);
+    const Unlocked unlocked(to.device() == values.device() ? places(indices) : Unlocked::kAlways);
     scatter(to, {"assignment", std::move(indices), axis, std::move(names), distinct}, to_device(values, to.device()));
   });
   m.def("index_add", [](const Array& x, const Array& index, int axis, const Array& source) {

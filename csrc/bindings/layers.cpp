@@ -169,8 +169,8 @@ PyObject* cross_entropy_vjp(PyObject*, PyObject* const* args, Py_ssize_t n) {
 
 /// Can a layer with this weight take x as it is?
 PyObject* suits(PyObject*, PyObject* const* args, Py_ssize_t n) {
-  if (n != 2 || !is_tensor(args[1])) return usage("suits(x, weight): weight is a Tensor");
-  if (!is_tensor(args[0])) Py_RETURN_FALSE;
+  if (n != 2) return usage("suits(x, weight)");
+  if (!is_tensor(args[0]) || !is_tensor(args[1])) Py_RETURN_FALSE;
   const Array &x = array_of(args[0]), &weight = array_of(args[1]);
   return PyBool_FromLong(x.dtype == weight.dtype && x.ndim() > 0 && weight.ndim() == 2 &&
                          x.shape[x.ndim() - 1] == weight.shape[1]);

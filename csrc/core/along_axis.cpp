@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <atomic>
 
 #include "../cuda/table.h"
 #include "chosen.h"
@@ -14,7 +15,7 @@ constexpr int64_t kGrain = 32768;  // elements a thread takes at least
 
 /// The part of an array that the other axes of an index reach, which may be shorter.
 Array reached(const char* op, const Array& a, const Array& index, int axis) {
-  bool fits = a.ndim() == index.ndim();
+  bool fits = a.ndim() == index.ndim() && 0 <= axis && axis < a.ndim();
   for (int d = 0; fits && d < a.ndim(); ++d) fits = d == axis || index.shape[d] <= a.shape[d];
   if (!fits)
     throw std::invalid_argument(message(op, ": indices of shape ", to_string(index.shape), " reach beyond shape ",
@@ -30,28 +31,40 @@ struct AlongAxis {
   Axes outer;
   Line line;
   int64_t count, step;
-  const int64_t* index;
+  Places index;
 
   AlongAxis(const Array& part, const Array& index, int axis)
       : outer(part, 0, axis),
         line(part, axis + 1),
         count(index.shape[axis]),
         step(part.strides[axis]),
-        index(index.as<int64_t>()) {}
+        index(index.as<int64_t>(), part.shape[axis]) {}
 
-  /// f(offset in the array, place in the index) for the elements of some rows, in order.
+  /// f(offset in the array, place in the index) for the elements of some rows, in order. Were all indices in range?
   template <class F>
-  void rows(int64_t begin, int64_t end, const F& f) const {
+  bool rows(int64_t begin, int64_t end, const F& f) const {
+    Places places = index;
+    // A copy that no lambda refers to stays in registers.
+    const auto row = [&f, stride = step](Places& all, int64_t base, int64_t along, int64_t from, int64_t to) {
+      Places own = all;
+#pragma GCC unroll 4
+      for (int64_t here = from; here < to; ++here, base += along) f(base + own[here] * stride, here);
+      all = own;
+    };
     while (begin < end) {
       const int64_t o = begin / count, first = begin - o * count, last = std::min(count, first + end - begin);
       const int64_t base = outer.at(o);
       if (line.size == 1)
-        for (int64_t here = begin; here < begin + last - first; ++here) f(base + index[here] * step, here);
+        row(places, base, 0, begin, begin + last - first);
       else
         for (int64_t here = begin * line.size; here < (begin + last - first) * line.size; here += line.size)
-          line.each([&](int64_t offset, int64_t i) { f(base + index[here + i] * step + offset, here + i); });
+          if (line.offsets.empty())
+            row(places, base, line.step, here, here + line.size);
+          else
+            line.each([&](int64_t offset, int64_t i) { f(base + places[here + i] * step + offset, here + i); });
       begin += last - first;
     }
+    return places.all_inside();
   }
 };
 
@@ -93,8 +106,9 @@ void scatter_rows(const AlongAxis& all, const F& f) {
 Array gather_along_axis(const char* op, const Array& a, const Array& indices, int axis) {
   check_same_device(op, {&a, &indices});
   const Array part = reached(op, a, indices, axis);
-  const Array index = checked_indices(op, indices, a.shape[axis], axis);
-  Array out(a.dtype, index.shape, a.device());
+  Array out(a.dtype, indices.shape, a.device());
+  const bool as_they_are = !on_cuda(a) && out.size() > 0 && are_places(indices, a.shape[axis]);
+  const Array index = as_they_are ? indices : checked_indices(op, indices, a.shape[axis], axis);
   if (out.size() == 0) return out;
   if (on_cuda(a)) {
     const Array from = contiguous(part);
@@ -104,15 +118,18 @@ Array gather_along_axis(const char* op, const Array& a, const Array& indices, in
     return out;
   }
   const AlongAxis all(part, index, axis);
+  std::atomic<bool> outside = false;
   visit_words(int64_t(a.itemsize()), [&](auto zero) {
     using Word = decltype(zero);
     const Word* const x = a.as<Word>();
     Word* const y = out.as<Word>();
     parallel_range(all.outer.size * all.count, std::max<int64_t>(1, kGrain / all.line.size),
                    [&](int64_t begin, int64_t end) {
-                     all.rows(begin, end, [x, y](int64_t from, int64_t here) { y[here] = x[from]; });
+                     if (!all.rows(begin, end, [x, y](int64_t from, int64_t here) { y[here] = x[from]; }))
+                       outside.store(true, std::memory_order_relaxed);
                    });
   });
+  if (outside) checked_indices(op, indices, a.shape[axis], axis);  // throws an error that names the index
   return out;
 }
 

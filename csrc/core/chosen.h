@@ -62,6 +62,34 @@ struct Line : Axes {
   }
 };
 
+/// Can `Places` read these indices of an axis as they are?
+inline bool are_places(const Array& index, int64_t extent) {
+  return index.dtype == DType::int64 && index.is_contiguous() && extent > 0;
+}
+
+/// Indices on the CPU, each read once: the place it stands for, or 0 where it is out of range, as another thread, or
+/// the owner of memory that is shared, may write at any time. Loops keep one of their own, in registers.
+class Places {
+ public:
+  Places(const int64_t* index, int64_t extent) : index_(index), last_(uint64_t(extent) - 1) {}
+  /// Of offsets, which nobody else writes.
+  explicit Places(const int64_t* offsets) : index_(offsets), last_(UINT64_MAX) {}
+  int64_t operator[](int64_t k) {
+    const int64_t found = __atomic_load_n(index_ + k, __ATOMIC_RELAXED);
+    if (__builtin_expect(uint64_t(found) <= last_, 1)) return found;
+    const int64_t from_end = found + int64_t(last_) + 1;
+    if (found < 0 && from_end >= 0) return from_end;
+    all_inside_ = false;
+    return 0;
+  }
+  bool all_inside() const { return all_inside_; }
+
+ private:
+  const int64_t* index_;
+  uint64_t last_;
+  bool all_inside_ = true;
+};
+
 /// `values` as they are written to `to`: of its dtype and the chosen shape, dense, in memory that `to` doesn't share.
 inline Array dense_values(const char* op, const Array& to, const Array& values, const Dims& shape) {
   const bool number = values.ndim() == 0 && !on_cuda(values);

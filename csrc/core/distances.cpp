@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "device.h"
+#include "errors.h"
 #include "kernels.h"
 #include "reduce.h"
 #include "thread_pool.h"
@@ -31,6 +32,12 @@ struct Points {
 
   Points(const Array& first, const Array& second) : a(contiguous(first)), b(contiguous(second)) {
     check_same_device("cdist", {&a, &b});
+    const bool fit = a.ndim() >= 2 && b.ndim() >= 2 && a.shape[a.ndim() - 1] == b.shape[b.ndim() - 1] &&
+                     a.dtype == b.dtype && (a.dtype == DType::float32 || a.dtype == DType::float64);
+    if (!fit)
+      throw std::invalid_argument(message("cdist: points of shape ", to_string(a.shape), " and ", name(a.dtype),
+                                          ", and ", to_string(b.shape), " and ", name(b.dtype),
+                                          ": expected (…, n, d) and (…, m, d), both float32 or both float64"));
     Dims batch_a = a.shape, batch_b = b.shape;
     batch_a.n -= 2, batch_b.n -= 2;
     batch = broadcast_shapes("cdist", batch_a, batch_b);
@@ -78,6 +85,11 @@ Array distances_backward(const Array& gradient, const Array& first, const Array&
   const Points points(first, second);
   const auto& [a, b, batch, n, m, d, products] = points;
   const Array g = contiguous(gradient), y = contiguous(result);
+  for (const Array* x : {&g, &y})
+    if (x->shape != points.shape(n, m) || x->dtype != a.dtype)
+      throw std::invalid_argument(message("cdist: a gradient and distances of shapes ", to_string(g.shape), " and ",
+                                          to_string(y.shape), ": expected ", to_string(points.shape(n, m)), " and ",
+                                          name(a.dtype)));
   // Sums over the points of a: in pieces by the sizes alone, added in order, so that they don't depend on the number of
   // threads.
   const int64_t panel = a.dtype == DType::float32 ? kernels().distances_f32.panel : kernels().distances_f64.panel,

@@ -24,15 +24,20 @@ struct Chosen {
   Axes outer;
   Line line;
   Array index;
-  int64_t step;
+  int64_t step, extent;  // of the axis; 0 where offsets were computed from several indices
+  bool all_inside;       // of several
 
+  Places places() const { return extent ? Places(index.as<int64_t>(), extent) : Places(index.as<int64_t>()); }
   int64_t count() const { return index.size(); }
   int64_t lines() const { return outer.size * count(); }
 };
 
 int axes_end(const Selection& s) { return s.axis + int(s.indices.size()); }
 
-Dims indices_shape(const Selection& s) {
+Dims indices_shape(const Array& a, const Selection& s) {
+  if (s.indices.empty() || s.axis < 0 || axes_end(s) > a.ndim())
+    throw std::out_of_range(message(s.op, ": ", s.indices.size(), " index tensors from axis ", s.axis,
+                                    " of a tensor of shape ", to_string(a.shape)));
   Dims shape = s.indices[0].shape;
   try {
     for (const Array& index : s.indices) shape = broadcast_shapes(s.op, shape, index.shape);
@@ -71,7 +76,8 @@ Array weighted_sum_on_device(const std::vector<Array>& indices, const Dims& step
 }
 
 /// The same on the CPU, to `shape`.
-Array weighted_sum(const std::vector<Array>& indices, const Dims& steps, const Dims& shape) {
+Array weighted_sum(const std::vector<Array>& indices, const Dims& extents, const Dims& steps, const Dims& shape,
+                   bool& all_inside) {
   Array out(DType::int64, shape, Device());
   constexpr int64_t kBlock = 1024;  // elements that stay in the first cache while the terms are added
   const int64_t n = shape.n ? shape[shape.n - 1] : 1, lines = n ? out.size() / n : 0;
@@ -83,6 +89,7 @@ Array weighted_sum(const std::vector<Array>& indices, const Dims& steps, const D
     inner.push_back(shape.n ? all.strides[shape.n - 1] : 0);
   }
   const int64_t blocks = (n + kBlock - 1) / kBlock;
+  std::atomic<bool> outside = false;
   parallel_range(lines * blocks, std::max<int64_t>(1, kGrain / std::max<int64_t>(1, std::min(n, kBlock))),
                  [&](int64_t begin, int64_t end) {
                    for (int64_t block = begin; block < end; ++block) {
@@ -91,38 +98,45 @@ Array weighted_sum(const std::vector<Array>& indices, const Dims& steps, const D
                      int64_t* const y = out.as<int64_t>() + line * n + from;
                      for (size_t i = 0; i < indices.size(); ++i) {
                        const int64_t step = steps[int(i)], stride = inner[i];
-                       const int64_t* const x = indices[i].as<int64_t>() + outer[i].at(line) + from * stride;
+                       Places x(indices[i].as<int64_t>() + outer[i].at(line) + from * stride, extents[int(i)]);
                        if (i == 0)
                          for (int64_t j = 0; j < count; ++j) y[j] = x[j * stride] * step;
                        else
                          for (int64_t j = 0; j < count; ++j) y[j] += x[j * stride] * step;
+                       if (!x.all_inside()) outside.store(true, std::memory_order_relaxed);
                      }
                    }
                  });
+  all_inside = !outside;
   return out;
 }
 
-/// The chosen index of each line, from the front of an array with these strides; `step` is the factor.
-Array lines_of(const Array& a, const Selection& s, const Dims& shape, const Dims& strides, int64_t& step) {
+/// The chosen index of each line, from the front of an array with these strides; `step` is the factor. Unless they are
+/// `checked`, indices that `Places` can read may be out of range: it says so, or of several `all_inside`.
+Array lines_of(const Array& a, const Selection& s, const Dims& shape, const Dims& strides, bool checked, int64_t& step,
+               bool& all_inside) {
   std::vector<Array> indices;
-  Dims steps;
+  Dims extents, steps;
   for (size_t i = 0; i < s.indices.size(); ++i) {
     const int axis = s.axis + int(i);
-    indices.push_back(s.distinct
-                          ? s.indices[i]
-                          : checked_indices(s.op, s.indices[i], a.shape[axis], s.names.empty() ? axis : s.names[i]));
-    steps.push(strides[axis]);
+    const int64_t extent = a.shape[axis];
+    const Array& index = s.indices[i];
+    const bool as_it_is = (s.distinct || !checked) && are_places(index, extent);
+    indices.push_back(as_it_is ? index : checked_indices(s.op, index, extent, s.names.empty() ? axis : s.names[i]));
+    extents.push(extent), steps.push(strides[axis]);
   }
   step = steps[0];
   if (indices.size() == 1) return indices[0];
   step = 1;
-  return on_cuda(a) ? weighted_sum_on_device(indices, steps) : weighted_sum(indices, steps, shape);
+  return on_cuda(a) ? weighted_sum_on_device(indices, steps) : weighted_sum(indices, extents, steps, shape, all_inside);
 }
 
-Chosen choose(const Array& a, const Selection& s, const Dims& shape) {
+Chosen choose(const Array& a, const Selection& s, const Dims& shape, bool checked) {
   int64_t step;
-  Array index = lines_of(a, s, shape, a.strides, step);
-  return {Axes(a, 0, s.axis), Line(a, axes_end(s)), index, step};
+  bool all_inside = true;
+  Array index = lines_of(a, s, shape, a.strides, checked, step, all_inside);
+  const int64_t extent = s.indices.size() == 1 ? a.shape[s.axis] : 0;
+  return {Axes(a, 0, s.axis), Line(a, axes_end(s)), index, step, extent, all_inside};
 }
 
 /// The indexed axes as one, for CUDA's kernels on contiguous arrays.
@@ -135,16 +149,19 @@ cuda::IndexSizes merged(const Array& a, const Selection& s, const Dims& shape, A
     (d < s.axis ? sizes.outer : inside ? sizes.extent : sizes.inner) *= a.shape[d];
   }
   int64_t step;
-  index = lines_of(a, s, shape, steps, step);
+  bool all_inside = true;
+  index = lines_of(a, s, shape, steps, true, step, all_inside);
   return sizes;
 }
 
+/// Whether all indices were in range.
 template <class Word>
-void gather_lines(const Chosen& c, const Word* from, Word* out) {
-  const int64_t* const index = c.index.as<int64_t>();
+bool gather_lines(const Chosen& c, const Word* from, Word* out) {
+  std::atomic<bool> outside = !c.all_inside;
   const int64_t count = c.count(), n = c.line.size, step = c.step;
   const size_t bytes = size_t(n) * sizeof(Word);
   parallel_range(c.lines(), std::max<int64_t>(1, kGrain / std::max<int64_t>(n, 1)), [&](int64_t begin, int64_t end) {
+    Places index = c.places();
     while (begin < end) {
       const int64_t o = begin / count, first = begin - o * count, last = std::min(count, first + end - begin);
       const Word* const x = from + c.outer.at(o);
@@ -158,21 +175,25 @@ void gather_lines(const Chosen& c, const Word* from, Word* out) {
           c.line.each([y, line = x + index[k] * step](int64_t at, int64_t i) { y[i] = line[at]; });
       begin += last - first;
     }
+    if (!index.all_inside()) outside.store(true, std::memory_order_relaxed);
   });
+  return !outside;
 }
 
-/// write(element of the array, value) for all values, each element's in the order of the indices.
-template <class T, class F>
+/// write(element of the array, value) for all values, each element's in the order of the indices; it may be one that
+/// `copies`.
+template <bool copies, class T, class F>
 void scatter_lines(const Chosen& c, T* to, const T* values, const F& write) {
-  const int64_t* const index = c.index.as<int64_t>();
   const int64_t count = c.count(), n = c.line.size, step = c.step;
-  const auto line = [&](T* y, const T* x) {
+  const auto line = [&, whole = copies && c.line.contiguous(), bytes = size_t(n) * sizeof(T)](T* y, const T* x) {
+    if (whole) return void(std::memcpy(y, x, bytes));
     c.line.each([&write, y, x](int64_t at, int64_t i) { write(y[at], x[i]); });
   };
   const int64_t threads = num_threads();
   if (c.outer.size >= threads || n < 8 || c.lines() * n < 2 * kGrain) {
     return parallel_range(c.outer.size, std::max<int64_t>(1, kGrain / std::max<int64_t>(1, count * n)),
                           [&](int64_t begin, int64_t end) {
+                            Places index = c.places();
                             for (int64_t o = begin; o < end; ++o) {
                               T* const y = to + c.outer.at(o);
                               const T* const x = values + o * count * n;
@@ -185,11 +206,13 @@ void scatter_lines(const Chosen& c, T* to, const T* values, const F& write) {
   }
   // Every thread goes over all the indices and writes the lines that a hash says are its own.
   parallel_for(threads, [&](int64_t thread) {
+    Places index = c.places();
     for (int64_t o = 0; o < c.outer.size; ++o)
       for (int64_t k = 0; k < count; ++k) {
-        const uint64_t hash = uint64_t(index[k]) * 0x9E3779B97F4A7C15u >> 32;
+        const int64_t place = index[k];
+        const uint64_t hash = uint64_t(place) * 0x9E3779B97F4A7C15u >> 32;
         if (int64_t(hash * uint64_t(threads) >> 32) == thread)
-          line(to + c.outer.at(o) + index[k] * step, values + (o * count + k) * n);
+          line(to + c.outer.at(o) + place * step, values + (o * count + k) * n);
       }
   });
 }
@@ -220,7 +243,7 @@ Array checked_indices(const char* op, const Array& index, int64_t extent, int ax
   if (low < 0 && index.dtype == DType::uint64)
     throw std::out_of_range(message(op, ": index ", uint64_t(low), " is out of range for axis ", axis, " with ", extent,
                                     extent == 1 ? " element" : " elements"));
-  if (low < -extent || high >= extent)
+  if (low < -extent || high >= extent || extent == 0)
     throw std::out_of_range(message(op, ": index ", low < -extent ? low : high, " is out of range for axis ", axis,
                                     " with ", extent, extent == 1 ? " element" : " elements"));
   if (low >= 0) return out;
@@ -237,7 +260,7 @@ Array checked_indices(const char* op, const Array& index, int64_t extent, int ax
 
 Array gather(const Array& a, const Selection& s) {
   for (const Array& index : s.indices) check_same_device(s.op, {&a, &index});
-  const Dims shape = indices_shape(s);
+  const Dims shape = indices_shape(a, s);
   Array out(a.dtype, chosen_shape(a.shape, s, shape), a.device());
   if (on_cuda(a)) {
     Array index;
@@ -247,12 +270,18 @@ Array gather(const Array& a, const Selection& s) {
     if (out.size()) cuda::table()->take(int64_t(a.itemsize()), sizes, from.data, index.as<int64_t>(), out.data);
     return out;
   }
-  const Chosen chosen = choose(a, s, shape);
-  if (out.size() == 0) return out;
-  visit_words(int64_t(a.itemsize()), [&](auto zero) {
-    using Word = decltype(zero);
-    gather_lines(chosen, a.as<Word>(), out.as<Word>());
-  });
+  const auto read = [&](bool checked) {
+    const Chosen chosen = choose(a, s, shape, checked);
+    bool all_inside = true;
+    if (out.size() > 0)
+      visit_words(int64_t(a.itemsize()), [&](auto zero) {
+        using Word = decltype(zero);
+        all_inside = gather_lines(chosen, a.as<Word>(), out.as<Word>());
+      });
+    return all_inside;
+  };
+  // Reading looks at the indices anyway. Where one is out of range, the check throws an error that names it.
+  if (out.size() == 0 || !read(false)) read(true);
   return out;
 }
 
@@ -263,7 +292,7 @@ template <class OnDevice, class OnHost>
 void write(Array& to, const Selection& s, const Array& values, const OnDevice& on_device, const OnHost& on_host) {
   check_writable(s.op, to);
   for (const Array& index : s.indices) check_same_device(s.op, {&to, &index});
-  const Dims shape = indices_shape(s);
+  const Dims shape = indices_shape(to, s);
   const Array dense = dense_values(s.op, to, values, chosen_shape(to.shape, s, shape));
   check_same_device(s.op, {&to, &dense});
   if (on_cuda(to)) {
@@ -275,7 +304,7 @@ void write(Array& to, const Selection& s, const Array& values, const OnDevice& o
       on_device(sizes, index.as<int64_t>(), dense.data, y);
     });
   }
-  const Chosen chosen = choose(to, s, shape);
+  const Chosen chosen = choose(to, s, shape, true);
   if (dense.size() == 0) return;
   on_host(chosen, dense);
   to.storage->version++;
@@ -292,7 +321,7 @@ void scatter(Array& to, const Selection& s, const Array& values) {
       [&](const Chosen& chosen, const Array& from) {
         visit_words(int64_t(to.itemsize()), [&](auto zero) {
           using Word = decltype(zero);
-          scatter_lines(chosen, to.as<Word>(), from.as<Word>(), [](Word& y, Word x) { y = x; });
+          scatter_lines<true>(chosen, to.as<Word>(), from.as<Word>(), [](Word& y, Word x) { y = x; });
         });
       });
 }
@@ -311,7 +340,7 @@ void scatter_add(Array& to, const Selection& s, const Array& values) {
       [&](const Chosen& chosen, const Array& from) {
         visit_computed(to.dtype, [&](auto zero) {
           using T = decltype(zero);
-          scatter_lines(chosen, to.as<T>(), from.as<T>(), [](T& y, T x) { y = sum_of(y, x); });
+          scatter_lines<false>(chosen, to.as<T>(), from.as<T>(), [](T& y, T x) { y = sum_of(y, x); });
         });
       });
 }

@@ -24,6 +24,12 @@ void check(const char* op, const std::vector<Array>& arrays) {
     if (!is_floating(a.dtype)) throw TypeError(message(op, ": gradients are floating-point, not ", name(a.dtype)));
 }
 
+void check_number(const char* op, const Array& number) {
+  if (number.size() != 1 || (number.dtype != DType::float32 && number.dtype != DType::float64))
+    throw std::invalid_argument(message(op, ": expected one float32 or float64 number, not ", name(number.dtype),
+                                        " of shape ", to_string(number.shape)));
+}
+
 /// Around the work on the arrays and one more, or null.
 class Scope : public DeviceScope {
  public:
@@ -148,6 +154,7 @@ void multiply(const std::vector<Elements>& elements, const Array& number, const 
 }  // namespace
 
 void clip_norm(const std::vector<Array>& arrays, const Array& norm, double max_norm) {
+  check_number("clip_grad_norm_", norm);
   change("clip_grad_norm_", arrays, &norm, [&](const std::vector<Elements>& elements) {
     if (on_cuda(norm)) return cuda::table()->clip_norm(elements, norm.dtype, norm.data, max_norm);
     multiply(elements, norm, [=](double x) { return clip_factor(x, max_norm); });
@@ -155,6 +162,7 @@ void clip_norm(const std::vector<Array>& arrays, const Array& norm, double max_n
 }
 
 void scale(const std::vector<Array>& arrays, const Array& factor) {
+  check_number("backward", factor);
   change("backward", arrays, &factor, [&](const std::vector<Elements>& elements) {
     if (on_cuda(factor)) return cuda::table()->scale(elements, factor.dtype, factor.data);
     multiply(elements, factor, [](double x) { return x; });

@@ -13,7 +13,7 @@ namespace steep {
 namespace {
 
 void check_along_axis(const Dims& shape, const Dims& indices, int axis) {
-  bool fits = shape.n == indices.n;
+  bool fits = shape.n == indices.n && 0 <= axis && axis < shape.n;
   for (int d = 0; fits && d < shape.n; ++d) fits = d == axis || shape[d] == indices[d];
   if (!fits)
     throw std::invalid_argument(message("take_along_axis: indices of shape ", to_string(indices),
@@ -83,6 +83,8 @@ Array one_hot(const Array& indices, int64_t classes, DType dtype) {
 }
 
 Array concat(std::span<const Array> arrays, int axis) {
+  if (arrays.empty()) throw std::invalid_argument("concat: there are no arrays");
+  axis = normalize_axis("concat", axis, arrays[0].ndim());
   Dims shape = arrays[0].shape;
   DType dtype = arrays[0].dtype;
   int64_t total = 0;

@@ -272,6 +272,14 @@ Array linear(const Array& x, const Array& weight, const Array* bias, const Array
 
 LinearGrads linear_backward(const Array& g, const Array* x, const Array* weight, LinearWants wants, const Array* y,
                             const UnaryKernel* activation) {
+  const auto is_result = [&](const Array& a) {
+    return a.shape == g.shape && a.dtype == g.dtype && a.device() == g.device();
+  };
+  const bool fits = g.ndim() > 0 && (!x || x->ndim() > 0) && (!weight || weight->ndim() == 2) && is_floating(g.dtype) &&
+                    (!activation || (y && is_result(*y)));
+  if (!fits)
+    throw std::invalid_argument(message("linear: a gradient of shape ", to_string(g.shape), " and ", name(g.dtype),
+                                        " with operands or a result of others"));
   LinearGrads out;
   Array dz = g;  // of x @ weightᵀ + bias + residual
   if (activation) {

@@ -137,6 +137,22 @@ Array logsumexp(const Array& a, int axis) {
 
 namespace {
 
+/// What is kept of each row, or given for it: as the kernels read it, in the dtype that x is computed in.
+void check_kept(const char* op, const char* what, const Array& kept, const Array& x, const Dims& shape) {
+  if (kept.shape != shape || kept.dtype != computed_in(x.dtype) || !kept.is_contiguous())
+    throw std::invalid_argument(message(op, ": ", what, " must be contiguous, of shape ", to_string(shape), " and ",
+                                        name(computed_in(x.dtype)), ", not of shape ", to_string(kept.shape), " and ",
+                                        name(kept.dtype)));
+}
+
+void check_labels(const Array& x, const Array& labels) {
+  if (!is_floating(x.dtype) || x.ndim() != 2 || labels.shape != Dims{x.shape[0]} || labels.dtype != DType::int64 ||
+      !labels.is_contiguous() || (x.shape[0] > 0 && x.shape[1] == 0))
+    throw std::invalid_argument(message("cross_entropy: logits of shape ", to_string(x.shape), " and ", name(x.dtype),
+                                        " with labels of shape ", to_string(labels.shape), " and ", name(labels.dtype),
+                                        ": expected floats (N, classes), and (N,) in contiguous int64"));
+}
+
 /// x / divisor, as the operation on tensors.
 Array divided(const Array& x, const Array& divisor) {
   static const BinaryKernel& divide = binary_operation("divide");
@@ -150,6 +166,7 @@ Array divided(const Array& x, double divisor) { return divided(x, Array::full(x.
 
 CrossEntropy cross_entropy(const Array& logits, const Array& labels, std::optional<double> divisor) {
   const Array x = computable(logits);
+  check_labels(x, labels);
   const int64_t rows = x.shape[0], n = x.shape[1];
   CrossEntropy out{Array(x.dtype, {rows}, x.device()), Array(x.dtype, {rows}, x.device())};
   const DeviceScope scope("cross_entropy", {&x, &labels, &out.loss, &out.lse});
@@ -170,9 +187,12 @@ CrossEntropy cross_entropy(const Array& logits, const Array& labels, std::option
 
 Array cross_entropy_backward(const Array& g, const Array& logits, const Array& labels, const Array& lse,
                              std::optional<double> divisor) {
-  const Array x = computable(logits), per_row = in_dtype(g, x.dtype),
-              gr = contiguous(broadcast_to(divisor ? divided(per_row, *divisor) : per_row, lse.shape));
+  const Array x = computable(logits);
+  check_labels(x, labels);
   const int64_t rows = x.shape[0], n = x.shape[1];
+  check_kept("cross_entropy", "lse", lse, x, {rows});
+  const Array per_row = in_dtype(g, x.dtype),
+              gr = contiguous(broadcast_to(divisor ? divided(per_row, *divisor) : per_row, lse.shape));
   Array dx(x.dtype, x.shape, x.device());
   const DeviceScope scope("cross_entropy", {&gr, &x, &labels, &lse, &dx});
   visit_floating("cross_entropy", x.dtype, [&](auto zero) {
@@ -188,7 +208,10 @@ Array cross_entropy_backward(const Array& g, const Array& logits, const Array& l
 CrossEntropyGradient cross_entropy_gradient(const Array& logits, const Array& labels, const Array* weights,
                                             const Array* total, double divisor, double smoothing) {
   const Array x = contiguous(logits), own = computable(weights);
+  check_labels(x, labels);
   const int64_t rows = x.shape[0], n = x.shape[1];
+  if (weights) check_kept("cross_entropy", "the weights", own, x, {rows});
+  if (total) check_kept("cross_entropy", "the total weight", *total, x, {});
   Array loss(x.dtype, {rows}, x.device()), dx(x.dtype, x.shape, x.device());
   {
     const DeviceScope scope("cross_entropy", {&x, &labels, &own, total, &loss, &dx});
@@ -214,6 +237,12 @@ int64_t pieces_of_rows(const Array& x, int64_t rows) {
   return on_cuda(x) ? 1 : std::clamp<int64_t>(x.size() / 65536, 1, std::clamp<int64_t>(rows / 4, 1, 32));
 }
 
+void check_axes(const char* op, const Array& x, int axes) {
+  if (axes < 0 || axes > x.ndim())
+    throw std::invalid_argument(
+        message(op, ": ", axes, " axes of a tensor of shape ", to_string(x.shape), ": there are ", x.ndim()));
+}
+
 /// The last axes, and those in front.
 Dims inner_shape(const Array& x, int axes) {
   Dims inner;
@@ -230,7 +259,10 @@ Dims outer_shape(const Array& x, int axes) {
 
 LayerNorm layer_norm(const Array& a, int axes, const Array* scale, const Array* shift, double eps) {
   const Array x = computable(a), weight = computable(scale), bias = computable(shift);
-  const Dims outer = outer_shape(x, axes);
+  check_axes("layer_norm", x, axes);
+  const Dims outer = outer_shape(x, axes), inner = inner_shape(x, axes);
+  if (scale) check_kept("layer_norm", "the weight", weight, x, inner);
+  if (shift) check_kept("layer_norm", "the bias", bias, x, inner);
   const Device device = x.device();
   LayerNorm out{Array(x.dtype, x.shape, device), Array(x.dtype, outer, device), Array(x.dtype, outer, device)};
   const DeviceScope scope("layer_norm", {&x, &weight, &bias, &out.y, &out.mean, &out.rstd});
@@ -250,7 +282,12 @@ LayerNorm layer_norm(const Array& a, int axes, const Array* scale, const Array* 
 LayerNormGrads layer_norm_backward(const Array& gradient, const Array& a, int axes, const Array* scale,
                                    const Array& mean, const Array& rstd) {
   const Array x = computable(a), g = computable(gradient), weight = computable(scale);
-  const Dims inner = inner_shape(x, axes);
+  check_axes("layer_norm", x, axes);
+  const Dims inner = inner_shape(x, axes), outer = outer_shape(x, axes);
+  check_kept("layer_norm", "the gradient", g, x, x.shape);
+  check_kept("layer_norm", "the mean", mean, x, outer);
+  check_kept("layer_norm", "rstd", rstd, x, outer);
+  if (scale) check_kept("layer_norm", "the weight", weight, x, inner);
   const int64_t rows = mean.size(), n = product(inner);
   const int64_t pieces = pieces_of_rows(x, rows);
   const Array sums = Array::full(DType::float64, {pieces, 2, n}, 0, x.device());
@@ -275,7 +312,9 @@ LayerNormGrads layer_norm_backward(const Array& gradient, const Array& a, int ax
 
 RmsNorm rms_norm(const Array& a, int axes, const Array* scale, double eps) {
   const Array x = computable(a), weight = computable(scale);
+  check_axes("rms_norm", x, axes);
   const Dims outer = outer_shape(x, axes);
+  if (scale) check_kept("rms_norm", "the weight", weight, x, inner_shape(x, axes));
   RmsNorm out{Array(x.dtype, x.shape, x.device()), Array(x.dtype, outer, x.device())};
   const DeviceScope scope("rms_norm", {&x, &weight, &out.y, &out.rstd});
   if (x.size() > 0) {
@@ -294,7 +333,11 @@ RmsNorm rms_norm(const Array& a, int axes, const Array* scale, double eps) {
 
 RmsNormGrads rms_norm_backward(const Array& gradient, const Array& a, int axes, const Array* scale, const Array& rstd) {
   const Array x = computable(a), g = computable(gradient), weight = computable(scale);
+  check_axes("rms_norm", x, axes);
   const Dims inner = inner_shape(x, axes);
+  check_kept("rms_norm", "the gradient", g, x, x.shape);
+  check_kept("rms_norm", "rstd", rstd, x, outer_shape(x, axes));
+  if (scale) check_kept("rms_norm", "the weight", weight, x, inner);
   const int64_t rows = rstd.size(), n = product(inner), pieces = scale ? pieces_of_rows(x, rows) : 1;
   const Array sums = scale ? Array::full(DType::float64, {pieces, n}, 0, x.device()) : Array();
   Array dx(x.dtype, x.shape, x.device());

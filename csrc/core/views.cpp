@@ -200,7 +200,9 @@ std::pair<int64_t, int64_t> sizes_around(const Dims& shape, int axis) {
 }
 
 Array diagonal(const Array& a, int64_t offset, int axis1, int axis2) {
-  const int64_t row = offset < 0 ? -offset : 0, column = offset > 0 ? offset : 0;
+  axis1 = normalize_axis("diagonal", axis1, a.ndim()), axis2 = normalize_axis("diagonal", axis2, a.ndim());
+  if (axis1 == axis2) throw std::invalid_argument(message("diagonal: the axes are both ", axis1));
+  const int64_t row = offset < 0 ? -std::max(offset, -INT64_MAX) : 0, column = offset > 0 ? offset : 0;
   const int64_t n = std::max<int64_t>(0, std::min(a.shape[axis1] - row, a.shape[axis2] - column));
   const int64_t step = a.strides[axis1] + a.strides[axis2];
   Array out = a;

@@ -7,6 +7,7 @@ import platform
 import numpy as np
 
 from . import _core
+from .checks import shown
 
 __all__ = [
     "get_float32_matmul_precision",
@@ -29,6 +30,8 @@ def set_num_threads(n: int) -> None:
 
     Raises ValueError unless 1 ≤ n ≤ 1024.
     """
+    if not hasattr(n, "__index__"):
+        raise TypeError(f"set_num_threads: n must be an integer, not {shown(n)}")
     _core.set_num_threads(n)
 
 

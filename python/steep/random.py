@@ -11,11 +11,13 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from numbers import Real
 from typing import Any
 
 import steep
 
 from . import _core, capturing, dtypes
+from .checks import check_real, shown
 from .devices import cpu, resolve
 from .dtypes import as_dtype
 from .tensor import Tensor
@@ -159,6 +161,15 @@ def _index(name: str, argument: str, value: Any) -> int:
         raise TypeError(f"random.{name}: {argument}={value!r} must be an integer") from None
 
 
+def _check_numbers(name: str, **options: Any) -> None:
+    for option, value in options.items():
+        if not isinstance(value, Real | Tensor):
+            raise TypeError(
+                f"random.{name}: {option} must be a number, not {shown(value)}; the arguments are "
+                f"(shape, {', '.join(options)})"
+            )
+
+
 def _floating(name: str, dtype: Any) -> dtypes.DType:
     t = as_dtype(dtype)
     if not t.is_floating_point:
@@ -182,6 +193,7 @@ def uniform(
     requires_grad: bool = False,
 ) -> Tensor:
     """Uniform on [low, high). Raises ValueError unless low ≤ high and both are finite."""
+    _check_numbers("uniform", low=low, high=high)
     t, shape, target = _floating("uniform", dtype), steep.ops.manipulation.as_shape(shape), resolve(device)
     limit = {"float16": 65504, "float64": 1.79e308}.get(t.name, 3.38e38)
     if not (low <= high and max(-low, high, high - low) <= limit):
@@ -200,6 +212,7 @@ def normal(
     requires_grad: bool = False,
 ) -> Tensor:
     """Normal with the given mean and standard deviation, by Box and Muller. Raises ValueError if std < 0."""
+    _check_numbers("normal", mean=mean, std=std)
     t, shape, target = _floating("normal", dtype), steep.ops.manipulation.as_shape(shape), resolve(device)
     if not std >= 0:
         raise ValueError(f"random.normal: std={std} must not be negative")
@@ -226,6 +239,7 @@ def randint(low: int, high: int, shape: Any = (), dtype: Any = dtypes.int64, dev
 
 def bernoulli(shape: Any, p: float = 0.5, device: Any = None) -> Tensor:
     """True with probability p, as a bool tensor. Raises ValueError unless 0 ≤ p ≤ 1."""
+    check_real("random.bernoulli: p", p)
     if not 0 <= p <= 1:
         raise ValueError(f"random.bernoulli: p={p} must be a probability, from 0 to 1")
     shape, target = steep.ops.manipulation.as_shape(shape), resolve(device)

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ..checks import shown
 from ..ops import reshape, stack, zeros, zeros_like
 from ..tensor import Tensor
 from .tape import enable_grad, grad
@@ -30,6 +31,8 @@ def value_and_grad(function: Callable[..., Any], argnums: int | Sequence[int] = 
     def wrapper(*args: Any, **kwargs: Any) -> tuple[Tensor, Any]:
         copies = list(args)
         for i in numbers:
+            if not isinstance(args[i], Tensor):
+                raise TypeError(f"value_and_grad: argument {i} must be a Tensor, not {shown(args[i])}: see argnums")
             copies[i] = args[i].detach()
             copies[i].requires_grad = True
         with enable_grad():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from ..checks import check_path
 from ..io import load, save
 from .callback import Callback, Logs
 from .model_checkpoint import batches_between
@@ -53,7 +54,7 @@ class BackupAndRestore(Callback):
     def __init__(
         self, backup_dir: str | os.PathLike[str], save_freq: str | int = "epoch", delete_checkpoint: bool = True
     ) -> None:
-        place = os.fspath(backup_dir)
+        place = check_path("BackupAndRestore: backup_dir", backup_dir)
         self.path = place if place.endswith(".safetensors") else os.path.join(place, "backup.safetensors")
         self.every = batches_between("BackupAndRestore", save_freq)
         self.delete_checkpoint = delete_checkpoint

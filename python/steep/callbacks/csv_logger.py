@@ -8,6 +8,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from ..checks import check_path
 from .callback import Callback, Logs
 
 __all__ = ["CSVLogger"]
@@ -39,7 +40,7 @@ class CSVLogger(Callback):
     def __init__(self, filename: str | os.PathLike[str], separator: str = ",", append: bool = False) -> None:
         if len(separator) != 1 or separator in '"\r\n':
             raise ValueError(f"CSVLogger: separator={separator!r} must be one character, and no quote or line end")
-        self.filename, self.separator, self.append = os.fspath(filename), separator, append
+        self.filename, self.separator, self.append = check_path("CSVLogger: filename", filename), separator, append
         self._file: io.FileIO | None = None
         self._columns: list[str] = []
         self._size: int | None = None  # of the file, where a run goes on

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from ..checks import check_path
 from ..io import save
 from .callback import Logs
 from .exponential_moving_average import measured_weights
@@ -54,7 +55,7 @@ class ModelCheckpoint(Monitor):
         initial_value_threshold: float | None = None,
     ) -> None:
         super().__init__(monitor, mode)
-        self.filepath = os.fspath(filepath)
+        self.filepath = check_path("ModelCheckpoint: filepath", filepath)
         self.verbose, self.save_best_only, self.save_weights_only = verbose, save_best_only, save_weights_only
         self.every = batches_between("ModelCheckpoint", save_freq)
         self.initial_value_threshold = initial_value_threshold

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ..checks import check_path
 from .callback import Callback, Logs
 
 __all__ = ["TensorBoard"]
@@ -36,7 +37,7 @@ class TensorBoard(Callback):
     def __init__(
         self, log_dir: str | os.PathLike[str] = "logs", histogram_freq: int = 0, update_freq: str | int = "epoch"
     ) -> None:
-        self.log_dir, self.histogram_freq = os.fspath(log_dir), histogram_freq
+        self.log_dir, self.histogram_freq = check_path("TensorBoard: log_dir", log_dir), histogram_freq
         if update_freq not in ("epoch", "batch") and not (isinstance(update_freq, int) and update_freq > 0):
             raise ValueError(
                 f"TensorBoard: update_freq={update_freq!r} must be 'epoch', 'batch' or a number of batches"

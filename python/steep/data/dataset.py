@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import _core, ops, random
+from ..checks import shown
 from ..devices import cpu
 from ..ops._apply import host_array
 from ..structure import map_tensors, named_tensors
@@ -264,8 +265,12 @@ def random_split(
     return tuple(Subset(dataset, order[owner == part]) for part in range(len(sizes)))
 
 
-def _sizes(lengths: Sequence[float], n: int) -> list[int]:
-    lengths = list(lengths)
+def _sizes(lengths: Any, n: int) -> list[int]:
+    lengths = list(lengths) if hasattr(lengths, "__iter__") else lengths
+    if not isinstance(lengths, list) or not all(hasattr(length, "__float__") for length in lengths):
+        raise TypeError(
+            f"random_split: lengths must be a number for each part, such as (0.8, 0.2), not {shown(lengths)}"
+        )
     if lengths and all(hasattr(length, "__index__") for length in lengths):
         sizes = [int(length) for length in lengths]
         if sum(sizes) != n:

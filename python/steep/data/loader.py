@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from .. import random
-from ..checks import check_count
+from ..checks import check_count, shown
 from ..devices import cpu, resolve
 from ..ops import to_device
 from ..structure import map_tensors
@@ -66,6 +66,14 @@ class Job(NamedTuple):
         if isinstance(batch, tuple) and not hasattr(batch, "_fields"):
             return (self.transform(batch[0]), *batch[1:])
         return self.transform(batch)
+
+
+def _check_no_targets(batch_size: Any) -> None:
+    if isinstance(batch_size, list | tuple) or getattr(batch_size, "shape", ()) != ():
+        raise TypeError(
+            f"DataLoader: batch_size must be an integer, not {shown(batch_size)}: inputs and targets are one dataset, "
+            "DataLoader((x, y), batch_size=32)"
+        )
 
 
 class DataLoader:
@@ -125,6 +133,7 @@ class DataLoader:
         start_method: str = "spawn",
         device: Any = None,
     ) -> None:
+        _check_no_targets(batch_size)
         self.dataset = as_dataset(dataset)
         if shuffle and sampler is not None:
             raise ValueError("DataLoader: give shuffle or a sampler, not both: a sampler says the order")

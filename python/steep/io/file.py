@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
+from ..checks import check_path
 from ..dtypes import DType
 from ..ops.creation import tensor
 from ..tensor import Tensor
@@ -65,6 +66,8 @@ def save(state: Any, path: Path) -> None:
     """
     import json  # here, as import steep is to be fast
 
+    path = check_path("steep.save: path", path, "; the arguments are (state, path): are they swapped?")
+
     contents: dict[int, np.ndarray[Any, Any]] = {}
 
     def checksum(x: Tensor) -> int:
@@ -109,7 +112,7 @@ def load(path: Path, device: Any = None) -> Any:
     >>> {name: x.shape for name, x in st.load(path).items()}
     {'weight': (1, 2), 'bias': (1,)}
     """
-    path = os.fspath(path)
+    path = check_path("steep.load: path", path)
     data = _read(path)
     try:
         return _parsed(data, device)

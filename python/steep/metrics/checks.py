@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from .. import _core
+from ..checks import check_share
 from ..devices import cpu
 from ..dtypes import bool as boolean
 from ..dtypes import float64, int64
@@ -105,8 +106,7 @@ def check_probabilities(name: str, output: Tensor) -> None:
 
 def cut(name: str, threshold: float, from_logits: bool) -> float:
     """What an output is compared with: the threshold, or the logit of that probability."""
-    if not 0 <= threshold <= 1:
-        raise ValueError(f"{name}: threshold={threshold} is a probability: it must be between 0 and 1")
+    check_share(f"{name}: threshold", threshold, "probability")
     if not from_logits or threshold == 0.5:
         return 0.0 if from_logits else threshold
     return math.log(threshold / (1 - threshold)) if 0 < threshold < 1 else math.copysign(math.inf, threshold - 0.5)

@@ -6,6 +6,7 @@ from abc import abstractmethod
 from typing import Any
 
 from .. import _core
+from ..checks import check_count
 from ..dtypes import float64
 from ..ops import full, where
 from ..tensor import Tensor
@@ -43,7 +44,8 @@ class _Counts(Metric):
         if average not in AVERAGES:
             raise ValueError(f"{self.name}: average={average!r} must be one of {', '.join(map(repr, AVERAGES))}")
         self.average, self.threshold, self.from_logits = average, threshold, from_logits
-        self.multilabel, self.num_classes = multilabel, num_classes
+        self.multilabel = multilabel
+        self.num_classes = None if num_classes is None else check_count(f"{self.name}: num_classes", num_classes, 2)
         self._cut = cut(self.name, threshold, from_logits)
 
     def update_state(self, output: Any, target: Any, sample_weight: Any = None) -> None:

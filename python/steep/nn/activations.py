@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import ops
+from ..checks import check_real
 from ..tensor import Tensor
 from .module import Module
 
@@ -63,6 +64,7 @@ class LeakyReLU(Module):
     """x where positive, negative_slope · x elsewhere: see ``steep.leaky_relu``."""
 
     def __init__(self, negative_slope: float = 0.01) -> None:
+        check_real("LeakyReLU: negative_slope", negative_slope)
         self.negative_slope = negative_slope
 
     def forward(self, x: Any) -> Tensor:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
+from ..checks import shown
 from .dry_run import Spec
 from .graph import Symbol
 from .module import Module
@@ -54,6 +55,8 @@ class _Row(Module):
         self.add_module(self._names()[self._position(index)], module)
 
     def _position(self, index: int) -> int:
+        if not hasattr(index, "__index__"):
+            raise TypeError(f"{self._label()}: a place is an integer, not {shown(index)}; a name is an attribute")
         if not -len(self) <= index < len(self):
             raise IndexError(f"{self._label()} has {len(self)} modules: index {index} is out of range")
         return index

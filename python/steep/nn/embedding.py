@@ -42,7 +42,8 @@ class Embedding(Module):
 
     def forward(self, x: Any) -> Tensor:
         """The vectors of the numbers x."""
-        return ops.embedding(as_tensor(x, self.weight), self.weight, self.padding_idx)
+        weight = self._tensor_of("weight")
+        return ops.embedding(as_tensor(x, weight), weight, self.padding_idx)
 
     def _expects(self) -> Spec:
         return Spec((None,), dtypes.int64)

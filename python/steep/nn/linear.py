@@ -81,13 +81,14 @@ class Linear(Module):
         return Spec((self.in_features,), self.weight.dtype)
 
     def _admit(self, x: Any) -> Tensor:
-        rows = as_tensor(x, self.weight)
+        weight = self._tensor_of("weight")
+        rows = as_tensor(x, weight)
         if rows.ndim == 0 or rows.shape[-1] != self.in_features:
             raise ValueError(
                 f"{self._label()} (in_features={self.in_features}) got input of shape {rows.shape}: "
                 f"its last axis must be {self.in_features}"
             )
-        return rows if autocasting.is_low(rows) else rows.astype(self.weight.dtype)
+        return rows if autocasting.is_low(rows) else rows.astype(weight.dtype)
 
     def extra_repr(self) -> str:
         """The layer's sizes."""
@@ -119,15 +120,15 @@ class Bilinear(Module):
 
     def forward(self, a: Any, b: Any) -> Tensor:
         """The layer's output for a (…, in1_features) and b (…, in2_features)."""
-        a, b = as_tensor(a, self.weight), as_tensor(b, self.weight)
+        weight = self._tensor_of("weight")
+        a, b = as_tensor(a, weight), as_tensor(b, weight)
         if a.shape[-1:] != (self.in1_features,) or b.shape[-1:] != (self.in2_features,) or a.shape[:-1] != b.shape[:-1]:
             raise ValueError(
                 f"{self._label()} (in1_features={self.in1_features}, in2_features={self.in2_features}) got inputs of "
                 f"shapes {a.shape} and {b.shape}: their last axes must be {self.in1_features} and "
                 f"{self.in2_features}, the others equal"
             )
-        dtype = self.weight.dtype
-        return ops.bilinear(a.astype(dtype), b.astype(dtype), self.weight, self.bias)
+        return ops.bilinear(a.astype(weight.dtype), b.astype(weight.dtype), weight, self.bias)
 
     def extra_repr(self) -> str:
         """The layer's sizes."""

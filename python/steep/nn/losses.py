@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from .. import ops
+from ..checks import check_real
 from ..tensor import Tensor
 from .module import Module
 
@@ -179,6 +180,7 @@ class HuberLoss(_TargetLoss):
     kind = "regression"
 
     def __init__(self, delta: float = 1.0, reduction: str = "mean") -> None:
+        check_real("HuberLoss: delta", delta)
         if not delta > 0:
             raise ValueError(f"HuberLoss: delta={delta} must be positive")
         super().__init__(reduction, delta=delta)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import _core, hints
 from ..autograd.hooks import Handle
-from ..checks import check_count
+from ..checks import check_count, shown
 from ..ops import to_device
 from ..ops._apply import as_tensor
 from ..stack import level_outside
@@ -333,6 +333,15 @@ class Module(Ruled, Inspected, Stated, Trainable):
     def extra_repr(self) -> str:
         """What ``repr`` shows between the parentheses of a module without sub-modules."""
         return ""
+
+    def _tensor_of(self, name: str) -> Tensor:
+        """A parameter that the module can't do without. Raises TypeError where None or another thing took its place."""
+        value = getattr(self, name)
+        if not isinstance(value, Tensor):
+            raise TypeError(
+                f"{self._label()}: {name} is {shown(value)}, which is no tensor: assign a steep.nn.Parameter"
+            )
+        return value
 
     def _label(self) -> str:
         """The module as error messages call it: its class, and the name it was registered under."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .. import ops
+from ..checks import check_share
 from ..tensor import Tensor
 from .module import Module
 
@@ -23,8 +24,7 @@ class Dropout(Module):
     """
 
     def __init__(self, p: float = 0.5) -> None:
-        if not 0 <= p <= 1:
-            raise ValueError(f"Dropout: p={p} is a probability: it must be between 0 and 1")
+        check_share("Dropout: p", p, "probability")
         self.p = p
 
     def forward(self, x: Any) -> Tensor:

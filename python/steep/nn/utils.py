@@ -9,6 +9,7 @@ from typing import Any
 
 from .. import _core
 from ..autograd import no_grad
+from ..checks import shown
 from ..dtypes import float32
 from ..ops import isfinite, to_device, zeros
 from ..structure import gradients_by_device
@@ -84,16 +85,20 @@ def _number(label: str, value: Any) -> float:
     """Raises TypeError, which begins with ``label``, for what is no number."""
     if isinstance(value, Real) or (isinstance(value, Tensor) and value.size == 1):
         return float(value)
-    raise TypeError(f"{label} must be a number, not {value!r:.60}")
+    raise TypeError(f"{label} must be a number, not {shown(value)}")
 
 
 def _gradients(name: str, parameters: Any) -> list[list[Tensor]]:
     """Those of each device."""
+    if callable(getattr(parameters, "parameters", None)):
+        raise TypeError(f"{name}: expected tensors, such as model.parameters(), not the model")
+    if callable(parameters):
+        raise TypeError(f"{name}: call the model's method: model.parameters()")
     parameters = [parameters] if isinstance(parameters, Tensor) else parameters
     parameters = [*parameters] if isinstance(parameters, Iterable) else [parameters]
     for p in parameters:
         if not isinstance(p, Tensor):
-            raise TypeError(f"{name}: expected tensors, such as model.parameters(), not {p!r:.60}")
+            raise TypeError(f"{name}: expected tensors, such as model.parameters(), not {shown(p)}")
     return gradients_by_device(parameters)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from .. import _core, dtypes
 from .._core import record
+from ..checks import check_count
 from ..devices import Device, cpu, resolve
 from ..dtypes import DType, as_dtype
 from ..tensor import Tensor
@@ -280,4 +281,6 @@ def linspace(
 
 def eye(n_rows: int, n_cols: int | None = None, k: int = 0, dtype: Any = None, device: Any = None) -> Tensor:
     """A matrix with ones on the k-th diagonal and zeros elsewhere, float32 by default."""
+    for label, n in (("eye: n_rows", n_rows), ("eye: n_cols", n_rows if n_cols is None else n_cols)):
+        check_count(label, n, 0)
     return _placed(np.eye(n_rows, n_cols, k), _or_float32(dtype), device)

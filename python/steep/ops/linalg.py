@@ -7,6 +7,7 @@ from typing import Any
 
 from .. import _core, autocasting, dtypes
 from .._core import record_binary
+from ..checks import check_real
 from ..tensor import Tensor
 from . import diagonals, elementwise, manipulation, reduction
 from ._apply import UNARY, as_tensor, as_tensors, check_floating, first_tensor
@@ -240,6 +241,7 @@ def vector_norm(x: Any, axis: Any = None, keepdims: bool = False, ord: float = 2
         x = autocasting.in_float32(x)
     if x.dtype.itemsize == 2:  # whose squares may not be finite
         return vector_norm(x.astype(dtypes.float32), axis, keepdims, ord).astype(x.dtype)
+    check_real("vector_norm: ord", ord)
     if ord == 2:
         return reduction.root(reduction.sum(elementwise.square(x), axis, keepdims))
     size = elementwise.abs(x)

@@ -10,6 +10,7 @@ from typing import Any
 
 from .. import _core
 from .._core import record
+from ..checks import shown
 from ..tensor import Tensor
 from ._apply import as_tensor, as_tensors
 
@@ -179,6 +180,7 @@ def concat(tensors: Sequence[Any], axis: int | None = 0) -> Tensor:
         raise ValueError("concat: there are no tensors to join")
     if axis is None:
         tensors, axis = tuple(reshape(x, (-1,)) for x in tensors), 0
+    _check_joined("concat", axis)
     if tensors[0].ndim == 0:
         raise ValueError("concat: 0-d tensors have no axis to be joined along; use steep.stack")
     axis = as_axis("concat", axis, tensors[0].ndim)
@@ -190,11 +192,20 @@ def _concat_vjp(g: Tensor, axis: int, extents: tuple[int, ...]) -> tuple[Tensor,
     return tuple(_parts(g, extents, axis))
 
 
+def _check_joined(name: str, axis: Any) -> None:
+    """Raises TypeError for a second tensor in the place of an axis."""
+    if not hasattr(axis, "__index__") or (isinstance(axis, Tensor) and axis.ndim):
+        raise TypeError(
+            f"{name}: axis must be an integer, not {shown(axis)}: the tensors are in a list, {name}([a, b])"
+        )
+
+
 def stack(tensors: Sequence[Any], axis: int = 0) -> Tensor:
     """Tensors of one shape joined along a new axis. Raises ValueError if the shapes differ or there are no tensors."""
     tensors = as_tensors(*tensors)
     if not tensors:
         raise ValueError("stack: there are no tensors to join")
+    _check_joined("stack", axis)
     for x in tensors:
         if x.shape != tensors[0].shape:
             raise ValueError(f"stack: shapes {tensors[0].shape} and {x.shape} differ")

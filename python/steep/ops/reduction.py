@@ -8,6 +8,7 @@ from typing import Any
 
 from .. import _core, autocasting, dtypes
 from .._core import is_recording, record
+from ..checks import check_real
 from ..tensor import Tensor
 from . import creation, elementwise, indexing, logic, manipulation
 from ._apply import as_tensor
@@ -127,6 +128,7 @@ def var(x: Any, axis: Any = None, correction: float = 0.0, keepdims: bool = Fals
         x = x.astype(dtypes.float32)
     if x.dtype.itemsize == 2:
         return var(x.astype(dtypes.float32), axis, correction, keepdims).astype(x.dtype)
+    check_real("var: correction", correction)
     axis = as_axes("var", axis, x.ndim)
     squares = sum(elementwise.square(x - mean(x, axis, keepdims=True)), axis, keepdims)
     return squares / builtins.max(_count(x, axis) - correction, 0.0)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import _core, capturing
+from ..checks import shown
 from ..ops import to_device, zeros, zeros_like
 from ..ops._apply import host_tensor
 from ..stack import level_outside
@@ -77,7 +78,9 @@ class Optimizer:
             raise TypeError(f"{self._name()}: pass a list of tensors, not one tensor: [w]")
         if not isinstance(params, Iterable):
             raise TypeError(
-                f"{self._name()}: the tensors to train come first, not {params!r:.60}: {self._call(params)}"
+                f"{self._name()}: call the model's method: model.parameters()"
+                if callable(params)
+                else f"{self._name()}: the tensors to train come first, not {shown(params)}: {self._call(params)}"
             )
         entries = list(params)
         if not entries:

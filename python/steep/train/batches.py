@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, SupportsFloat
 import numpy as np
 
 from .. import _core, cuda
+from ..checks import check_share
 from ..devices import Device, cpu
 from ..dtypes import DType, bfloat16, int64
 from ..labels import as_array, labels_of
@@ -38,6 +39,8 @@ def as_rows(name: str, x: Any, dtype: DType) -> Tensor:
     Takes tensors, arrays, lists, DataFrames and whatever else NumPy does. Raises TypeError for anything that is not
     numbers, ValueError for a single number and for no samples.
     """
+    if x is None:
+        raise TypeError(f"{name} is None: it must be an array or a tensor, whose first axis counts the samples")
     if isinstance(x, Tensor):
         rows = x.detach() if x.requires_grad else x
     else:
@@ -188,7 +191,7 @@ def split(data: Data, fraction: float) -> tuple[Data, Data]:
     not train on what the first one validated with. Raises ValueError if either part would be empty.
     """
     n = len(first_tensor(data))
-    if not 0 < fraction < 1:
+    if not 0 < check_share("validation_split", fraction, "share of the samples") < 1:
         raise ValueError(f"validation_split={fraction} is a share of the samples: it must be between 0 and 1")
     shuffled = _core.random.permutation(n, 0, 0).numpy()
     labels = labels_of(as_array(data[1])) if isinstance(data[1], Tensor) else None

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Mapping
+from numbers import Real
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
+from ..autograd import is_grad_enabled
+from ..checks import shown
+from ..ops._apply import as_tensor
 from ..tensor import Tensor
-from .objectives import UNRECORDED, Function, Streamed, loss_function, metric_functions
+from .objectives import LOSSES, SWAPPED, UNRECORDED, Function, Streamed, loss_function, metric_functions
 
 if TYPE_CHECKING:
     from ..optim import Optimizer
@@ -36,10 +42,21 @@ class Goal:
         assert self.loss is not None
         if sample_weight is None:
             loss = self.loss(output, target)
-            return loss.mean() if isinstance(loss, Tensor) and loss.ndim else loss
+            if not isinstance(loss, Tensor):
+                return self._number(loss)
+            return loss.mean() if loss.ndim else loss
         each = per_sample(self.loss, output, target)
         each = each.mean(tuple(range(1, each.ndim))) if each.ndim > 1 else each
         return (each * sample_weight).mean()
+
+    def _number(self, loss: Any) -> Any:
+        """A loss that is no tensor: it can be measured, but not trained."""
+        if isinstance(loss, Real) and not is_grad_enabled():
+            return as_tensor(np.float64(loss))
+        raise TypeError(
+            f"compile's loss {getattr(self.loss, '__name__', self.loss)} returned {shown(loss)}, which has no "
+            "gradient: it must return the Tensor that steep's operations give, without float(), .item() or .numpy()"
+        )
 
     def measures_of(self, output: Any, target: Any, sample_weight: Any) -> dict[str, Any]:
         """The metrics of a batch: its means, and the Metrics that count on."""
@@ -222,7 +239,8 @@ def make_optimizer(optimizer: Any, parameters: Iterable[Tensor]) -> tuple[Optimi
         names = ("SGD", "Adam", "AdamW", *sorted({*optim.__all__} - {"SGD", "Adam", "AdamW", "Optimizer"}))
         by_name = {name.lower(): getattr(optim, name) for name in names if isinstance(getattr(optim, name), type)}
         if optimizer.lower() not in by_name:
-            raise ValueError(f"compile: there is no optimizer {optimizer!r}; there are {', '.join(by_name)}")
+            hint = SWAPPED if optimizer.lower() in LOSSES else ""
+            raise ValueError(f"compile: there is no optimizer {optimizer!r}; there are {', '.join(by_name)}{hint}")
         make = by_name[optimizer.lower()]
     if not callable(make):
         raise TypeError(f"compile: the optimizer must be a name, an Optimizer or a function, not {optimizer!r}")

@@ -34,6 +34,7 @@ LOSSES: dict[str, tuple[Function, str]] = {
     "smooth_l1": (ops.smooth_l1_loss, "regression"),
     "poisson_nll": (ops.poisson_nll_loss, "regression"),
 }
+SWAPPED = ". The arguments are (optimizer, loss): are they swapped?"
 METRICS: dict[str, Function] = {"mse": ops.mse_loss, "mae": ops.l1_loss}
 KIND_OF = dict(LOSSES.values())
 
@@ -42,7 +43,12 @@ def loss_function(loss: Any) -> tuple[Function, str]:
     """The loss that ``loss`` names or is, and its kind. Raises ValueError or TypeError if there is none."""
     if isinstance(loss, str):
         if loss.lower() not in LOSSES:
-            raise ValueError(f"compile: there is no loss {loss!r}; there are {', '.join(LOSSES)}, or pass a function")
+            from .. import optim
+
+            hint = SWAPPED if loss.lower() in map(str.lower, optim.__all__) else ""
+            raise ValueError(
+                f"compile: there is no loss {loss!r}; there are {', '.join(LOSSES)}, or pass a function{hint}"
+            )
         return LOSSES[loss.lower()]
     if isinstance(loss, type) or not callable(loss):
         hint = f": write {loss.__name__}()" if isinstance(loss, type) else ""

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..autograd import is_grad_enabled, no_grad
+from ..checks import shown
 from ..tensor import Parameter, Tensor
 
 if TYPE_CHECKING:
@@ -88,6 +89,8 @@ class Steps:
         In ``fit`` with ``accumulate_gradients`` a step is taken after so many calls; with ``gradient_clip_norm`` the
         gradients are clipped before it.
         """
+        if not isinstance(loss, Tensor):
+            raise TypeError(f"minimize: the loss must be a Tensor, which has a gradient, not {shown(loss)}")
         state, optimizer = self._compiled, self.optimizer
         group = None if state is None else state.group
         if group is None or group.first:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from ... import _core, autocasting
 from ..._core import is_recording, record
+from ...checks import check_share, shown
 from ...tensor import Tensor
 from .. import elementwise, indexing, logic, manipulation, rearrange, rows
 from .. import reduction as reductions
@@ -141,8 +143,8 @@ def _general_cross_entropy(
     input: Tensor, target: Tensor, how: str, axis: int, weight: Any, ignore_index: int | None, smoothing: float
 ) -> Tensor:
     name, classes = "cross_entropy", input.shape[axis]
-    if not 0 <= smoothing <= 1:
-        raise ValueError(f"cross_entropy: label_smoothing={smoothing} is a share: it must be between 0 and 1")
+    check_share("cross_entropy: label_smoothing", smoothing)
+    _check_ignored(name, ignore_index)
     weight = _class_weight(name, weight, input, classes)
     if target.shape == input.shape:
         if ignore_index is not None and ignore_index >= 0:
@@ -203,6 +205,7 @@ def nll_loss(
     >>> st.nll_loss(st.log_softmax(st.tensor([[2.0, 2.0]])), st.tensor([1]))
     tensor(0.6931472)
     """
+    _check_ignored("nll_loss", ignore_index)
     input, target = as_tensors(input, target)
     axis = _class_axis("nll_loss", "input (log-probabilities)", input, axis)
     if autocasting.blocks:
@@ -266,6 +269,8 @@ def _class_axis(name: str, what: str, input: Tensor, axis: int) -> int:
 def _class_weight(name: str, weight: Any, input: Tensor, classes: int) -> Tensor | None:
     if weight is None:
         return None
+    if isinstance(weight, str | Mapping):
+        raise TypeError(f"{name}: weight must be {classes} numbers, one for each class, not {shown(weight)}")
     weight = as_tensor(weight, input)
     if weight.shape != (classes,):
         raise ValueError(f"{name}: weight has shape {weight.shape}: it must be ({classes},), a number for each class")
@@ -290,6 +295,11 @@ def _lines(name: str, input: Tensor, target: Tensor, axis: int) -> tuple[Tensor,
     if axis != ndim - 1:
         input = rearrange.moveaxis(input, axis, -1)
     return input if ndim == 2 else manipulation.reshape(input, (target.size, shape[axis])), flat(target), places
+
+
+def _check_ignored(name: str, ignore_index: Any) -> None:
+    if ignore_index is not None and not hasattr(ignore_index, "__index__"):
+        raise TypeError(f"{name}: ignore_index must be a label, an integer, or None, not {shown(ignore_index)}")
 
 
 def _checked(name: str, labels: Tensor, classes: int, ignore_index: int | None) -> tuple[Tensor, Tensor | None]:

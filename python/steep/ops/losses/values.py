@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from ...checks import check_real
 from ...tensor import Tensor
 from .. import elementwise, logic, manipulation
 from .. import reduction as reductions
@@ -45,6 +46,7 @@ def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 
 
     Raises ValueError for shapes that differ and delta ≤ 0.
     """
+    check_real("huber_loss: delta", delta)
     if not delta > 0:
         raise ValueError(f"huber_loss: delta={delta} must be greater than 0")
     x, t = pair("huber_loss", input, target)
