@@ -112,12 +112,12 @@ REFUSED: dict[str, list[Callable[[], Any]]] = {
         lambda: _core.take_along_axis_backward(X, INTS, 2, (4, 3)),
     ],
     "linear: a gradient of shape": [
-        lambda: _core.linear_vjp(X, ROW, None, None, "relu", False),
-        lambda: _core.linear_vjp(X, ROW, None, ROW, "relu", False),
-        lambda: _core.linear_vjp(X, None, None, DOUBLE, "tanh", True),
-        lambda: _core.linear_vjp(ONE, None, X, None, None, False),
-        lambda: _core.linear_vjp(X, ONE, None, None, None, False),
-        lambda: _core.linear_vjp(X, None, ROW, None, None, False),
+        lambda: _core.linear_vjp(X, ROW, None, None, "relu", False, False),
+        lambda: _core.linear_vjp(X, ROW, None, ROW, "relu", False, False),
+        lambda: _core.linear_vjp(X, None, None, DOUBLE, "tanh", True, False),
+        lambda: _core.linear_vjp(ONE, None, X, None, None, False, False),
+        lambda: _core.linear_vjp(X, ONE, None, None, None, False, False),
+        lambda: _core.linear_vjp(X, None, ROW, None, None, False, False),
     ],
 }
 OUT_OF_RANGE: dict[str, list[Callable[[], Any]]] = {
