@@ -63,7 +63,10 @@ class RowSort {
       T* const to = reinterpret_cast<T*>(y);
       if (unordered && !lost_nothing(from) && !order_equal(from, descending, index)) return false;
       if (gathers && index)
-        for (int64_t i = 0; i < n_; ++i) to[i] = from[index[i]];
+        parallel_for(pieces_, [&](int64_t p) {
+          const int64_t at = begin(p) * kernel_.lanes;
+          for (int64_t i = at; i < at + count(p); ++i) to[i] = from[index[i]];
+        });
       else if (gathers)
         put_shared(from, descending, to);
       return true;
