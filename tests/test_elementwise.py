@@ -157,6 +157,47 @@ def test_binary_special_values(case: Binary, dtype: str) -> None:
     assert_same(y, expected, zero_sign=case.tie is None)  # max(-0, +0) may be either
 
 
+@pytest.mark.host(reason="CUDA's own functions are less accurate")
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_powers_are_within_an_ulp(dtype: str, rng: np.random.Generator) -> None:
+    """Densely, where the exponent is large, and where the result is subnormal: NumPy's wider types have the digits."""
+    info, wider = np.finfo(dtype), np.longdouble if dtype == "float64" else np.float64
+    low, high = np.log(float(info.smallest_subnormal)), np.log(float(info.max))
+    n = 100_001
+    near = 1 + rng.choice([-1, 1], n) * np.exp2(rng.uniform(-info.nmant, -2, n))
+    a = np.concatenate([rng.uniform(0.6, 1.6, n), near, np.exp(rng.uniform(low, high, n))]).astype(dtype)
+    a = a[(a != 1) & (a > 0)]
+    b = (rng.uniform(low, high, a.size) / np.log(a.astype(np.float64))).astype(dtype)
+    whole = np.rint(rng.uniform(-9, 9, n)).astype(dtype)
+    a, b = np.concatenate([a, rng.normal(0, 9, n).astype(dtype)]), np.concatenate([b, whole])
+    order = rng.permutation(a.size)
+    a, b = a[order], b[order]
+    y = values(st.pow(tensor(a), tensor(b)))
+    with np.errstate(all="ignore"):
+        expected = a.astype(wider) ** b.astype(wider)
+        finite = np.abs(expected) <= info.max
+        ulp = np.spacing(np.abs(expected[finite]).astype(dtype)).astype(wider)
+        error = np.abs(y[finite].astype(wider) - expected[finite]) / ulp
+    assert error.max() < (0.52 if dtype == "float32" else 0.82)
+    assert_same(y[~finite], np.copysign(np.inf, expected[~finite]).astype(dtype))
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_powers_of_extremes(dtype: str) -> None:
+    info = np.finfo(dtype)
+    tiny, small, big, integers = info.smallest_subnormal, info.smallest_normal, info.max, 2.0 ** (info.nmant + 1)
+    numbers_ = [0.0, tiny, small, 0.5, 1 - info.epsneg, 1, 1 + info.eps, 1.5, 3, integers - 1, integers, big, np.inf]
+    some = np.array([*numbers_, *(-x for x in numbers_), np.nan], dtype)
+    a, b = (x.reshape(-1) for x in np.meshgrid(some, some))
+    y = values(st.pow(tensor(a), tensor(b)))
+    with np.errstate(all="ignore"):
+        expected = np.array([np.power(np.longdouble(p), np.longdouble(q)) for p, q in zip(a, b, strict=True)])
+        expected = expected.astype(dtype)
+    close = np.isfinite(expected) & (expected != 0)
+    np.testing.assert_allclose(y[close], expected[close], rtol=4 * info.eps)
+    assert_same(np.where(close, expected, y), expected)
+
+
 @pytest.mark.parametrize("name", PREDICATES)
 @pytest.mark.parametrize("dtype", FLOATS)
 def test_predicates(name: str, dtype: str) -> None:

@@ -76,6 +76,38 @@ def test_sorted_and_constant_rows() -> None:
             assert_same(st.topk(st.tensor(x), 3).values.numpy(), np.sort(x)[::-1][:3].copy())
 
 
+@pytest.mark.parametrize("kind", ["int64", "uint64", "float64"])
+@pytest.mark.parametrize("share", [0.0, 0.05, 0.5, 1.0])
+@pytest.mark.parametrize("n", [9, 100, 5000, 200_000])
+def test_keys_that_differ_in_their_last_bits(kind: str, share: float, n: int, rng: np.random.Generator) -> None:
+    """Beside numbers far away, which take the first bits: so many neighbours of a few numbers, some of them equal."""
+    if kind == "float64":
+        x, near = rng.standard_normal(n) * 1e300, 1 + rng.integers(0, n, n) * 2.0**-52
+    else:
+        x = rng.integers(0, 2**63, n).astype(kind)
+        near = (2**62 + rng.integers(0, n, n)).astype(kind)
+    x = np.where(rng.uniform(size=n) < share, near, x)
+    x[:2] = x.min(), x.max()
+    if kind == "int64":
+        x[:2] = -(2**63), 2**63 - 1
+    if kind == "uint64":
+        x[:2] = 0, 2**64 - 1
+    for descending in (False, True):
+        indices = order(x, 0, descending)
+        assert_same(st.argsort(st.tensor(x), 0, descending).numpy(), indices)
+        got = st.topk(st.tensor(x), n, 0, descending)
+        assert_same(got.indices.numpy(), indices)
+        assert_same(got.values.numpy(), x[indices])
+
+
+@pytest.mark.parametrize("lowest", [0, -50])
+def test_whole_numbers_in_float64(lowest: int, rng: np.random.Generator) -> None:
+    for n in (100, 5000, 200_000):
+        x = rng.integers(lowest, 50, n).astype(np.float64)
+        for descending in (False, True):
+            assert_same(st.argsort(st.tensor(x), 0, descending).numpy(), order(x, 0, descending))
+
+
 def test_views_and_methods(rng: np.random.Generator) -> None:
     x = rng.standard_normal((6, 8, 10)).astype(np.float32)
     t = st.tensor(x)

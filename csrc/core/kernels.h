@@ -121,24 +121,33 @@ struct DistanceKernels {
                    int64_t row, double* db);
 };
 
+/// What an item that is one word keeps of a key of 64 bits: (key - least) >> shift, above `places` bits for the place.
+struct KeyCut {
+  int64_t least = 0;
+  int shift = 0, places = 0;
+};
+
 /// Sorts items that are made of a row's elements. They are handled in packs of `lanes` items and `bytes` bytes; the
 /// last pack is filled up with items that come last.
 struct SortKernel {
   int64_t lanes, bytes;
   /// Items of n elements, whose places count from `first` on. Whether some have a key that elements of other bits
   /// share: zeros, and NaNs.
-  bool (*encode)(int64_t n, bool descending, const void* x, int64_t first, void* items);
+  bool (*encode)(int64_t n, bool descending, const void* x, int64_t first, const KeyCut& cut, void* items);
   /// Leaves them in `items`; `other` is as large. Both have room for one pack more if their number is odd.
   void (*sort)(int64_t packs, void* items, void* other);
   /// Two sorted runs, one behind the other, the first of `first` packs: of both the smaller half of the packs, rounded
   /// down, the larger half, or both.
   void (*merge)(int64_t first, int64_t packs, const void* items, void* to, bool lower, bool upper);
-  /// The elements (one of those that share a key) if y isn't null, and their places if items have them.
-  void (*decode)(int64_t n, bool descending, const void* items, void* y, int64_t* index);
+  /// The elements (one of those that share a key) if y isn't null, and their places if items have them. Whether
+  /// neighbours have the same cut key.
+  bool (*decode)(int64_t n, bool descending, const void* items, const KeyCut& cut, void* y, int64_t* index);
+  /// Extends least…largest to the keys of n elements. Null unless items have cut keys; these give no elements.
+  void (*range)(int64_t n, bool descending, const void* x, int64_t& least, int64_t& largest);
 };
-/// By what an item is: a key alone; with its place; with one that may be 2³² or more.
+/// By what an item is: a key alone; with its place; with one that may be 2³² or more; a cut key with its place.
 struct SortKernels {
-  SortKernel alone, placed, many_placed;
+  SortKernel alone, placed, many_placed, cut;
 };
 
 /// Optimizer updates of one contiguous parameter in place.

@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <atomic>
+#include <bit>
 #include <cstring>
+#include <mutex>
+#include <optional>
 #include <vector>
 
 #include "../cuda/table.h"
@@ -22,7 +25,9 @@ constexpr int64_t kGrain = 4096;    // elements of short rows that a thread sort
 constexpr int64_t kPiece = 65536;   // elements of a long row that a thread takes at least
 constexpr int64_t kSelecting = 64;  // of fewer than one in so many elements the best are selected
 
-constexpr int kSearches = 8;  // at a time
+constexpr int64_t kCut = 1 << 24;  // elements of a row at most whose keys are cut: of more too many would be equal
+constexpr int64_t kFewEqual = 8;   // of one in so many that cutting has put out of order the rest is ordered
+constexpr int kSearches = 8;       // at a time
 
 /// Sorts rows of n elements, one at a time; all threads share a row if `threads`.
 class RowSort {
@@ -36,25 +41,35 @@ class RowSort {
         items_(memory_.data),
         other_(items_ + (packs_ + 1) * kernel.bytes) {}
 
-  /// The elements of a row in their order, and their places, to what isn't null.
-  void operator()(const Array& x, int64_t row, bool descending, char* y, int64_t* index) {
+  /// The elements of a row in their order, and their places, to what isn't null. False if cutting the keys has made too
+  /// many equal.
+  bool operator()(const Array& x, int64_t row, bool descending, char* y, int64_t* index) {
     const int64_t size = int64_t(x.itemsize());
     const char* const elements = x.data + row * n_ * size;
+    const bool cut = kernel_.range;
+    if (cut) cut_keys(elements, size, descending);
     const bool shared = sort(elements, size, descending);
+    std::atomic<bool> equal = cut && cut_.shift && pieces_ > 1;  // neighbours may be in two pieces
     parallel_for(pieces_, [&](int64_t p) {
       const int64_t at = begin(p) * kernel_.lanes;
-      kernel_.decode(count(p), descending, items_ + begin(p) * kernel_.bytes, y ? y + at * size : nullptr,
-                     index ? index + at : nullptr);
+      if (kernel_.decode(count(p), descending, items_ + begin(p) * kernel_.bytes, cut_, y ? y + at * size : nullptr,
+                         index ? index + at : nullptr))
+        equal = true;
     });
-    if (!shared || !y) return;
-    visit_computed(x.dtype, [&](auto zero) {
+    const bool unordered = equal && cut_.shift, gathers = y && (cut || shared);
+    return !(unordered || gathers) || visit_computed(x.dtype, [&](auto zero) {
       using T = decltype(zero);
       const T* const from = reinterpret_cast<const T*>(elements);
       T* const to = reinterpret_cast<T*>(y);
-      if (index)
-        for (int64_t i = 0; i < n_; ++i) to[i] = from[index[i]];
-      else
+      if (unordered && !lost_nothing(from) && !order_equal(from, descending, index)) return false;
+      if (gathers && index)
+        parallel_for(pieces_, [&](int64_t p) {
+          const int64_t at = begin(p) * kernel_.lanes;
+          for (int64_t i = at; i < at + count(p); ++i) to[i] = from[index[i]];
+        });
+      else if (gathers)
         put_shared(from, descending, to);
+      return true;
     });
   }
 
@@ -65,12 +80,54 @@ class RowSort {
     return std::min(n_, begin(piece + 1) * kernel_.lanes) - begin(piece) * kernel_.lanes;
   }
 
+  /// Finds how many bits of the keys, less the least one, have room above a place.
+  void cut_keys(const char* x, int64_t size, bool descending) {
+    std::mutex mutex;
+    int64_t least = INT64_MAX, largest = INT64_MIN;
+    parallel_for(pieces_, [&](int64_t p) {
+      int64_t low = INT64_MAX, high = INT64_MIN;
+      kernel_.range(count(p), descending, x + begin(p) * kernel_.lanes * size, low, high);
+      const std::lock_guard lock(mutex);
+      least = std::min(least, low), largest = std::max(largest, high);
+    });
+    const int bits = std::bit_width(uint64_t(largest) - uint64_t(least)), places = std::bit_width(uint64_t(n_ - 1));
+    cut_ = {least, std::max(0, bits + places - 63), places};
+  }
+
+  /// Were the bits that were cut off the same in all keys? So they are of integers in float64.
+  template <class T>
+  bool lost_nothing(const T* x) const {
+    const Key<T> lost = Key<T>((Key<T>(1) << cut_.shift) - 1), first = sorting::key(x[0]);
+    for (int64_t i = 1; i < n_; ++i)
+      if ((sorting::key(x[i]) ^ first) & lost) return false;
+    return true;
+  }
+
+  /// Orders the places whose cut keys are equal by the keys. False where these are too many.
+  template <class T>
+  bool order_equal(const T* x, bool descending, int64_t* index) const {
+    const int64_t* const words = reinterpret_cast<const int64_t*>(items_);
+    const auto before = [&](int64_t a, int64_t b) {
+      const Key<T> p = sorting::key(x[a], descending), q = sorting::key(x[b], descending);
+      return p != q ? p < q : a < b;
+    };
+    int64_t left = n_ / kFewEqual + kFewEqual;
+    for (int64_t i = 0, end; i < n_; i = end) {
+      for (end = i + 1; end < n_ && (words[end] ^ words[i]) >> cut_.places == 0;) ++end;
+      if (std::is_sorted(index + i, index + end, before)) continue;
+      if ((left -= end - i) < 0) return false;
+      std::make_heap(index + i, index + end, before);  // which stays in its bounds where another thread changes x
+      std::sort_heap(index + i, index + end, before);
+    }
+    return true;
+  }
+
   /// Leaves the items in `items_`. Whether some share a key.
   bool sort(const char* x, int64_t size, bool descending) {
     std::atomic<bool> shared = false;
     parallel_for(pieces_, [&](int64_t p) {
       const int64_t first = begin(p), place = first * kernel_.lanes, at = first * kernel_.bytes;
-      if (kernel_.encode(count(p), descending, x + place * size, place, items_ + at)) shared = true;
+      if (kernel_.encode(count(p), descending, x + place * size, place, cut_, items_ + at)) shared = true;
       kernel_.sort(begin(p + 1) - first, items_ + at, other_ + at);
     });
     for (int64_t step = 1; step < pieces_; step *= 2) {
@@ -107,18 +164,25 @@ class RowSort {
   int64_t n_, packs_, pieces_;
   Array memory_;  // from the allocator, which keeps it: fresh pages cost more than a pass of the sort
   char *items_, *other_;
+  KeyCut cut_;
 };
 
 /// The elements of the rows in their order to y, and their places to index, unless they have no data.
 void sort_rows(const Array& x, int64_t rows, int64_t n, bool descending, const Array& y, const Array& index) {
   const SortKernels& k = kernels().sort[x.dtype];
-  const SortKernel& kernel = !index.data ? k.alone : n <= int64_t(1) << 32 ? k.placed : k.many_placed;
+  const SortKernel& whole = !index.data ? k.alone : n <= int64_t(1) << 32 ? k.placed : k.many_placed;
+  const SortKernel& kernel = index.data && k.cut.range && n <= kCut ? k.cut : whole;
   const bool threads = rows < num_threads();  // these share a row, instead of the rows
   const auto run = [&](int64_t begin, int64_t end) {
     RowSort sort(kernel, n, threads);
-    for (int64_t row = begin; row < end; ++row)
-      sort(x, row, descending, y.data ? y.data + row * n * int64_t(x.itemsize()) : nullptr,
-           index.data ? index.as<int64_t>() + row * n : nullptr);
+    std::optional<RowSort> other;
+    for (int64_t row = begin; row < end; ++row) {
+      char* const to = y.data ? y.data + row * n * int64_t(x.itemsize()) : nullptr;
+      int64_t* const places = index.data ? index.as<int64_t>() + row * n : nullptr;
+      if (sort(x, row, descending, to, places)) continue;
+      if (!other) other.emplace(whole, n, threads);
+      (*other)(x, row, descending, to, places);
+    }
   };
   if (threads)
     run(0, rows);

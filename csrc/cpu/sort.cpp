@@ -219,18 +219,19 @@ STEEP_INLINE void put_elements(Span span, Vec<KeyOf<T>> key, bool descending, vo
 }
 
 template <class T>
-bool encode_alone(int64_t n, bool descending, const void* x, int64_t, void* items) {
+bool encode_alone(int64_t n, bool descending, const void* x, int64_t, const KeyCut&, void* items) {
   using I = KeyOf<T>;
   return each_key<T>(n, descending, x, [&](int64_t i, auto span, Vec<I> key) {
     span.fill_rest(key, std::numeric_limits<I>::max()).store(static_cast<I*>(items) + i);
   });
 }
 template <class T>
-void decode_alone(int64_t n, bool descending, const void* items, void* y, int64_t*) {
+bool decode_alone(int64_t n, bool descending, const void* items, const KeyCut&, void* y, int64_t*) {
   using I = KeyOf<T>;
   each_vector<I>(n, [&](int64_t i, auto span) {
     put_elements<T>(span, Vec<I>::load(static_cast<const I*>(items) + i), descending, y, i);
   });
+  return false;
 }
 
 // A key of 32 bits above its place: an item that is one number.
@@ -254,7 +255,7 @@ STEEP_INLINE Vec<int32_t> halves_of(Vec<int64_t> low, Vec<int64_t> high) {
 constexpr int64_t kWords = Vec<int64_t>::n;
 
 template <class T>
-bool encode_word(int64_t n, bool descending, const void* x, int64_t first, void* items) {
+bool encode_word(int64_t n, bool descending, const void* x, int64_t first, const KeyCut&, void* items) {
   int64_t* const words = static_cast<int64_t*>(items);
   return each_key<T>(n, descending, x, [&](int64_t i, auto span, Vec<int32_t> key) {
     const Vec<int32_t> place = Vec<int32_t>::iota() + int32_t(uint32_t(first + i));
@@ -265,21 +266,22 @@ bool encode_word(int64_t n, bool descending, const void* x, int64_t first, void*
   });
 }
 template <class T>
-void decode_word(int64_t n, bool descending, const void* items, void* y, int64_t* index) {
+bool decode_word(int64_t n, bool descending, const void* items, const KeyCut&, void* y, int64_t* index) {
   const int64_t* const words = static_cast<const int64_t*>(items);
   each_vector<int64_t>(n, [&](int64_t i, auto span) {
     span.store(index + i, Vec<int64_t>::load(words + i) & Vec<int64_t>(0xFFFFFFFF));
   });
-  if (!y) return;
+  if (!y) return false;
   each_vector<int32_t>(n, [&](int64_t i, auto span) {
     const Vec<int64_t> low = Vec<int64_t>::load(words + i),
                        high = n - i > kWords ? Vec<int64_t>::load(words + i + kWords) : low;
     put_elements<T>(span, halves_of<1>(low, high), descending, y, i);
   });
+  return false;
 }
 
 template <class T>
-bool encode_placed(int64_t n, bool descending, const void* x, int64_t first, void* items) {
+bool encode_placed(int64_t n, bool descending, const void* x, int64_t first, const KeyCut&, void* items) {
   using I = KeyOf<T>;
   int64_t* const numbers = static_cast<int64_t*>(items);
   return each_key<T>(n, descending, x, [&](int64_t i, auto span, Vec<I> key) {
@@ -301,11 +303,11 @@ bool encode_placed(int64_t n, bool descending, const void* x, int64_t first, voi
   });
 }
 template <class T>
-void decode_placed(int64_t n, bool descending, const void* items, void* y, int64_t* index) {
+bool decode_placed(int64_t n, bool descending, const void* items, const KeyCut&, void* y, int64_t* index) {
   using I = KeyOf<T>;
   const int64_t* const numbers = static_cast<const int64_t*>(items);
   each_vector<int64_t>(n, [&](int64_t i, auto span) { span.store(index + i, Placed::load(numbers + 2 * i).place); });
-  if (!y) return;
+  if (!y) return false;
   each_vector<I>(n, [&](int64_t i, auto span) {
     const Vec<int64_t> low = Vec<int64_t>::load(numbers + 2 * i);
     if constexpr (sizeof(I) == 8)
@@ -314,12 +316,46 @@ void decode_placed(int64_t n, bool descending, const void* items, void* y, int64
       put_elements<T>(span, halves_of<0>(low, n - i > kWords ? Vec<int64_t>::load(numbers + 2 * (i + kWords)) : low),
                       descending, y, i);
   });
+  return false;
+}
+
+// A key of 64 bits, of which the lower ones are cut off, above its place: half of the memory and of the moves. The few
+// items whose keys have become equal are ordered afterwards.
+
+template <class T>
+void key_range(int64_t n, bool descending, const void* x, int64_t& least, int64_t& largest) {
+  using V = Vec<int64_t>;
+  V low = least, high = largest;
+  each_key<T>(n, descending, x, [&](int64_t, auto span, V key) {
+    low = min(low, span.fill_rest(key, least)), high = max(high, span.fill_rest(key, largest));
+  });
+  least = reduce(low, [](V a, V b) { return min(a, b); });
+  largest = reduce(high, [](V a, V b) { return max(a, b); });
+}
+template <class T>
+bool encode_cut(int64_t n, bool descending, const void* x, int64_t first, const KeyCut& cut, void* items) {
+  using V = Vec<int64_t>;
+  return each_key<T>(n, descending, x, [&](int64_t i, auto span, V key) {
+    const V word = shift_right_logical(key - cut.least, cut.shift) << cut.places | (V::iota() + (first + i));
+    span.fill_rest(word, INT64_MAX).store(static_cast<int64_t*>(items) + i);
+  });
+}
+bool decode_cut(int64_t n, bool, const void* items, const KeyCut& cut, void*, int64_t* index) {
+  using V = Vec<int64_t>;
+  const int64_t* const words = static_cast<const int64_t*>(items);
+  const V beyond = int64_t(1) << cut.places;
+  auto equal = beyond < beyond;
+  each_vector<int64_t>(n, [&](int64_t i, auto span) {
+    const V word = V::load(words + i), next = V::load(words + i + 1);
+    equal = equal | (((word ^ next) < beyond) & (V::iota() < V(n - 1 - i)));
+    span.store(index + i, word & (beyond - 1));
+  });
+  return equal.any();
 }
 
 template <class P>
-constexpr SortKernel kernel(bool (*encode)(int64_t, bool, const void*, int64_t, void*),
-                            void (*decode)(int64_t, bool, const void*, void*, int64_t*)) {
-  return {P::kLanes, P::kSlot * int64_t(sizeof(typename P::Number)), encode, sort<P>, merge<P>, decode};
+constexpr SortKernel kernel(decltype(SortKernel::encode) encode, decltype(SortKernel::decode) decode) {
+  return {P::kLanes, P::kSlot * int64_t(sizeof(typename P::Number)), encode, sort<P>, merge<P>, decode, nullptr};
 }
 
 }  // namespace
@@ -329,7 +365,12 @@ void fill_sort(Kernels& k) {
     SortKernels& all = k.sort[dtype_of<T>()];
     all.alone = kernel<Alone<KeyOf<T>>>(encode_alone<T>, decode_alone<T>);
     all.many_placed = all.placed = kernel<Placed>(encode_placed<T>, decode_placed<T>);
-    if constexpr (sizeof(KeyOf<T>) == 4) all.placed = kernel<Alone<int64_t>>(encode_word<T>, decode_word<T>);
+    if constexpr (sizeof(KeyOf<T>) == 4) {
+      all.placed = kernel<Alone<int64_t>>(encode_word<T>, decode_word<T>);
+    } else {
+      all.cut = kernel<Alone<int64_t>>(encode_cut<T>, decode_cut);
+      all.cut.range = key_range<T>;
+    }
   });
 }
 
