@@ -349,3 +349,17 @@ def test_batches_cut_from_a_group_of_them_are_those_of_the_loop(shuffle: bool, l
         np.testing.assert_array_equal(inputs["b"].numpy(), x["b"][rows])
         np.testing.assert_array_equal(targets.numpy(), y[rows])
         np.testing.assert_array_equal(weighted.numpy(), weight[rows])
+
+
+def test_no_more_is_cut_ahead_than_a_few_small_batches() -> None:
+    from steep.train.sources import Arrays
+
+    x, y = st.zeros((3000, 1)), st.zeros((3000, 3000))
+    for data, batch_size, ahead in (((x, None), 1, 256), ((x, y), 8, 10), ((y, None), 100, 1)):
+        for shuffle in (False, True):
+            batches = Arrays(data, batch_size, st.device("cpu"), shuffle).epoch()
+            before = st.memory_stats()["in_use"]
+            (first, *_), _ = next(batches)
+            assert first.shape[0] == batch_size
+            taken = sum(z.dtype.itemsize * z.size / 3000 for z in data if z is not None) * batch_size * ahead
+            assert st.memory_stats()["in_use"] - before <= taken * 1.25 + 4096

@@ -258,12 +258,12 @@ def test_a_residual_is_exact_on_integers(m: int, k: int, n: int, dtype: str, rng
 @pytest.mark.parametrize("half", ["bfloat16", "float16"])
 def test_a_residual_of_halves_is_rounded_once(half: str, rng: np.random.Generator) -> None:
     x, w, b, r = (tensor(rng.standard_normal(s)).astype(half) for s in ((7, 40), (9, 40), (9,), (7, 9)))
-    y = st.linear(x, w, b, "tanh", residual=r)
+    y = st.linear(x, w, b, "relu", residual=r)
     wide = [v.astype("float64").numpy() for v in (x, w, b, r)]
-    exact = np.tanh(wide[0] @ wide[1].T + wide[2] + wide[3])
+    exact = np.maximum(wide[0] @ wide[1].T + wide[2] + wide[3], 0)
     eps = 2.0**-8 if half == "bfloat16" else 2.0**-11
     assert y.dtype is getattr(st, half)
-    np.testing.assert_allclose(y.astype("float64").numpy(), exact, rtol=0.51 * 2 * eps, atol=1e-6)
+    np.testing.assert_allclose(y.astype("float64").numpy(), exact, rtol=1.02 * eps, atol=1e-5)
 
 
 def test_layers_take_a_residual(rng: np.random.Generator) -> None:
@@ -276,10 +276,34 @@ def test_layers_take_a_residual(rng: np.random.Generator) -> None:
         np.testing.assert_allclose(layer(x, r.numpy()).detach().numpy(), expected, rtol=1e-5, atol=1e-6)
     with pytest.raises(ValueError, match=r"residual of shape \(4,\): it is added to a result of shape \(6, 4\)"):
         layer(x, r[0])
-    with pytest.raises(TypeError, match="linear: input, weight, bias and residual must have one floating-point dtype"):
-        layer(x, r.astype("float64"))
+    for other in (r.astype("float64"), r.tolist()):  # cast, as the input is
+        assert layer(x, other).dtype is st.float32
+    with pytest.raises(TypeError, match="one floating-point dtype; input float32, weight float32, residual float64"):
+        st.linear(x, layer.weight, residual=r.astype("float64"))
+
+
+@pytest.mark.parametrize("activation", [None, "relu"])
+def test_autocast_leaves_a_residual_its_digits(activation: Any, rng: np.random.Generator) -> None:
+    x, r = (tensor(rng.standard_normal(s).astype("f4")) for s in ((6, 5), (6, 4)))
+    layer = st.nn.Linear(5, 4, activation=activation)
     with st.autocast("bfloat16"):
-        assert layer(x, r).dtype is st.bfloat16
+        wide, low = layer(x, r + 100), layer(x, (r + 100).astype("bfloat16"))
+        plain = st.nn.Linear(5, 4)
+        plain.load_state_dict(layer.state_dict())
+        expected = ACTIVATIONS[activation](plain(x) + (r + 100))
+    assert (wide.dtype, low.dtype) == (st.float32, st.bfloat16)
+    assert_same(wide.detach().numpy(), expected.detach().numpy())
+
+
+@pytest.mark.parametrize(("m", "k", "n"), [(1, 5000, 64), (64, 4096, 33), (3, 4096, 50)])
+def test_a_large_residual_is_added_last(m: int, k: int, n: int, rng: np.random.Generator) -> None:
+    """Added first, it would round every sum at its own size."""
+    x, w = (rng.standard_normal(s).astype("f4") for s in ((m, k), (n, k)))
+    r = (rng.standard_normal((m, n)) * 1e5).astype("f4")
+    for weight in (tensor(w), tensor(w.T.copy()).T):
+        product = st.linear(tensor(x), weight).numpy()
+        np.testing.assert_allclose(product, x.astype("f8") @ w.T.astype("f8"), atol=1e-3)
+        np.testing.assert_array_max_ulp(st.linear(tensor(x), weight, residual=tensor(r)).numpy(), product + r, 1)
 
 
 def test_matmul_against_torch(rng: np.random.Generator) -> None:

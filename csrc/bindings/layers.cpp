@@ -51,9 +51,10 @@ Array linear_checked(const Array& x, const Array& weight, const Array* bias, con
   }
   const auto differs = [&](const Array* a) { return a && a->dtype != x.dtype; };
   if (!is_floating(x.dtype) || differs(&weight) || differs(bias) || differs(residual))
-    throw TypeError(message("linear: input, weight, bias and residual must have one floating-point dtype, not ",
-                            name(x.dtype), ", ", name(weight.dtype), bias ? std::string(", ") + name(bias->dtype) : "",
-                            residual ? std::string(", ") + name(residual->dtype) : ""));
+    throw TypeError(message("linear: input, weight, bias and residual must have one floating-point dtype; input ",
+                            name(x.dtype), ", weight ", name(weight.dtype),
+                            bias ? std::string(", bias ") + name(bias->dtype) : "",
+                            residual ? std::string(", residual ") + name(residual->dtype) : ""));
   const Unlocked unlocked(work_of(x, weight.shape[0]));
   return linear(x, weight, bias, residual, activation);
 }

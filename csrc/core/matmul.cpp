@@ -212,21 +212,21 @@ void matmul(const Array& a, const Array& b, Array& out, double alpha, double bet
 
 namespace {
 
-/// By one pass on CUDA: the gradient before the activation, to dz, and the sum of its rows.
+/// By one pass on CUDA, of a contiguous g: the gradient before the activation, to dz, and the sum of its rows.
 Array bias_gradient(const Array& g, const Array& y, const UnaryKernel* activation, Array& dz) {
   const int64_t n = g.shape[g.ndim() - 1];
-  const Array rows = contiguous(g), result = contiguous(y);
+  const Array result = contiguous(y);
   Array sum(g.dtype, {n}, g.device());
-  const DeviceScope scope("linear", {&rows, &result, &dz, &sum});
-  cuda::table()->bias_gradient(g.dtype, fused_activation(activation), g.size() / n, n, rows.data, result.data, dz.data,
+  const DeviceScope scope("linear", {&g, &result, &dz, &sum});
+  cuda::table()->bias_gradient(g.dtype, fused_activation(activation), g.size() / n, n, g.data, result.data, dz.data,
                                sum.data);
   return sum;
 }
 
-/// Its values from rows without gaps, as far from `beside` as vectors are apart: what a kernel can add to a product.
-Array addable(const Array& x, const Array& beside) {
+/// Its values from rows without gaps, where a kernel can add them to the elements of `out`.
+Array addable(const Array& x, const Array& out) {
   Array rows = contiguous(x);
-  return (rows.data - beside.data) % 16 == 0 ? rows : copy(rows);
+  return !on_cuda(out) || (rows.data - out.data) % 16 == 0 ? rows : copy(rows);
 }
 
 }  // namespace
@@ -237,8 +237,7 @@ Array linear(const Array& x, const Array& weight, const Array* bias, const Array
   Dims shape = x.shape;
   shape[shape.n - 1] = features;
   check_same_device("linear", {&x, &weight, bias, residual});
-  const bool adds = !residual || !is_half(x.dtype) || on_cuda(x);  // the CPU's products of halves don't
-  if (!is_multiplied(x) || !adds) {
+  if (!is_multiplied(x)) {
     const DType t = computed_in(x.dtype);
     const Array b = bias ? astype(*bias, t) : Array(), r = residual ? astype(*residual, t) : Array();
     const Array y = linear(astype(x, t), astype(weight, t), bias ? &b : nullptr, residual ? &r : nullptr, activation);
@@ -258,9 +257,9 @@ Array linear(const Array& x, const Array& weight, const Array* bias, const Array
     g.a = rows.as<T>(), g.a_row = in, g.a_col = 1;
     g.b = weight.as<T>(), g.b_row = weight.strides[1], g.b_col = weight.strides[0];
     g.c = out.as<T>(), g.c_row = features;
-    g.alpha = T(1), g.beta = T(residual ? 1 : 0);
+    g.alpha = T(1), g.beta = T(0);
     g.bias = bias ? b.as<T>() : nullptr, g.relu = relu;
-    g.d = residual ? r.as<T>() : nullptr;
+    g.residual = residual ? r.as<T>() : nullptr;
     on_cuda(out) ? launch(g, {}, fused) : multiply(g);
   });
   if (activation && !relu && !(on_cuda(out) && fused != cuda::Activation::none)) {
@@ -284,7 +283,8 @@ LinearGrads linear_backward(const Array& g, const Array* x, const Array* weight,
   Array dz = g;  // of x @ weightᵀ + bias + residual
   if (activation) {
     dz = Array(g.dtype, g.shape, g.device());
-    if (wants.bias && on_cuda(g) && fused_activation(activation) != cuda::Activation::none && g.size() > 0)
+    if (wants.bias && on_cuda(g) && g.is_contiguous() && fused_activation(activation) != cuda::Activation::none &&
+        g.size() > 0)
       out.dbias = bias_gradient(g, *y, activation, dz);
     else
       elementwise("linear", activation->backward[g.dtype], std::array{&g, y, y}, dz);

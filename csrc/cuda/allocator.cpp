@@ -51,8 +51,10 @@ struct Block {
 
 bool is_captured(cudaStream_t stream) {
   cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
-  if (cudaStreamIsCapturing(stream, &status) != cudaSuccess) cudaGetLastError();  // it has been destroyed
-  return status != cudaStreamCaptureStatusNone;
+  const cudaError_t error = cudaStreamIsCapturing(stream, &status);
+  if (error == cudaSuccess) return status != cudaStreamCaptureStatusNone;
+  cudaGetLastError();
+  return error == cudaErrorStreamCaptureImplicit;  // and else another library's, which it has destroyed
 }
 
 /// A freed block that other streams may still use.

@@ -123,7 +123,8 @@ Product<T> product_of(const Gemm<T>& g, const GemmBatch& matrices, Activation ac
   p.b = {g.b, g.n, g.b_col, g.b_row, {}};
   p.k = g.k;
   p.c = g.c, p.c_row = g.c_row;
-  p.epilogue = {SumOf<T>(g.alpha), SumOf<T>(g.beta), g.bias, 0, activation, g.d ? g.d - g.c : 0};
+  p.epilogue = {SumOf<T>(g.alpha), SumOf<T>(g.beta), g.bias, 0, activation};
+  if (g.residual) p.epilogue.beta = 1, p.epilogue.d = g.residual - g.c;
   return p;
 }
 
@@ -206,7 +207,7 @@ void multiply_integers(const Gemm<T>& g, const GemmBatch& matrices) {
   using U = std::make_unsigned_t<T>;
   const auto data = [](const T* x) { return reinterpret_cast<const U*>(x); };
   multiply<U>({g.m, g.n, g.k, data(g.a), g.a_row, g.a_col, data(g.b), g.b_row, g.b_col, reinterpret_cast<U*>(g.c),
-               g.c_row, U(g.alpha), U(g.beta), data(g.bias), false, data(g.d)},
+               g.c_row, U(g.alpha), U(g.beta), data(g.bias), false, data(g.residual)},
               matrices, Activation::none);
 }
 

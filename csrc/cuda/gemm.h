@@ -57,7 +57,7 @@ struct Epilogue {
   const T* bias = nullptr;
   int64_t bias_row = 0;  // the step to the next row's, if it isn't one for all
   Activation activation = Activation::none;
-  ptrdiff_t d = 0;  // the step from an element of C to what beta multiplies, a multiple of 16 bytes
+  ptrdiff_t d = 0;  // the step from an element of C to what beta multiplies, if it isn't C: a multiple of 16 bytes
 
   __device__ Sum bias_of(int64_t row, int64_t column) const {
     return bias ? Sum(bias[row * bias_row + column]) : Sum(0);

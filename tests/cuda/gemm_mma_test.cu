@@ -172,16 +172,16 @@ TEST(epilogues) {
   });
 }
 
-TEST(another_matrix_may_be_added) {
+TEST(residuals) {
   for_each_kind([]<class K>(K) {
     using T = typename K::T;
     for (const auto& [n, k] : {std::pair<int64_t, int64_t>{40, 48}, {39, 20}, {9, 3000}})
       for (Activation activation : {Activation::none, Activation::relu, Activation::tanh}) {
-        const Try t{17, n, k, Layout::rows, Layout::columns, 1, -0.5, true, activation, {2}};
+        const Try t{17, n, k, Layout::rows, Layout::columns, 1, 1, true, activation, {2}};
         const Inputs<T> in = integers<T>(t);
         const DeviceArray<T> a(in.a), b(in.b), bias(in.bias), d(in.c), c(std::vector<T>(in.c.size(), T(-77.f)));
         Gemm<T> g = gemm_of<T>(t, a.data(), b.data(), bias.data(), c.data());
-        g.d = d.data();
+        g.beta = 0, g.residual = d.data();
         multiply_by_mma(g, batch_of(t), activation, K::operands);
         CHECK(same_bits(c.host(), run<K>(t, in)));
         CHECK(same_bits(d.host(), in.c));

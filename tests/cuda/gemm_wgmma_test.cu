@@ -177,7 +177,7 @@ TEST(epilogues) {
 }
 
 template <class T>
-void check_another_matrix(const Try& t) {
+void check_residual(const Try& t) {
   const Inputs<T> in = random_inputs<T>(t);
   const DeviceArray<T> a(in.a), b(in.b), bias(in.bias), d(in.c), c(std::vector<T>(in.c.size(), T(-77.f)));
   Product<T> g = product_of<T>(t, a.data(), b.data(), bias.data(), c.data());
@@ -187,13 +187,13 @@ void check_another_matrix(const Try& t) {
   CHECK(same_bits(d.host(), in.c));
 }
 
-TEST(another_matrix_may_be_added) {
+TEST(residuals) {
   for (int parts : {1, 3})
     for (int64_t n : {72, 75}) {
-      check_another_matrix<bfloat16>({70, n, 200, Lies::along_k, Lies::along_k, kHalves, 1, 0.5, 0.25, true,
-                                      Activation::tanh, 2, false, false, 0, parts});
-      check_another_matrix<float>({70, n, 200, Lies::along_k, Lies::along_k, kPieces, 0, 1, 1, false, Activation::relu,
-                                   2, false, false, 0, parts});
+      check_residual<bfloat16>({70, n, 200, Lies::along_k, Lies::along_k, kHalves, 1, 0.5, 0.25, true, Activation::tanh,
+                                2, false, false, 0, parts});
+      check_residual<float>({70, n, 200, Lies::along_k, Lies::along_k, kPieces, 0, 1, 1, false, Activation::relu, 2,
+                             false, false, 0, parts});
     }
 }
 

@@ -78,7 +78,7 @@ struct Tile {
   bfloat16* c;
   int64_t c_row;
   int columns;
-  const bfloat16* bias;
+  const bfloat16 *bias, *residual;
   bool relu;
 };
 
@@ -116,6 +116,7 @@ void run(const Tile& t) {
         continue;
       }
       y = y + bias;
+      if (t.residual) y = y + widened(_mm256_maskz_loadu_epi16(mask, t.residual + i * t.c_row + half * Sums::n));
       if (t.relu) y = max(Sums(0), y);
       _mm256_mask_storeu_epi16(t.c + i * t.c_row + half * Sums::n, mask, (__m256i)_mm512_cvtneps_pbh(y.v));
     }
@@ -161,7 +162,8 @@ void block(const Gemm<bfloat16>& g, const GemmRange& r) {
           t.bias = g.bias ? g.bias + j0 + j : nullptr;
           for (int64_t i = 0; i < height; i += tile_rows) {
             t.a = a_copy + i / tile_rows * depth * kRows;
-            t.c = g.c + (i0 + i) * g.c_row + j0 + j;
+            const int64_t at = (i0 + i) * g.c_row + j0 + j;
+            t.c = g.c + at, t.residual = g.residual ? g.residual + at : nullptr;
             t.sums = several ? reinterpret_cast<float*>(a_copy + a_size) + (i0 - r.m0 + i) * columns + j : nullptr;
             run_rows(t, std::min(tile_rows, height - i), std::make_integer_sequence<int, kRows>());
           }

@@ -20,7 +20,8 @@ void block(const Gemm<T>& g, const GemmRange& r) {
   const Path<T> path(g);
   if (!path.dots && g.m == 1 && g.b_col == 1) return row_times_matrix(g, r.n0, r.n1);
   if (!path.dots && g.n == 1 && g.a_row == 1 && g.c_row == 1 && !g.bias) {  // A·x = xᵀ·Aᵀ
-    const Gemm<T> t{1, g.m, g.k, g.b, 0, g.b_row, g.a, g.a_col, 1, g.c, g.m, g.alpha, g.beta, nullptr, g.relu, g.d};
+    const Gemm<T> t{1, g.m, g.k, g.b,     0,      g.b_row, g.a,    g.a_col,
+                    1, g.c, g.m, g.alpha, g.beta, nullptr, g.relu, g.residual};
     return row_times_matrix(t, r.m0, r.m1);
   }
   if (path.swaps) return swapped(g, r, path);
@@ -72,8 +73,9 @@ void block(const Gemm<T>& g, const GemmRange& r) {
             b = copy;
           }
           const int64_t at = (i0 + i) * g.c_row + j0 + j;
-          call.a = a, call.b = b, call.c = g.c + at, call.d = k0 == 0 && g.d ? g.d + at : call.c;
+          call.a = a, call.b = b, call.c = g.c + at;
           call.epilogue.bias = last && g.bias ? g.bias + j0 + j : nullptr;
+          call.epilogue.residual = last && g.residual ? g.residual + at : nullptr;
           run_tile(path, call, tile_m, tile_n);
         };
         if (call.k > 64 || b_is_used_once) {  // keep the panel of B in L1 and walk down A

@@ -12,11 +12,12 @@
 namespace steep::STEEP_ISA_NS {
 namespace {
 
-/// sum = alpha·sum + beta·D [+ bias] [then relu].
+/// sum = alpha·sum + beta·C [+ bias] [+ residual] [then relu].
 template <class T>
 struct Epilogue {
   T alpha, beta;
-  const T* bias;  // from this tile's first column on, or null
+  const T* bias;      // from this tile's first column on, or null
+  const T* residual;  // from its first element on, or null
   bool relu;
 };
 
@@ -28,7 +29,6 @@ struct TileCall {
   const T* b;
   int64_t b_row, b_col;
   T* c;
-  const T* d;  // which may be c
   int64_t c_row;
   int tail;  // columns in the last vector of tile_kernel
   Epilogue<T> epilogue;
@@ -91,8 +91,9 @@ void tile_kernel(const TileCall<T>& t) {
   const auto all = [](T x, const auto& s) { return std::remove_cvref_t<decltype(s)>(x); };
   if (e.alpha != 1) each([&](auto& s, auto...) { s = rounded((all(e.alpha, s) * s).v); });
   if (e.beta != 0)
-    each([&](auto& s, int i, int j, auto& lanes) { s += all(e.beta, s) * lanes.load(t.d + i * t.c_row + j); });
+    each([&](auto& s, int i, int j, auto& lanes) { s += all(e.beta, s) * lanes.load(t.c + i * t.c_row + j); });
   if (e.bias) each([&](auto& s, int, int j, auto& lanes) { s += lanes.load(e.bias + j); });
+  if (e.residual) each([&](auto& s, int i, int j, auto& lanes) { s += lanes.load(e.residual + i * t.c_row + j); });
   if (e.relu) each([&](auto& s, auto...) { s = max(all(0, s), s); });
   each([&](auto& s, int i, int j, auto& lanes) { lanes.store(t.c + i * t.c_row + j, s); });
 }
@@ -131,8 +132,9 @@ void dot_kernel(const TileCall<T>& t) {
       T& c = t.c[i * t.c_row + j];
       T y = results[i][j];
       if (e.alpha != 1) y = rounded(e.alpha * y);
-      if (e.beta != 0) y += e.beta * t.d[i * t.c_row + j];
+      if (e.beta != 0) y += e.beta * c;
       if (e.bias) y += e.bias[j];
+      if (e.residual) y += e.residual[i * t.c_row + j];
       c = e.relu && y < 0 ? 0 : y;
     }
 }

@@ -1,4 +1,4 @@
-// A row times a matrix: C(1×n) = alpha·x·B + beta·D. Nothing is used twice, so all that matters is to read B as
+// A row times a matrix: C(1×n) = alpha·x·B + beta·C. Nothing is used twice, so all that matters is to read B as
 // streams.
 #pragma once
 #include <utility>
@@ -12,9 +12,9 @@ namespace {
 
 constexpr int kStreams = 8;  // rows of B read side by side: their factors stay in registers
 
-/// c[j] = alpha·Σ x[i]·B[i][j] + beta·d[j] over K ≤ kStreams rows.
+/// c[j] = alpha·Σ x[i]·B[i][j] + beta·c[j] over K ≤ kStreams rows.
 template <class T, int K>
-void add_rows(const T* x, int64_t x_step, const T* b, int64_t b_row, int64_t n, T* c, const T* d, T alpha, T beta) {
+void add_rows(const T* x, int64_t x_step, const T* b, int64_t b_row, int64_t n, T* c, T alpha, T beta) {
   using V = Vec<T>;
   V factor[K > 0 ? K : 1];
 #pragma GCC unroll 8
@@ -24,7 +24,7 @@ void add_rows(const T* x, int64_t x_step, const T* b, int64_t b_row, int64_t n, 
 #pragma GCC unroll 8
     for (int i = 0; i < K; ++i) sum += factor[i] * load_at(b + i * b_row + j);
     if (alpha != 1) sum = rounded((alpha * sum).v);
-    if (beta != 0) sum += beta * load_at(d + j);
+    if (beta != 0) sum += beta * load_at(c + j);
     return sum;
   };
   int64_t j = 0;
@@ -50,10 +50,10 @@ void row_times_matrix(const Gemm<T>& g, int64_t n0, int64_t n1) {
     T* const c = g.c + j;
     for (int64_t k = 0; k < g.k || k == 0; k += kStreams) {
       const auto add = pick_add_rows<T>(min(kStreams, g.k - k), std::make_integer_sequence<int, kStreams + 1>{});
-      add(g.a + k * g.a_col, g.a_col, g.b + k * g.b_row + j, g.b_row, n, c, k == 0 && g.d ? g.d + j : c, g.alpha,
-          k == 0 ? g.beta : T{1});
+      add(g.a + k * g.a_col, g.a_col, g.b + k * g.b_row + j, g.b_row, n, c, g.alpha, k == 0 ? g.beta : T{1});
     }
     for (int64_t i = 0; g.bias && i < n; ++i) c[i] += g.bias[j + i];
+    for (int64_t i = 0; g.residual && i < n; ++i) c[i] += g.residual[j + i];
     for (int64_t i = 0; g.relu && i < n; ++i) c[i] = c[i] < 0 ? 0 : c[i];
   }
 }

@@ -25,11 +25,12 @@ void turn_over(const Gemm<T>& g, const T* tile, int64_t i0, int64_t j0, int64_t 
         for (int r = 0; r < V::n; ++r) x[r] = V::load(tile + (j + r) * NR + i);
         transpose<T>(x, std::make_integer_sequence<int, V::n>{});
         T* c = g.c + (i0 + i) * g.c_row + j0 + j;
-        const T* d = g.d ? g.d + (c - g.c) : c;
-        for (int r = 0; r < V::n && i + r < rows; ++r, c += g.c_row, d += g.c_row) {
+        const T* residual = g.residual ? g.residual + (c - g.c) : nullptr;
+        for (int r = 0; r < V::n && i + r < rows; ++r, c += g.c_row) {
           V s = x[r];
-          if (g.beta != 0) s += V(g.beta) * lanes.load(d);
+          if (g.beta != 0) s += V(g.beta) * lanes.load(c);
           if (g.bias) s += bias;
+          if (residual) s += lanes.load(residual + r * g.c_row);
           if (g.relu) s = max(V(0), s);
           lanes.store(c, s);
         }
@@ -55,7 +56,7 @@ void swapped(const Gemm<T>& g, const GemmRange& r, const Path<T>& path) {
   TileCall<T> call{};
   call.a_row = path.pack_a ? packed.row_step : g.b_col, call.a_col = 1;
   call.b_row = NR, call.b_col = 1;
-  call.c = tile, call.d = tile, call.c_row = NR;
+  call.c = tile, call.c_row = NR;
   call.epilogue.alpha = g.alpha;
   for (int64_t j = r.n0; j < r.n1; j += Size::mr) {
     const int64_t columns = min(Size::mr, r.n1 - j);

@@ -74,6 +74,8 @@ class Linear(Module):
         weight = self.weight
         if not _core.suits(x, weight):
             x = self._admit(x)
+        if residual is not None:
+            residual = self._cast(as_tensor(residual, weight))
         y = _core.linear(x, weight, self.bias, self._fused, residual)
         return y if self._then is None else self._then(y)
 
@@ -81,14 +83,16 @@ class Linear(Module):
         return Spec((self.in_features,), self.weight.dtype)
 
     def _admit(self, x: Any) -> Tensor:
-        weight = self._tensor_of("weight")
-        rows = as_tensor(x, weight)
+        rows = as_tensor(x, self._tensor_of("weight"))
         if rows.ndim == 0 or rows.shape[-1] != self.in_features:
             raise ValueError(
                 f"{self._label()} (in_features={self.in_features}) got input of shape {rows.shape}: "
                 f"its last axis must be {self.in_features}"
             )
-        return rows if autocasting.is_low(rows) else rows.astype(weight.dtype)
+        return self._cast(rows)
+
+    def _cast(self, x: Tensor) -> Tensor:
+        return x if autocasting.is_low(x) else x.astype(self.weight.dtype)
 
     def extra_repr(self) -> str:
         """The layer's sizes."""

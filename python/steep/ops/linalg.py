@@ -62,8 +62,8 @@ def linear(x: Any, weight: Any, bias: Any = None, activation: str | None = None,
     """activation(x @ weightᵀ + bias + residual) in one pass, for x (…, in), weight (out, in) and bias (out,) or None.
 
     ``activation`` is None, "relu", "sigmoid" or "tanh"; ``residual``, of the result's shape (…, out), is what a network
-    carries past a layer. All operands have one floating-point dtype. Raises ValueError and TypeError with the shapes
-    and dtypes.
+    carries past a layer. All operands have one floating-point dtype. In blocks of ``autocast`` the others are cast, and
+    a float32 residual makes the result float32. Raises ValueError and TypeError with the shapes and dtypes.
 
     >>> import steep as st
     >>> x, weight, bias = st.ones((1, 2)), st.tensor([[1.0, -3.0]]), st.tensor([1.0])
@@ -84,7 +84,10 @@ def _linear(x: Any, weight: Any, bias: Any, activation: str | None, residual: An
     if activation is not None and activation not in FUSED_ACTIVATIONS:
         raise ValueError(f"linear: activation={activation!r} must be None or one of {', '.join(FUSED_ACTIVATIONS)}")
     if autocasting.blocks:
-        x, weight, bias, residual = autocasting.in_low_precision(x, weight, bias, residual)
+        x, weight, bias = autocasting.in_low_precision(x, weight, bias)
+        if residual is not None and residual.dtype is not x.dtype:  # it keeps its digits
+            y = _core.linear_of_tensors(x, weight, bias, None, None) + residual
+            return y if activation is None else getattr(elementwise, activation)(y)
     return _core.linear_of_tensors(x, weight, bias, activation, residual)
 
 

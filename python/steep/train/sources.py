@@ -16,7 +16,7 @@ from .. import _core, random
 from ..devices import Device, cpu
 from ..ops import take, to_device
 from ..stack import level_outside
-from ..structure import first_tensor, map_tensors, named_tensors
+from ..structure import first_tensor, map_leaves, map_tensors, named_tensors
 from ..tensor import Tensor
 from .batches import Data, Form, as_data, placed
 
@@ -103,26 +103,25 @@ class Arrays(Source):
 
     def again(self, number: int) -> Data | None:
         """Any batch can be had again."""
-        return next(self._batches(number))[0]
+        return next(self._batches(number, 1))[0]
 
-    def _batches(self, start: int) -> Iterator[Marked]:
+    def _batches(self, start: int, group: int | None = None) -> Iterator[Marked]:
+        """From batch ``start`` on. They are cut ``group`` at a time: several small ones cost less together."""
         order, size, last = self._order, self.batch_size, self.steps - 1
-        data = self.data
+        data, device = self.data, self.device
         if order is not None:
             # On a CUDA device once an epoch: each gather there checks its indices, and waits for the result.
             data = _each(data, lambda x: x if x.device is cpu else take(x, to_device(order, x.device), 0))
-        # On the CPU for many small batches at once: views of what is gathered cost less.
-        group = max(rows_to_measure(data) // size, 1)
+        group = group or min(max(int(2**20 / max(size * _bytes(data), 1)), 1), 256)
         for begin in range(start, self.steps, group):
-            end = min(begin + group, self.steps)
-            part = data
+            end, part = min(begin + group, self.steps), data
             if order is not None or end - begin < math.ceil(self.samples / size):
                 rows = (slice(begin * size, end * size),)
                 chosen = None if order is None else _core.basic_index(order, rows)
                 part = _each(data, partial(_gathered, rows, chosen))
-            batches = zip(*[_batches_of(x, size, self.device, end - begin) for x in part], strict=True)
-            for number, batch in enumerate(batches, begin):
-                yield batch, number == last
+            moves = any(x.device is not device for _, x in named_tensors(part, ""))
+            for number, batch in enumerate(zip(*[_cut(x, size, end - begin) for x in part], strict=True), begin):
+                yield _each(batch, lambda x: to_device(x, device)) if moves else batch, number == last
 
 
 def _each(data: Data, f: Callable[[Tensor], Tensor]) -> Data:
@@ -134,23 +133,22 @@ def _gathered(rows: Any, chosen: Tensor | None, x: Tensor) -> Tensor:
     return _core.basic_index(x, rows) if chosen is None or x.device is not cpu else _core.take(x, chosen, 0)
 
 
-def _batches_of(x: Any, size: int, device: Device, count: int) -> list[Any]:
-    """The rows of each batch, on the model's device."""
-    if not isinstance(x, Tensor):
-        parts = [slice(i * size, (i + 1) * size) for i in range(count)]
-        return [map_tensors(partial(_rows, part, device), x) for part in parts]
-    views = _core.row_views(x, size)
-    return views if x.device is device else [to_device(view, device) for view in views]
+def _cut(x: Any, size: int, count: int) -> list[Any]:
+    """The rows of each of ``count`` batches."""
+    if isinstance(x, Tensor):
+        return _core.row_views(x, size)
+    views = map_tensors(lambda leaf: iter(_core.row_views(leaf, size)), x)
+    return [map_leaves(lambda leaf: next(leaf) if isinstance(leaf, Iterator) else leaf, views) for _ in range(count)]
 
 
-def _rows(rows: slice, device: Device, x: Tensor) -> Tensor:
-    return to_device(_core.basic_index(x, (rows,)), device)
+def _bytes(data: Any) -> float:
+    """Those of a sample."""
+    return sum(x.size * x.dtype.itemsize / len(x) for _, x in named_tensors(data, ""))
 
 
 def rows_to_measure(data: Data) -> int:
     """Samples in a batch that nothing is learned from: as many as fit in 1 MiB, where small ones cost least each."""
-    sizes = [x.size * x.dtype.itemsize / len(x) for _, x in named_tensors(data[0], "x")]
-    return max(32, int(2**20 / max(sum(sizes), 1)))
+    return max(32, int(2**20 / max(_bytes(data[0]), 1)))
 
 
 class Batches(Source):
