@@ -93,6 +93,39 @@ def test_norms_of_subnormal_numbers(dtype: str) -> None:
     check(st.layer_norm(st.asarray(x), 3, eps=0.0), exact / np.sqrt((exact**2).mean()), 8, dtype)
 
 
+@pytest.mark.parametrize("shape", [(300, 9), (20, 9, 30)])
+@pytest.mark.parametrize("mean", [0, 100, 1e6])
+@pytest.mark.parametrize("affine", [True, False])
+def test_batch_norm(shape: tuple[int, ...], mean: float, affine: bool, dtype: str, rng: np.random.Generator) -> None:
+    """A mean that is large beside the deviation costs no digits; on the CPU squares may overflow."""
+    scales = [1e-37, 1e-20, 1, 1e16, 1e19, 1e20, 1e28, 1, 1e-3] if st.get_default_device().type == "cpu" else [1] * 9
+    x = rng.uniform(-1, 1, shape)
+    x = ((x + mean) * np.array(scales).reshape(9, *[1] * (x.ndim - 2))).astype(dtype)
+    w, b = (rng.uniform(1, 2, 9).astype(dtype) for _ in "wb")
+    over, by_channel = (0, *range(2, x.ndim)), (9, *[1] * (x.ndim - 2))
+    g = rng.uniform(1, 2, shape).astype(dtype)
+    wide, h = x.astype(np.longdouble), g.astype(np.longdouble)
+    centred = wide - wide.mean(over, keepdims=True)
+    centred -= centred.mean(over, keepdims=True)  # which long double has rounded, too
+    deviation = np.sqrt((centred**2).mean(over, keepdims=True) + 1e-5)
+    normal = centred / deviation
+    parameters = [st.tensor(p, requires_grad=True) for p in (w, b)] if affine else []
+    factor, shift = (w.reshape(by_channel), b.reshape(by_channel)) if affine else (np.ones(by_channel, dtype), 0)
+    leaf = st.tensor(x, requires_grad=True)
+    y = st.batch_norm(leaf, None, None, *parameters, training=True)
+    check(y, normal * factor + shift, 12 * (np.abs(normal * factor) + 1), dtype)
+    share = (h * normal).mean(over, keepdims=True)
+    slope = (h - h.mean(over, keepdims=True) - normal * share) * factor / deviation
+    size = (np.abs(h) + np.abs(h).mean(over, keepdims=True) + np.abs(normal)) * 2 * factor / deviation
+    sums = [(h * normal).sum(over), h.sum(over)]
+    sizes = [np.abs(h * normal).sum(over) + np.abs(h).sum(over), np.abs(h).sum(over)]
+    for create_graph in (False, True):
+        dx, *others = st.grad(y, [leaf, *parameters], st.asarray(g), retain_graph=True, create_graph=create_graph)
+        check(dx, slope, 20 * size, dtype)
+        for other, exact, bound in zip(others, sums, sizes, strict=False):
+            check(other, exact, 20 * bound, dtype)
+
+
 def distances(a: Array, b: Array, p: float) -> tuple[Array, Array]:
     """Of long doubles, from differences that are divided by the largest; and those divided by the distance."""
     x = a[:, None] - b
@@ -116,7 +149,7 @@ def test_cdist(p: float, d: int, dtype: str, rng: np.random.Generator) -> None:
     check(y, exact, 200 * exact, dtype)
     for size in (1.0, 1e-20, 1e20):
         g = (rng.uniform(1, 2, y.shape) * size).astype(dtype)
-        vanished = np.finfo(dtype).smallest_normal / np.finfo(dtype).eps * max(size, 1)  # powers that are next to nothing
+        vanished = max(size, 1) * np.finfo(dtype).smallest_normal / np.finfo(dtype).eps  # of powers next to nothing
         slopes = g[..., None].astype(np.longdouble) * np.sign(ratio) * np.abs(ratio) ** (p - 1)
         for got, axis, sign in zip(st.grad(y, leaves, st.asarray(g), retain_graph=True), (1, 0), (1, -1), strict=True):
             check(got, sign * slopes.sum(axis), 400 * np.abs(slopes).sum(axis) + vanished, dtype)
