@@ -176,9 +176,9 @@ struct GradientKernels {
   bool (*unscale)(int64_t n, T* x, T factor);  // x *= factor; whether all results are finite
 };
 
-/// C(m×n) = alpha·A(m×k)·B(k×n) + beta·C [+ bias(n)] [+ residual(m×n)] [then relu]. Steps in elements, any sign, so that
-/// transposes are free. C's rows are contiguous, and a residual is laid out as C; on CUDA it begins at a multiple of 16
-/// bytes from C. With beta == 0, C is not read; with a residual beta is 0.
+/// C(m×n) = alpha·A(m×k)·B(k×n) + beta·C [+ bias(n)] [+ residual(m×n)] [then relu]. Steps in elements, any sign, so
+/// that transposes are free. C's rows are contiguous, and a residual is laid out as C; on CUDA it begins at a multiple
+/// of 16 bytes from C. With beta == 0, C is not read; with a residual beta is 0.
 template <class T>
 struct Gemm {
   int64_t m, n, k;

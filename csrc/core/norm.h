@@ -1,4 +1,5 @@
-// The norm of many numbers as one vector, from one pass over them, or two where one could overflow.
+// The norm of many numbers as one vector, from one pass over them, or two where one could overflow; and units for sums
+// of squares.
 #pragma once
 #include <cmath>
 #include <limits>
@@ -44,6 +45,19 @@ struct NormPlan {
     return divides ? unit * ::pow(total, 1 / ord) : unit;
   }
 };
+
+/// Sums of squares of T that are smaller may lack some that have vanished.
+template <class T>
+inline constexpr double kLeastSquares = sizeof(T) == 8 ? 0x1p-900 : 0x1p-100;
+
+/// What numbers must be multiplied by, a power of two, for their squares to be in the range of T, if the mean of those,
+/// and eps, is `mean_square`: 1 where none has overflowed, and those that have vanished don't count.
+template <class T>
+STEEP_HD T unit_for_squares(double mean_square) {
+  constexpr bool wide = sizeof(T) == 8;
+  if (!(mean_square < std::numeric_limits<double>::infinity())) return T(wide ? 0x1p-600 : 0x1p-80);
+  return mean_square < kLeastSquares<T> ? T(wide ? 0x1p700 : 0x1p90) : T(1);
+}
 
 /// What gradients of a norm are multiplied by, so that it becomes at most max_norm; as PyTorch's.
 STEEP_HD double clip_factor(double norm, double max_norm) {

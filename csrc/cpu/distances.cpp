@@ -2,6 +2,7 @@
 // one set lie across the lanes, in panels packed coordinate by coordinate; elements of the other are broadcast. A tile
 // of sums stays in registers, as in a matrix product.
 #include "../core/kernels.h"
+#include "../core/norm.h"
 #include "lanes.h"
 //
 #include "../ops/math.h"
@@ -13,6 +14,10 @@ constexpr int kVectors = STEEP_VECTOR_BYTES == 64 ? 3 : 2;  // of a panel: with 
 constexpr int kTile = STEEP_VECTOR_BYTES == 64 ? 8 : 4;
 constexpr int64_t kDepth = 128;  // coordinates at a time: a panel stays in L1, and sums in T stay short
 constexpr int64_t kBlock = 64;   // points at a time in the derivative, for the same reasons
+
+/// Longer distances may make weights of usual gradients vanish.
+template <class T>
+constexpr double kLong = sizeof(T) == 8 ? 0x1p300 : 0x1p30;
 
 /// x^p for x ≥ 0: by multiplications and a root where 2p is a small integer.
 template <class T>
@@ -50,6 +55,7 @@ template <class T>
 struct Unequal {  // p = 0, which has no derivative
   using V = Vec<T>;
   static constexpr int rows = kTile;
+  static constexpr bool has_powers = false;
   STEEP_INLINE V add(V sum, V x) const { return sum + select(x != 0, V(1), V(0)); }
   STEEP_INLINE V combine(V a, V b) const { return a + b; }
   STEEP_INLINE V finish(V sum) const { return sum; }
@@ -66,6 +72,7 @@ struct Manhattan : Unequal<T> {
 template <class T>
 struct Euclidean : Unequal<T> {
   using V = Vec<T>;
+  static constexpr bool has_powers = true;
   STEEP_INLINE V add(V sum, V x) const { return fma(x, x, sum); }
   STEEP_INLINE V finish(V sum) const { return sqrt(sum); }
   STEEP_INLINE V weight(V g, V y) const { return select(y == 0, V(0), g / y); }
@@ -84,6 +91,7 @@ template <class T>
 struct Minkowski : Manhattan<T> {
   using V = Vec<T>;
   static constexpr int rows = 1;  // calls leave no registers to more
+  static constexpr bool has_powers = true;
   Power<T> power, root, slope;
   explicit Minkowski(double p) : power(p), root(1 / p), slope(p - 1) {}
   STEEP_INLINE V add(V sum, V x) const { return sum + power(abs(x)); }
@@ -121,30 +129,75 @@ STEEP_NOINLINE void pack(int64_t n, int64_t width, int64_t depth, int64_t d, con
     for (int64_t k = 0; k < depth; ++k) panel[k * width + j] = j < n ? b[j * d + k] : T(0);
 }
 
+/// Have none of the powers in sums between these overflowed, and none vanished that count?
+template <class T>
+STEEP_INLINE bool fits(Vec<T> low, Vec<T> high) {
+  return ((low >= T(kLeastSquares<T>)) & (high <= std::numeric_limits<T>::max())).all();
+}
+
+/// The distance of two points in units of the largest difference.
+template <class T, class Metric>
+STEEP_NOINLINE T scaled_distance(const Metric& metric, int64_t d, const T* a, const T* b) {
+  Vec<T> sizes = T(0);
+  const auto difference = [&](int64_t k, auto span) { return span.load(a + k) - span.load(b + k); };
+  each_vector<T>(d, [&](int64_t k, auto span) { sizes = Max::combine(sizes, abs(difference(k, span))); });
+  if ((sizes == 0).all()) return 0;
+  if (isnan(sizes).any()) return std::numeric_limits<T>::quiet_NaN();
+  const T unit = reduce(sizes, [](Vec<T> x, Vec<T> y) { return max(x, y); });
+  if (unit > std::numeric_limits<T>::max()) return unit;
+  const double sum = sum_of<T>(d, [&](int64_t k, auto span) { return metric.add(T(0), difference(k, span) / unit); });
+  return metric.finish(T(sum))[0] * unit;
+}
+
 /// Where the sums of a tile go: `n` columns of y, whose rows are `row` apart, from the first coordinates on, and as
-/// distances after the last ones.
+/// distances after the last ones; and the points, of d coordinates, to the columns of b.
+template <class T>
 struct Output {
   int64_t n, row;
   bool first, last;
+  int64_t d;
+  const T* b;
 };
 
+/// Puts the distances whose sums don't fit.
 template <class T, class Metric>
-STEEP_NOINLINE void put_rows(const Metric& metric, int rows, int64_t width, const T* sums, T* y, const Output& out) {
-  for (; rows > 0; --rows, sums += width, y += out.row)
+STEEP_NOINLINE void put_scaled(const Metric& metric, const T* sums, const T* a, T* y, const Output<T>& out) {
+  for (int64_t j = 0; j < out.n; j += Vec<T>::n) {
+    const Vec<T> sum = Vec<T>::load(sums + j);
+    if (fits(sum, sum)) continue;
+    for (int64_t q = j; q < out.n && q < j + Vec<T>::n; ++q)
+      if (!(sums[q] >= T(kLeastSquares<T>) && sums[q] <= std::numeric_limits<T>::max()))
+        y[q] = scaled_distance(metric, out.d, a, out.b + q * out.d);
+  }
+}
+
+/// a: the points of the rows.
+template <class T, class Metric>
+STEEP_NOINLINE void put_rows(const Metric& metric, int rows, int64_t width, T* sums, const T* a, T* y,
+                             const Output<T>& out) {
+  for (int r = 0; r < rows; ++r, sums += width, a += out.d, y += out.row) {
+    Vec<T> low = T(1), high = T(1);
     each_vector<T>(out.n, [&](int64_t j, auto span) {
       Vec<T> sum = Vec<T>::load(sums + j);
       if (!out.first) sum = metric.combine(span.load(y + j), sum);
       span.store(y + j, out.last ? metric.finish(sum) : sum);
+      if constexpr (Metric::has_powers) {
+        if (!out.first) sum.store(sums + j);
+        low = min(sum, low), high = max(sum, high);
+      }
     });
+    if (Metric::has_powers && out.last && !fits(low, high)) put_scaled(metric, sums, a, y, out);
+  }
 }
 
-/// R rows of distances to the points of a panel of `count` vectors, over some of the coordinates.
+/// R rows of distances to the points of a panel of `count` vectors, over `depth` of the coordinates from k on.
 template <int R, int count, class T, class Metric>
-STEEP_NOINLINE void tile(const Metric& metric, int64_t depth, int64_t d, const T* a, const T* panel, T* y,
-                         const Output& out) {
+STEEP_NOINLINE void tile(const Metric& metric, int64_t k, int64_t depth, const T* a, const T* panel, T* y,
+                         const Output<T>& out) {
   constexpr int64_t L = Vec<T>::n;
+  const int64_t d = out.d;
   Vec<T> sum[R][count] = {};
-  for (int64_t k = 0; k < depth; ++k, panel += count * L) {
+  for (const int64_t end = k + depth; k < end; ++k, panel += count * L) {
     Vec<T> b[count];
 #pragma GCC unroll 4
     for (int v = 0; v < count; ++v) b[v] = Vec<T>::load(panel + v * L);
@@ -160,7 +213,7 @@ STEEP_NOINLINE void tile(const Metric& metric, int64_t depth, int64_t d, const T
   for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
     for (int v = 0; v < count; ++v) sum[r][v].store(sums + (r * count + v) * L);
-  put_rows(metric, R, count * L, sums, y, out);
+  put_rows(metric, R, count * L, sums, a, y, out);
 }
 
 template <class T>
@@ -171,11 +224,11 @@ void distances(int64_t n, int64_t m, int64_t d, const T* a, const T* b, double p
       for (int64_t k = 0; k < d || k == 0; k += kDepth) {
         const int64_t depth = d - k < kDepth ? d - k : kDepth;
         pack(points, count * Vec<T>::n, depth, d, b + j * d + k, panel);
-        const Output out{points, row, k == 0, k + depth == d};
+        const Output<T> out{points, row, k == 0, k + depth == d, d, b + j * d};
         int64_t i = 0;
         for (; i + Metric::rows <= n; i += Metric::rows)
-          tile<Metric::rows, count>(metric, depth, d, a + i * d + k, panel, y + i * row + j, out);
-        for (; i < n; ++i) tile<1, count>(metric, depth, d, a + i * d + k, panel, y + i * row + j, out);
+          tile<Metric::rows, count>(metric, k, depth, a + i * d, panel, y + i * row + j, out);
+        for (; i < n; ++i) tile<1, count>(metric, k, depth, a + i * d, panel, y + i * row + j, out);
       }
     });
   };
@@ -212,26 +265,42 @@ void distances_backward(int64_t n, int64_t m, int64_t d, const T* a, const T* b,
   alignas(64) double sums[kDepth * kWidth];
   visit_metric<T>(p, [&]<class Metric>(const Metric& metric) {
     each_panel<T>(m, [&](int64_t j, int64_t points, auto count) {
-      constexpr int64_t width = count * Vec<T>::n;
+      constexpr int vectors = count;
+      constexpr int64_t width = vectors * Vec<T>::n;
       for (int64_t k = 0; k < d; k += kDepth) {
         const int64_t depth = d - k < kDepth ? d - k : kDepth;
         pack(points, width, depth, d, b + j * d + k, panel);
         for (int64_t s = 0; s < depth * width; ++s) sums[s] = 0;
         for (int64_t i = 0; i < n; i += kBlock) {
           const int64_t rows = n - i < kBlock ? n - i : kBlock;
-          for (int64_t r = 0; r < rows; ++r)
-            each_vector<T>(points, [&](int64_t q, auto span) {
-              const Vec<T> length = span.load(y + (i + r) * row + j + q);
-              length.store(lengths + r * width + q);
-              metric.weight(span.load(g + (i + r) * row + j + q), length).store(weights + r * width + q);
-            });
-          int64_t c = 0;
-          for (; c + Metric::rows <= depth; c += Metric::rows)
-            slope_tile<Metric::rows, count>(metric, rows, d, a + i * d + k + c, panel + c * width, weights, lengths,
-                                            sums + c * width);
-          for (; c < depth; ++c)
-            slope_tile<1, count>(metric, rows, d, a + i * d + k + c, panel + c * width, weights, lengths,
-                                 sums + c * width);
+          const auto weigh = [&](const auto& by) {
+            Vec<T> longest = T(0), heaviest = T(0);
+            for (int64_t r = 0; r < rows; ++r)
+              each_vector<T>(points, [&](int64_t q, auto span) {
+                const Vec<T> length = span.load(y + (i + r) * row + j + q),
+                             weight = by.weight(span.load(g + (i + r) * row + j + q), length);
+                length.store(lengths + r * width + q);
+                weight.store(weights + r * width + q);
+                longest = max(length, longest), heaviest = max(abs(weight), heaviest);
+              });
+            return ((longest <= T(kLong<T>)) & (heaviest <= std::numeric_limits<T>::max())).all();
+          };
+          const auto add = [&]<class M>(const M& by) {
+            int64_t c = 0;
+            for (; c + M::rows <= depth; c += M::rows)
+              slope_tile<M::rows, vectors>(by, rows, d, a + i * d + k + c, panel + c * width, weights, lengths,
+                                           sums + c * width);
+            for (; c < depth; ++c)
+              slope_tile<1, vectors>(by, rows, d, a + i * d + k + c, panel + c * width, weights, lengths,
+                                     sums + c * width);
+          };
+          if (weigh(metric) || !std::is_same_v<Metric, Euclidean<T>>) {
+            add(metric);
+          } else {  // g / y overflows, or may vanish, where x / y doesn't
+            const Minkowski<T> powers(2);
+            weigh(powers);
+            add(powers);
+          }
         }
         for (int64_t q = 0; q < points; ++q)
           for (int64_t c = 0; c < depth; ++c) db[(j + q) * d + k + c] += sums[c * width + q];

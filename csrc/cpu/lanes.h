@@ -47,6 +47,18 @@ struct Streamed : Whole {
   }
 };
 
+/// The number 1, by which nothing needs to be multiplied.
+struct One {
+  template <class V>
+  friend STEEP_INLINE V operator*(V v, One) {
+    return v;
+  }
+  template <class V>
+  friend STEEP_INLINE V operator/(V v, One) {
+    return v;
+  }
+};
+
 template <class T, class F>
 STEEP_INLINE void each_vector(int64_t n, F f) {
   constexpr int64_t L = Vec<T>::n;

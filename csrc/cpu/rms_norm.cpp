@@ -1,24 +1,47 @@
 // Normalisation of the rows of a matrix by the root of their mean square: Zhang, Sennrich, "Root mean square layer
 // normalization", 2019.
 #include "../core/kernels.h"
+#include "../core/norm.h"
 #include "lanes.h"
 
 namespace steep::STEEP_ISA_NS {
 namespace {
 
+/// One row, whose numbers are multiplied by `unit` first. Returns the unit that it needs, and stores nothing if that is
+/// another one, unless `unit` is no guess.
+template <class T, class Unit>
+STEEP_INLINE T rms_norm_row(const OutputRows<T>& out, int64_t n, const T* x, const T* weight, double eps, Unit unit,
+                            T* y, T* rstd) {
+  const auto load = [&](int64_t j, auto span) { return span.load(x + j) * unit; };
+  const double squares = sum_of<T>(n, [&](int64_t j, auto span) {
+    const Vec<T> v = load(j, span);
+    return v * v;
+  });
+  const double mean = squares / double(n) + eps * unit * unit;
+  if constexpr (std::is_same_v<Unit, One>)
+    if (const T needed = unit_for_squares<T>(mean); needed != 1) return needed;
+  const double exact_rstd = 1 / __builtin_sqrt(mean);
+  const T scale = T(exact_rstd);
+  *rstd = T(exact_rstd * unit);
+  out.each(y, [&](int64_t j, auto span) {
+    const Vec<T> v = load(j, span) * scale;
+    span.store(y + j, weight ? v * span.load(weight + j) : v);
+  });
+  return 1;
+}
+
+template <class T>
+STEEP_NOINLINE void rms_norm_scaled_row(const OutputRows<T>& out, int64_t n, const T* x, const T* weight, double eps,
+                                        T unit, T* y, T* rstd) {
+  rms_norm_row(out, n, x, weight, eps, unit, y, rstd);
+}
+
 template <class T>
 void rms_norm(int64_t rows, int64_t n, const T* x, const T* weight, double eps, T* y, T* rstd) {
   const OutputRows<T> out(rows, n);
   for (; rows > 0; --rows, x += n, y += n, ++rstd) {
-    const double squares = sum_of<T>(n, [&](int64_t j, auto span) {
-      const Vec<T> v = span.load(x + j);
-      return v * v;
-    });
-    const T scale = *rstd = T(1 / __builtin_sqrt(squares / double(n) + eps));
-    out.each(y, [&](int64_t j, auto span) {
-      const Vec<T> v = span.load(x + j) * scale;
-      span.store(y + j, weight ? v * span.load(weight + j) : v);
-    });
+    const T unit = rms_norm_row(out, n, x, weight, eps, One(), y, rstd);
+    if (unit != 1) rms_norm_scaled_row(out, n, x, weight, eps, unit, y, rstd);
   }
   out.end();
 }

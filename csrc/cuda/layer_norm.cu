@@ -1,4 +1,5 @@
 // Layer normalisation of the rows of a matrix: Ba, Kiros, Hinton, "Layer normalization", 2016.
+#include "../core/norm.h"
 #include "column_sums.cuh"
 #include "table.h"
 
@@ -17,25 +18,31 @@ struct LayerNorm {
 
   template <class Row>
   __device__ void operator()(Row& row, int64_t index) const {
-    const T origin = row.exists(index) ? x[index * n] : T(0);  // near the mean: the sum loses nothing to a large one
+    T origin = row.exists(index) ? x[index * n] : T(0);  // near the mean: the sum loses nothing to a large one
     RowSum<T, 1> distances{}, squares{};
-    T m = 0, scale = 0, shift = 0;
+    T unit = 1, m = 0, scale = 0, shift = 0;  // unit: another one where squares of v - m aren't in range
+    int first = 0;
     row.sweep(kPasses, index, {x}, {T(0)}, [&](auto at) {
-      if (at.pass == 0) {
-        distances.add(row, at, [&](int k, T(&term)[1]) { term[0] = row.contains(k) ? row.v[0][k] - origin : T(0); });
+      if (at.pass == first) {
+        distances.add(row, at,
+                      [&](int k, T(&term)[1]) { term[0] = row.contains(k) ? row.v[0][k] * unit - origin : T(0); });
         if (at.is_last) m = T(double(origin) + distances.sum[0] * inverse_n);
-      } else if (at.pass == 1) {
+      } else if (at.pass == first + 1) {
         squares.add(row, at, [&](int k, T(&term)[1]) {
-          const T d = row.v[0][k] - m;
+          const T d = row.v[0][k] * unit - m;
           term[0] = row.contains(k) ? d * d : T(0);
         });
         if (!at.is_last) return;
         // x - m is exact near the mean; what rounding the mean to T has cost comes back in the variance and in `shift`.
         const double slip = distances.sum[0] * inverse_n - (double(m) - double(origin));
-        scale = 1 / sqrt(Vec<T>(T(squares.sum[0] * inverse_n - slip * slip + eps))).v;
+        const double variance = squares.sum[0] * inverse_n - slip * slip + eps * unit * unit;
+        scale = 1 / sqrt(Vec<T>(T(variance))).v;
         shift = T(-slip) * scale;
+        if (first > 0) return;
+        unit = unit_for_squares<T>(variance);
+        if (row.needs_more(2, unit != 1)) distances = {}, squares = {}, origin *= unit, first = 2;
       } else {
-        row.each([&](int k) { row.v[0][k] = (row.v[0][k] - m) * scale + shift; });
+        row.each([&](int k) { row.v[0][k] = (row.v[0][k] * unit - m) * scale + shift; });
         T parameter[Row::kCount] = {};
         if (weight) {
           row.load_row(weight, parameter);
@@ -48,7 +55,7 @@ struct LayerNorm {
         row.store_matrix(y, row.v[0]);
       }
     });
-    if (row.writes(index)) mean[index] = m, rstd[index] = scale;
+    if (row.writes(index)) mean[index] = m / unit, rstd[index] = scale * unit;
   }
 };
 
@@ -75,7 +82,8 @@ struct LayerNormBackward {
       RowSum<T, 2> means{};
       row.sweep(dx ? 2 : 1, index, {g, x}, {T(0), T(0)}, [&](auto at) {
         if (at.is_new) {  // v becomes h and x̂
-          row.each([&](int k) { row.v[1][k] = (row.v[1][k] - m) * scale; });
+          // From halves, since the difference of large numbers could overflow.
+          row.each([&](int k) { row.v[1][k] = (row.v[1][k] * T(0.5) - m / 2) * (scale * 2); });
           if (at.pass == 0) {
             row.each([&](int k) {
               weight_sum[k] += row.v[0][k] * row.v[1][k];

@@ -1,5 +1,6 @@
 // Normalisation of the rows of a matrix by the root of their mean square: Zhang, Sennrich, "Root mean square layer
 // normalization", 2019.
+#include "../core/norm.h"
 #include "column_sums.cuh"
 #include "table.h"
 
@@ -18,14 +19,23 @@ struct RmsNorm {
   template <class Row>
   __device__ void operator()(Row& row, int64_t index) const {
     RowSum<T, 1> squares{};
-    T scale = 0;
+    T unit = 1, scale = 0;  // unit: another one where squares of v aren't in range
+    int last = kPasses - 1;
     row.sweep(kPasses, index, {x}, {T(0)}, [&](auto at) {
-      if (at.pass == 0) {
-        squares.add(row, at, [&](int k, T(&term)[1]) { term[0] = row.v[0][k] * row.v[0][k]; });
-        if (at.is_last) scale = 1 / sqrt(Vec<T>(T(squares.sum[0] * inverse_n + eps))).v;
+      if (at.pass < last) {
+        squares.add(row, at, [&](int k, T(&term)[1]) {
+          const T v = row.v[0][k] * unit;
+          term[0] = v * v;
+        });
+        if (!at.is_last) return;
+        const double mean = squares.sum[0] * inverse_n + eps * unit * unit;
+        scale = 1 / sqrt(Vec<T>(T(mean))).v;
+        if (at.pass > 0) return;
+        unit = unit_for_squares<T>(mean);
+        if (row.needs_more(1, unit != 1)) squares = {}, ++last;
         return;
       }
-      row.each([&](int k) { row.v[0][k] *= scale; });
+      row.each([&](int k) { row.v[0][k] = row.v[0][k] * unit * scale; });
       if (weight) {
         T w[Row::kCount] = {};
         row.load_row(weight, w);
@@ -33,7 +43,7 @@ struct RmsNorm {
       }
       row.store_matrix(y, row.v[0]);
     });
-    if (row.writes(index)) rstd[index] = scale;
+    if (row.writes(index)) rstd[index] = scale * unit;
   }
 };
 

@@ -82,8 +82,9 @@ class Row {
     if constexpr (kCluster) rest_ = rest_ < 0 ? 0 : rest_ > plan_.slice ? plan_.slice : rest_;
     column_ = begin + first_;
     at_ = index * plan_.n + column_;
+    more_passes_ = 0;
 #pragma unroll 1
-    for (int pass = 0; pass < passes; ++pass) {
+    for (int pass = 0; pass < passes + more_passes_; ++pass) {
 #pragma unroll 1
       for (int64_t i = 0; i < plan_.tiles; ++i) {
         if (i > 0) {
@@ -110,6 +111,13 @@ class Row {
         f(At{pass, is_new, i == plan_.tiles - 1});
       }
     }
+  }
+
+  /// From within a sweep: shall there be `passes` more, because one of the warp's rows needs them?
+  __device__ bool needs_more(int passes, bool needed) {
+    if (!__any_sync(~0u, needed)) return false;
+    more_passes_ = passes;
+    return true;
   }
 
   /// f(k) for the tile's elements v[…][k], and perhaps some of the filling.
@@ -299,7 +307,7 @@ class Row {
   double* const scratch_;
   const int rank_, first_;  // first: the offset of element 0 in a tile
   Slot* const kept_;
-  int turn_ = 0, exchanges_ = 0;
+  int turn_ = 0, exchanges_ = 0, more_passes_;
 
   // Where the sweep is. Moved along rather than computed: then loads and stores share one address.
   int64_t rest_;    // elements from here to the row's end

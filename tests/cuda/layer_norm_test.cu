@@ -75,11 +75,19 @@ void layer_norm_of_sizes() {
 TEST(layer_norm_f32) { layer_norm_of_sizes<float>(); }
 TEST(layer_norm_f64) { layer_norm_of_sizes<double>(); }
 
-/// Sums of squares beyond the range of float32 don't overflow.
+/// Sums of squares beyond the range of float32 don't overflow, and other squares are computed in other units.
 TEST(layer_norm_of_large_numbers) {
   std::vector<float> x = random_normal<float>(3 * 9000, 12, 5e17);
   check_layer_norm<float>({3, 9000}, x, 1e-5, false, false, 0, false);
 }
+template <class T>
+void layer_norm_of_scales() {
+  for (const Size size : kSizesOfScales)
+    for (const double eps : {0., 1e-5})
+      check_layer_norm<T>(size, rows_of_scales<T>(size, 5), eps, size.n % 2, size.n % 2, 0, eps == 0);
+}
+TEST(layer_norm_of_scales_f32) { layer_norm_of_scales<float>(); }
+TEST(layer_norm_of_scales_f64) { layer_norm_of_scales<double>(); }
 
 struct Wanted {
   bool dx, dweight, dbias;

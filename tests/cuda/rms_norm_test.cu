@@ -56,6 +56,16 @@ void rms_norm_of_sizes() {
 
 TEST(rms_norm_f32) { rms_norm_of_sizes<float>(); }
 TEST(rms_norm_f64) { rms_norm_of_sizes<double>(); }
+
+template <class T>
+void rms_norm_of_scales() {
+  for (const Size size : kSizesOfScales)
+    for (const double eps : {0., 1e-5})
+      check_rms_norm<T>(size, rows_of_scales<T>(size, 5), eps, size.n % 2, 0, eps == 0);
+}
+TEST(rms_norm_of_scales_f32) { rms_norm_of_scales<float>(); }
+TEST(rms_norm_of_scales_f64) { rms_norm_of_scales<double>(); }
+
 TEST(rms_norm_of_long_rows) {
   check_rms_norm<float>({2, 262'144}, random_normal<float>(524'288, 3), 0, true, 0, false);
 }

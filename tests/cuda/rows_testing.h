@@ -48,6 +48,16 @@ inline const Size kSizes[] = {{0, 5},    {1, 1},     {5, 1},     {300, 2},  {7, 
                               {2, 516},  {3, 768},   {3, 1000},  {2, 2047}, {2, 2048}, {2, 2052}, {1, 4097}, {2, 8192},
                               {1, 8196}, {1, 16385}, {1, 20000}, {1, 40004}};
 
+/// Rows whose squares vanish, fit and overflow in turn, some of them in one warp.
+template <class T>
+std::vector<T> rows_of_scales(Size size, unsigned seed) {
+  const T far = sizeof(T) == 4 ? T(1e30) : T(1e200), scales[] = {1 / far, 1, far};
+  std::vector<T> x = random_normal<T>(size.rows * size.n, seed);
+  for (int64_t i = 0; i < size.rows * size.n; ++i) x[i] *= scales[i / size.n % 3];
+  return x;
+}
+inline const Size kSizesOfScales[] = {{50, 3}, {7, 40}, {4, 1000}, {3, 9000}, {3, 40004}};
+
 /// An output: `n` elements behind `shift`, with others around them that must not be touched.
 template <class T>
 class Guarded {

@@ -7,9 +7,10 @@ from typing import Any
 
 from .. import _core, autocasting
 from .._core import is_recording, record
+from ..devices import cpu
 from ..dtypes import float32
 from ..tensor import Tensor
-from . import elementwise, manipulation, reduction, rows
+from . import elementwise, logic, manipulation, reduction, rows
 from ._apply import as_tensor, check_floating, first_tensor
 from .dtype_functions import result_type
 
@@ -82,22 +83,38 @@ def _by_batch(
         if running is not None:
             _core.check_writable("batch_norm", running)
     axes = (0, *range(2, x.ndim))
-    mean, centred, var = _moments(x.detach(), axes)
-    rstd = elementwise.rsqrt(var + eps)
+    mean, centred, slip = _centred(x.detach(), axes)
+    var, rstd = _spread(centred, slip, axes, eps)
     unbiased = var * (count / (count - 1))
     for running, new in ((running_mean, mean), (running_var, unbiased)):
         if running is not None and count:
             running.copy_(running * (1 - momentum) + manipulation.flatten(new) * momentum)
     scale = rstd if weight is None else rstd * weight.detach()
-    y = centred * scale if bias is None else centred * scale + bias.detach()
-    return record(y, _batch_norm_vjp, (x, weight, bias), (x, weight, bias is not None, centred, rstd, axes, eps))
+    shift = -slip * scale if bias is None else bias.detach() - slip * scale
+    y = centred * scale + shift
+    return record(y, _batch_norm_vjp, (x, weight, bias), (x, weight, bias is not None, centred, slip, rstd, axes, eps))
 
 
-def _moments(x: Tensor, axes: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor]:
-    """The mean, the distances from it, and their mean square."""
+def _centred(x: Tensor, axes: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor]:
+    """The mean, the distances from it as it is rounded, and their mean, which is what that has cost."""
     mean = reduction.mean(x, axes, keepdims=True)
     centred = x - mean
-    return mean, centred, reduction.mean(elementwise.square(centred), axes, keepdims=True)
+    return mean, centred, reduction.mean(centred, axes, keepdims=True)
+
+
+def _spread(centred: Tensor, slip: Tensor, axes: tuple[int, ...], eps: float) -> tuple[Tensor, Tensor]:
+    """The variance, and 1 / √(variance + eps)."""
+    var = _variance(centred, slip, axes)
+    rstd = elementwise.rsqrt(var + eps)
+    if centred.device is cpu and not math.isfinite(float(reduction.sum(var))):  # on CUDA nobody waits for it
+        unit = 2.0**-80 if centred.dtype is float32 else 2.0**-600  # where squares overflow
+        in_units = elementwise.rsqrt(_variance(centred * unit, slip * unit, axes) + eps * unit * unit) * unit
+        rstd = elementwise.where(logic.isfinite(var), rstd, in_units)
+    return var, rstd
+
+
+def _variance(centred: Tensor, slip: Tensor, axes: tuple[int, ...]) -> Tensor:
+    return reduction.mean(elementwise.square(centred), axes, keepdims=True) - elementwise.square(slip)
 
 
 def _batch_norm_vjp(
@@ -106,18 +123,22 @@ def _batch_norm_vjp(
     weight: Tensor | None,
     has_bias: bool,
     centred: Tensor,
+    slip: Tensor,
     rstd: Tensor,
     axes: tuple[int, ...],
     eps: float,
 ) -> tuple[Tensor | None, ...]:
     if is_recording():
-        _, centred, var = _moments(x, axes)
-        rstd = elementwise.rsqrt(var + eps)
-    normal = centred * rstd
+        _, centred, slip = _centred(x, axes)
+        _, rstd = _spread(centred, slip, axes, eps)
+    normal, slip = centred * rstd, slip * rstd
     count = math.prod(x.shape[i] for i in axes)
     dbias = reduction.sum(g, axes, keepdims=True)
     dweight = reduction.sum(g * normal, axes, keepdims=True)
-    dx = (g - dbias / count - normal * (dweight / count)) * (rstd if weight is None else rstd * weight)
+    if count:  # else there is no slip
+        dweight = dweight - slip * dbias
+    share = dweight / count
+    dx = (g - (normal * share + (dbias / count - slip * share))) * (rstd if weight is None else rstd * weight)
     return dx, dweight if weight is not None else None, dbias if has_bias else None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from .. import _core, autocasting, random
@@ -98,13 +99,24 @@ def _layer_norm_vjp(
         dx, dweight, dbias = _core.layer_norm_backward(g, x, axes, weight, mean, rstd)
         return dx, dweight if weight is not None else None, dbias if has_bias else None
     last = tuple(range(-axes, 0))
-    centred = x - reduction.mean(x, last, keepdims=True)
-    scale = (reduction.mean(centred * centred, last, keepdims=True) + eps) ** -0.5
-    normal = centred * scale
+    unit = _over(rstd, axes)
+    distance = (x * 0.5 - _over(mean, axes) * 0.5) * (unit * 2)  # of large numbers the difference could overflow
+    normal, scale = _normal(distance - reduction.mean(distance, last, keepdims=True), unit, last, eps)
     h = g if weight is None else g * weight
     dx = (h - reduction.mean(h, last, keepdims=True) - normal * reduction.mean(h * normal, last, keepdims=True)) * scale
     # The tape sums the gradients of weight and bias over the other axes.
     return dx, g * normal if weight is not None else None, g if has_bias else None
+
+
+def _over(values: Tensor, axes: int) -> Tensor:
+    """One number for each row, in a shape that broadcasts over the row."""
+    return manipulation.reshape(values, (*values.shape, *[1] * axes))
+
+
+def _normal(x: Tensor, unit: Tensor, axes: tuple[int, ...], eps: float) -> tuple[Tensor, Tensor]:
+    """x / √(mean of x² + eps · unit²), and unit / √…: x is in units about its root mean square, so that squares fit."""
+    scale = (reduction.mean(x * x, axes, keepdims=True) + elementwise.square(unit * math.sqrt(eps))) ** -0.5
+    return x * scale, scale * unit
 
 
 def rms_norm(x: Any, normalized_shape: Any, weight: Any = None, eps: float | None = None) -> Tensor:
@@ -142,10 +154,10 @@ def _rms_norm_vjp(
     if not is_recording():
         return _core.rms_norm_backward(g, x, axes, weight, rstd)
     last = tuple(range(-axes, 0))
-    if x.dtype.itemsize == 2:  # whose squares may overflow or vanish; the tape brings gradients back
+    if x.dtype.itemsize == 2:  # in float32, as rstd is; the tape brings gradients back
         g, x = g.astype(float32), x.astype(float32)
-    scale = (reduction.mean(x * x, last, keepdims=True) + eps) ** -0.5
-    normal = x * scale
+    unit = _over(rstd, axes)
+    normal, scale = _normal(x * unit, unit, last, eps)
     h = g if weight is None else g * weight
     dx = (h - normal * reduction.mean(h * normal, last, keepdims=True)) * scale
     return dx, None if weight is None else g * normal
