@@ -181,7 +181,7 @@ TEST(residuals) {
         const Inputs<T> in = integers<T>(t);
         const DeviceArray<T> a(in.a), b(in.b), bias(in.bias), d(in.c), c(std::vector<T>(in.c.size(), T(-77.f)));
         Gemm<T> g = gemm_of<T>(t, a.data(), b.data(), bias.data(), c.data());
-        g.beta = 0, g.residual = d.data();
+        g.beta = T(0.f), g.residual = d.data();
         multiply_by_mma(g, batch_of(t), activation, K::operands);
         CHECK(same_bits(c.host(), run<K>(t, in)));
         CHECK(same_bits(d.host(), in.c));
