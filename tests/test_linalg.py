@@ -282,7 +282,7 @@ def test_layers_take_a_residual(rng: np.random.Generator) -> None:
         st.linear(x, layer.weight, residual=r.astype("float64"))
 
 
-@pytest.mark.parametrize("activation", [None, "relu"])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_autocast_leaves_a_residual_its_digits(activation: Any, rng: np.random.Generator) -> None:
     x, r = (tensor(rng.standard_normal(s).astype("f4")) for s in ((6, 5), (6, 4)))
     layer = st.nn.Linear(5, 4, activation=activation)

@@ -124,7 +124,7 @@ Product<T> product_of(const Gemm<T>& g, const GemmBatch& matrices, Activation ac
   p.k = g.k;
   p.c = g.c, p.c_row = g.c_row;
   p.epilogue = {SumOf<T>(g.alpha), SumOf<T>(g.beta), g.bias, 0, activation};
-  if (g.residual) p.epilogue.beta = 1, p.epilogue.d = g.residual - g.c;
+  if (g.residual) p.epilogue.beta = 1, p.epilogue.to_addend = g.residual - g.c;
   return p;
 }
 

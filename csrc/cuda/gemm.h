@@ -57,13 +57,13 @@ struct Epilogue {
   const T* bias = nullptr;
   int64_t bias_row = 0;  // the step to the next row's, if it isn't one for all
   Activation activation = Activation::none;
-  ptrdiff_t d = 0;  // the step from an element of C to what beta multiplies, if it isn't C: a multiple of 16 bytes
+  ptrdiff_t to_addend = 0;  // the step from an element of C to what beta multiplies, a multiple of 16 bytes
 
   __device__ Sum bias_of(int64_t row, int64_t column) const {
     return bias ? Sum(bias[row * bias_row + column]) : Sum(0);
   }
   /// With beta = 0, nothing is read.
-  __device__ Sum before(const T* c) const { return beta != Sum(0) ? Sum(c[d]) : Sum(0); }
+  __device__ Sum before(const T* c) const { return beta != Sum(0) ? Sum(c[to_addend]) : Sum(0); }
   /// All but what takes many instructions, which is gemm_parts.cuh's `finish`.
   __device__ Sum begin(Sum sum, Sum before, Sum bias) const {
     Sum value = alpha * sum + (beta * before + bias);

@@ -246,7 +246,7 @@ __device__ void store_sums(const ThreadTile<T, tile>& sums, const Epilogue<T>& e
       const int column = sums.nth_column(j);
       if (vectors && column + kVector <= columns) {
         Vector<T> value{};
-        if (epilogue.beta != T(0)) value = *reinterpret_cast<const Vector<T>*>(to + column + epilogue.d);
+        if (epilogue.beta != T(0)) value = *reinterpret_cast<const Vector<T>*>(to + column + epilogue.to_addend);
 #pragma unroll
         for (int e = 0; e < kVector; ++e) value.v[e] = epilogue.begin(sums.sums[i][j + e], value.v[e], biases[j + e]);
         *reinterpret_cast<Vector<T>*>(to + column) = value;

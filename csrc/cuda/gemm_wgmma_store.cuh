@@ -136,11 +136,11 @@ struct TileStore {
     Vector<T> values{};
     if (g.epilogue.beta != 0) {
       if (vectors) {
-        values = *reinterpret_cast<const Vector<T>*>(c + g.epilogue.d);
+        values = *reinterpret_cast<const Vector<T>*>(c + g.epilogue.to_addend);
       } else {
 #pragma unroll
         for (int i = 0; i < kVector; ++i)
-          if (i < valid) values.v[i] = c[i + g.epilogue.d];
+          if (i < valid) values.v[i] = c[i + g.epilogue.to_addend];
       }
     }
 #pragma unroll

@@ -181,7 +181,7 @@ void check_residual(const Try& t) {
   const Inputs<T> in = random_inputs<T>(t);
   const DeviceArray<T> a(in.a), b(in.b), bias(in.bias), d(in.c), c(std::vector<T>(in.c.size(), T(-77.f)));
   Product<T> g = product_of<T>(t, a.data(), b.data(), bias.data(), c.data());
-  g.epilogue.d = d.data() - c.data();
+  g.epilogue.to_addend = d.data() - c.data();
   launch_wgmma(g, t.operands, t.tile);
   CHECK(same_bits(c.host(), run_once(t, in)));
   CHECK(same_bits(d.host(), in.c));

@@ -10,7 +10,7 @@ from .._core import record_binary
 from ..checks import check_real
 from ..tensor import Tensor
 from . import diagonals, elementwise, manipulation, reduction
-from ._apply import UNARY, as_tensor, as_tensors, check_floating, first_tensor
+from ._apply import UNARY, as_tensor, as_tensors, check_floating, first_tensor, unary
 
 __all__ = [
     "bilinear",
@@ -87,7 +87,7 @@ def _linear(x: Any, weight: Any, bias: Any, activation: str | None, residual: An
         x, weight, bias = autocasting.in_low_precision(x, weight, bias)
         if residual is not None and residual.dtype is not x.dtype:  # it keeps its digits
             y = _core.linear_of_tensors(x, weight, bias, None, None) + residual
-            return y if activation is None else getattr(elementwise, activation)(y)
+            return y if activation is None else unary(activation, y)
     return _core.linear_of_tensors(x, weight, bias, activation, residual)
 
 
